@@ -1,0 +1,105 @@
+-- jobs.db is transient: losing it loses no record. What ingest needs is projected here by the manager.
+
+-- What ingest may know of a scanner; the manager keeps it equal to config.db.
+CREATE TABLE scanner (
+  id TEXT PRIMARY KEY,
+  vantage TEXT NOT NULL,
+  api_key_sha256 TEXT NOT NULL,          -- hex
+  certificate_sha256 TEXT NOT NULL,      -- hex, of the DER
+  public_key TEXT NOT NULL,              -- base64, Ed25519
+  binding TEXT NOT NULL DEFAULT '',      -- ranges a request may come from; empty: any
+  revoked INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE token (
+  sha256 TEXT PRIMARY KEY,               -- hex, of the enrolment token
+  scanner TEXT NOT NULL,
+  expires_at INTEGER NOT NULL,           -- µs UTC
+  used INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- An enrolment asked for at ingest, performed by the manager, answered by ingest. The API key itself is only
+-- in ingest's memory, for the connection that waits: here is its hash.
+CREATE TABLE enrolment (
+  id INTEGER PRIMARY KEY,
+  token_sha256 TEXT NOT NULL,
+  public_key TEXT NOT NULL,
+  proof TEXT NOT NULL,                   -- base64 signature, checked by ingest and again by the manager
+  api_key_sha256 TEXT NOT NULL,
+  version TEXT NOT NULL,
+  source TEXT NOT NULL,
+  asked_at INTEGER NOT NULL,
+  state TEXT NOT NULL DEFAULT 'asked' CHECK (state IN ('asked', 'granted', 'refused', 'delivered')),
+  scanner TEXT,
+  vantage TEXT,
+  certificate TEXT,                      -- base64 DER
+  refusal TEXT                           -- a slug
+) STRICT;
+
+CREATE TABLE nonce (
+  scanner TEXT NOT NULL,
+  nonce TEXT NOT NULL,
+  expires_at INTEGER NOT NULL,
+  PRIMARY KEY (scanner, nonce)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE presence (
+  scanner TEXT PRIMARY KEY,
+  seen_at INTEGER NOT NULL,
+  source TEXT NOT NULL,
+  version TEXT NOT NULL,
+  clock_offset INTEGER NOT NULL          -- µs to add to the scanner's clock
+) STRICT;
+
+-- A scanner that waits for work; the dispatcher signs a job for it.
+CREATE TABLE want (
+  scanner TEXT PRIMARY KEY,
+  until INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE job (
+  hash TEXT PRIMARY KEY,                 -- hex SHA-256 of the signed frame
+  scan TEXT NOT NULL,
+  batch INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
+  scanner TEXT NOT NULL,
+  vantage TEXT NOT NULL,
+  frame TEXT NOT NULL,
+  blocks INTEGER NOT NULL,
+  probes INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('ready', 'leased', 'ended', 'lost')),
+  cancel INTEGER NOT NULL DEFAULT 0,
+  made_at INTEGER NOT NULL,
+  renewed_at INTEGER,                    -- last sign of life under this lease
+  done INTEGER NOT NULL DEFAULT 0,       -- probes, as the scanner says
+  open INTEGER NOT NULL DEFAULT 0,
+  rate INTEGER NOT NULL DEFAULT 0,       -- probes per second
+  end_state TEXT CHECK (end_state IN ('done', 'cancelled', 'failed')),
+  end_detail TEXT,
+  UNIQUE (scan, batch, epoch)
+) STRICT;
+CREATE INDEX job_by_scanner ON job (scanner, state);
+
+-- Parts that the loader has committed to the results store: what the dispatcher counts to end a scan.
+CREATE TABLE loaded (
+  job_hash TEXT NOT NULL,
+  block INTEGER NOT NULL,
+  part INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  probes INTEGER NOT NULL,
+  not_probed INTEGER NOT NULL,
+  open INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (job_hash, block, part)
+) STRICT, WITHOUT ROWID;
+
+-- Refusals wait here for the manager, which writes them to the audit; a flood is one row with a count.
+CREATE TABLE refusal (
+  minute INTEGER NOT NULL,               -- µs, cut to the minute
+  source TEXT NOT NULL,
+  scanner TEXT NOT NULL DEFAULT '',
+  reason TEXT NOT NULL,
+  detail TEXT NOT NULL DEFAULT '',
+  count INTEGER NOT NULL DEFAULT 1,
+  PRIMARY KEY (minute, source, scanner, reason)
+) STRICT, WITHOUT ROWID;
