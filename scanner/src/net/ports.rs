@@ -1,0 +1,212 @@
+//! A set of TCP ports.
+
+use std::fmt;
+
+use super::{Error, decimal};
+
+/// How many pieces one text may name.
+const MAX_PIECES: usize = 65_535;
+
+/// A set of ports from 1 to 65535: its runs ascend, do not overlap and do not touch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Ports {
+    runs: Vec<(u16, u16)>,
+}
+
+impl Ports {
+    /// Reads `22,80-90,443`; white space around a piece is let pass, order and overlap do not matter.
+    ///
+    /// # Errors
+    /// [`Error::Port`] or [`Error::Reversed`] names the piece; an empty text is refused too.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let mut runs = Vec::new();
+        for piece in text.split(',').map(str::trim) {
+            if runs.len() == MAX_PIECES {
+                return Err(Error::TooMany(MAX_PIECES));
+            }
+            let port = |text: &str| {
+                decimal(text)
+                    .and_then(|n| u16::try_from(n).ok())
+                    .filter(|n| *n > 0)
+                    .ok_or_else(|| Error::Port(Error::cut(piece)))
+            };
+            let (first, last) = match piece.split_once('-') {
+                Some((first, last)) => (port(first)?, port(last)?),
+                None => (port(piece)?, port(piece)?),
+            };
+            if first > last {
+                return Err(Error::Reversed(Error::cut(piece)));
+            }
+            runs.push((first, last));
+        }
+        Ok(runs.into_iter().collect())
+    }
+
+    /// How many ports.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.runs.iter().map(|(first, last)| u32::from(last - first) + 1).sum()
+    }
+
+    /// Whether there is no port in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The port at this place in ascending order, from 0.
+    #[must_use]
+    pub fn nth(&self, n: u32) -> Option<u16> {
+        let mut left = n;
+        for (first, last) in &self.runs {
+            let count = u32::from(last - first) + 1;
+            if left < count {
+                return Some(first + u16::try_from(left).ok()?);
+            }
+            left -= count;
+        }
+        None
+    }
+
+    /// The place of a port in ascending order, if it is in the set.
+    #[must_use]
+    pub fn index_of(&self, port: u16) -> Option<u32> {
+        self.contains(port).then(|| self.count_below(port))
+    }
+
+    /// How many ports of the set are less than this one.
+    fn count_below(&self, port: u16) -> u32 {
+        let runs = self.runs.iter().take_while(|(first, _)| *first < port);
+        runs.map(|(first, last)| u32::from((*last).min(port - 1) - first) + 1).sum()
+    }
+
+    /// How many ports of the set lie from `first` to `last`, both included.
+    #[must_use]
+    pub fn count_within(&self, first: u16, last: u16) -> u32 {
+        if first > last {
+            return 0;
+        }
+        self.count_below(last) + u32::from(self.contains(last)) - self.count_below(first)
+    }
+
+    /// Whether the port is in the set.
+    #[must_use]
+    pub fn contains(&self, port: u16) -> bool {
+        let at = self.runs.partition_point(|(first, _)| *first <= port);
+        at.checked_sub(1).is_some_and(|run| self.runs[run].1 >= port)
+    }
+
+    /// The runs, first and last included, ascending.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (u16, u16)> + '_ {
+        self.runs.iter().copied()
+    }
+
+    /// Every port, ascending.
+    pub fn each(&self) -> impl Iterator<Item = u16> + '_ {
+        self.iter().flat_map(|(first, last)| first..=last)
+    }
+
+    /// Every port of either.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        self.iter().chain(other.iter()).collect()
+    }
+}
+
+/// In any order, overlapping or not; port 0 and reversed pairs add nothing.
+impl FromIterator<(u16, u16)> for Ports {
+    fn from_iter<I: IntoIterator<Item = (u16, u16)>>(runs: I) -> Self {
+        let mut sorted: Vec<(u16, u16)> = runs
+            .into_iter()
+            .map(|(first, last)| (first.max(1), last))
+            .filter(|(first, last)| first <= last)
+            .collect();
+        sorted.sort_unstable();
+        let mut runs: Vec<(u16, u16)> = Vec::new();
+        for (first, last) in sorted {
+            match runs.last_mut() {
+                Some(run) if first <= run.1.saturating_add(1) => run.1 = run.1.max(last),
+                _ => runs.push((first, last)),
+            }
+        }
+        Self { runs }
+    }
+}
+
+/// `22,80-90,443`.
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (first, last)) in self.runs.iter().enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            if first == last {
+                write!(f, "{comma}{first}")?;
+            } else {
+                write!(f, "{comma}{first}-{last}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for Ports {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_bad_piece_is_named() {
+        for (text, piece) in [
+            ("0,70000,http", "0"),
+            ("22,70000", "70000"),
+            ("http", "http"),
+            ("22,,80", ""),
+            ("", ""),
+            ("+22", "+22"),
+        ] {
+            assert_eq!(Ports::parse(text), Err(Error::Port(piece.into())), "{text}");
+        }
+        assert_eq!(Ports::parse("90-80"), Err(Error::Reversed("90-80".into())));
+    }
+
+    #[test]
+    fn runs_merge_and_are_written_shortest() {
+        assert_eq!(Ports::parse("443, 80-85,86-90,22,82").unwrap().to_string(), "22,80-90,443");
+        assert_eq!(Ports::parse("1-65535").unwrap().count(), 65535);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_set(runs in proptest::collection::vec((any::<u16>(), 0u16..300), 0..10), a: u16, b: u16) {
+            let runs: Vec<(u16, u16)> = runs.into_iter().map(|(f, n)| (f, f.saturating_add(n))).collect();
+            let naive: BTreeSet<u16> = runs.iter().flat_map(|(f, l)| *f..=*l).filter(|p| *p > 0).collect();
+            let ports: Ports = runs.into_iter().collect();
+            prop_assert_eq!(ports.each().collect::<Vec<_>>(), naive.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(ports.count() as usize, naive.len());
+            for (i, port) in (0u32..).zip(&naive) {
+                prop_assert_eq!(ports.nth(i), Some(*port));
+                prop_assert_eq!(ports.index_of(*port), Some(i));
+            }
+            prop_assert_eq!(ports.nth(ports.count()), None);
+            let within = naive.iter().filter(|p| a <= **p && **p <= b).count();
+            prop_assert_eq!(ports.count_within(a, b) as usize, within);
+            if !naive.is_empty() {
+                prop_assert_eq!(Ports::parse(&ports.to_string()), Ok(ports));
+            }
+        }
+
+        #[test]
+        fn reading_never_panics(text in "[0-9, a-]{0,40}") {
+            let _ = Ports::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A job: what a scanner is to probe, signed by the appliance.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::hex::Hex;
+use super::lines::{self, Lines};
+use super::{Error, Id};
+use crate::net::{Permutation, Ports, Range, Ranges};
+
+/// What one scanner is to probe, and how gently.
+///
+/// The hosts of a job are its targets in ascending order; they go in blocks of [`Job::block_hosts`], numbered from 0
+/// in that order, walked in the order of [`Job::walk`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// This job's own name.
+    pub id: Id,
+    /// The scan it is a part of.
+    pub scan: Id,
+    /// Which part of the scan.
+    pub batch: u32,
+    /// Counts up when the batch is given to another scanner.
+    pub epoch: u32,
+    /// Who is to do it.
+    pub scanner: Id,
+    /// From where it is seen.
+    pub vantage: Id,
+    /// When it was made: µs UTC, the appliance's clock.
+    pub issued: i64,
+    /// When it must not run any more: µs UTC, the appliance's clock.
+    pub expires: i64,
+    /// The manner of probing.
+    pub preset: Preset,
+    /// Probes per second over all hosts; at least 1.
+    pub rate: u32,
+    /// Probes per second to one host; at least 1.
+    pub host_rate: u32,
+    /// How long an answer is waited for, in milliseconds; at least 1.
+    pub timeout_ms: u32,
+    /// How often a probe without answer is sent again.
+    pub retries: u32,
+    /// The key of every random order of this job.
+    pub seed: [u8; 16],
+    /// Hosts a block; at least 1.
+    pub block_hosts: u32,
+    /// The hosts; at least one.
+    pub targets: Ranges,
+    /// The ports of every host; at least one.
+    pub ports: Ports,
+}
+
+/// The manner of probing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Preset {
+    /// One connection a host at a time, closed in order.
+    Gentle,
+    /// What most networks bear.
+    Normal,
+    /// As fast as the rate allows.
+    Fast,
+}
+
+impl Preset {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Gentle, Self::Normal, Self::Fast];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gentle => "gentle",
+            Self::Normal => "normal",
+            Self::Fast => "fast",
+        }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no preset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownPreset;
+
+impl fmt::Display for UnknownPreset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a preset: gentle, normal or fast")
+    }
+}
+
+impl std::error::Error for UnknownPreset {}
+
+impl FromStr for Preset {
+    type Err = UnknownPreset;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPreset> {
+        Self::ALL.into_iter().find(|preset| preset.as_str() == text).ok_or(UnknownPreset)
+    }
+}
+
+impl Job {
+    /// The text to be signed.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = lines::begin("job");
+        let out = &mut text;
+        lines::header(out, "id", self.id);
+        lines::header(out, "scan", self.scan);
+        lines::header(out, "batch", self.batch);
+        lines::header(out, "epoch", self.epoch);
+        lines::header(out, "scanner", self.scanner);
+        lines::header(out, "vantage", self.vantage);
+        lines::header(out, "issued", self.issued);
+        lines::header(out, "expires", self.expires);
+        lines::header(out, "preset", self.preset);
+        lines::header(out, "rate", self.rate);
+        lines::header(out, "host-rate", self.host_rate);
+        lines::header(out, "timeout-ms", self.timeout_ms);
+        lines::header(out, "retries", self.retries);
+        lines::header(out, "seed", Hex(self.seed));
+        lines::header(out, "block-hosts", self.block_hosts);
+        out.push('\n');
+        for range in self.targets.iter() {
+            lines::line(out, format_args!("target {range}"));
+        }
+        lines::line(out, format_args!("ports {}", self.ports));
+        text
+    }
+
+    /// Reads the signed part of a job frame.
+    ///
+    /// # Errors
+    /// Anything that [`Job::encode`] would not write, or that [`Job::check`] refuses.
+    pub fn decode(text: &str) -> Result<Self, Error> {
+        let mut lines = Lines::of_kind(text, "job")?;
+        let mut job = Self {
+            id: lines.header("id")?,
+            scan: lines.header("scan")?,
+            batch: lines.header("batch")?,
+            epoch: lines.header("epoch")?,
+            scanner: lines.header("scanner")?,
+            vantage: lines.header("vantage")?,
+            issued: lines.header("issued")?,
+            expires: lines.header("expires")?,
+            preset: lines.header("preset")?,
+            rate: lines.header("rate")?,
+            host_rate: lines.header("host-rate")?,
+            timeout_ms: lines.header("timeout-ms")?,
+            retries: lines.header("retries")?,
+            seed: lines.header::<Hex<16>>("seed")?.0,
+            block_hosts: lines.header("block-hosts")?,
+            targets: Ranges::new(),
+            ports: Ports::default(),
+        };
+        lines.blank()?;
+        (job.targets, job.ports) = body(lines)?;
+        job.check()?;
+        if job.encode() == text { Ok(job) } else { Err(Error::NotCanonical) }
+    }
+
+    /// Whether it can be done at all: there are hosts and ports, no rate is 0, it ends after it begins, and its
+    /// probes can be counted in 63 bits.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] with the first thing found.
+    pub fn check(&self) -> Result<(), Error> {
+        let wrong = |what| Err(Error::Inconsistent(what));
+        if self.targets.is_empty() || self.ports.is_empty() {
+            return wrong("a job needs targets and ports");
+        }
+        if self.rate == 0 || self.host_rate == 0 || self.timeout_ms == 0 || self.block_hosts == 0 {
+            return wrong("rate, host-rate, timeout-ms and block-hosts are at least 1");
+        }
+        if self.expires <= self.issued {
+            return wrong("a job expires after it is issued");
+        }
+        if self.probes() > i64::MAX as u128 {
+            return wrong("a job has at most 9223372036854775807 probes");
+        }
+        Ok(())
+    }
+
+    /// How many hosts.
+    #[must_use]
+    pub fn hosts(&self) -> u128 {
+        self.targets.count()
+    }
+
+    /// How many blocks: every one has [`Job::block_hosts`] hosts but the last, which has the rest.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        u64::try_from(self.hosts().div_ceil(u128::from(self.block_hosts.max(1)))).unwrap_or(u64::MAX)
+    }
+
+    /// The hosts of a block; empty if there is no such block.
+    #[must_use]
+    pub fn block_targets(&self, block: u64) -> Ranges {
+        let size = u128::from(self.block_hosts);
+        self.targets.slice(u128::from(block).saturating_mul(size), size)
+    }
+
+    /// How many probes: hosts times ports, `u128::MAX` if that is more.
+    #[must_use]
+    pub fn probes(&self) -> u128 {
+        self.hosts().saturating_mul(u128::from(self.ports.count()))
+    }
+
+    /// The order in which blocks are walked: step `i` is block `walk().at(i)`.
+    #[must_use]
+    pub fn walk(&self) -> Permutation {
+        Permutation::new(self.seed, u128::from(self.blocks()))
+    }
+
+    /// The order of the pairs inside a block: pair `k` of hosts x ports is host `k / ports` (its place in
+    /// [`Job::block_targets`]) and port `k % ports` (its place in [`Job::ports`]).
+    #[must_use]
+    pub fn pairs(&self, block: u64) -> Permutation {
+        let hosts = self.block_targets(block).count();
+        let key = Permutation::key_for(self.seed, block);
+        Permutation::new(key, hosts.saturating_mul(u128::from(self.ports.count())))
+    }
+}
+
+fn body(mut lines: Lines<'_>) -> Result<(Ranges, Ports), Error> {
+    let mut targets: Vec<Range> = Vec::new();
+    let mut number = 0;
+    while let Some(line) = lines.next()? {
+        number += 1;
+        let wrong = |what| Error::Body { line: number, what };
+        if let Some(written) = line.strip_prefix("target ") {
+            let range: Range = written.parse().map_err(|_| wrong("not a target range"))?;
+            if targets.last().is_some_and(|before| before.last >= range.first) {
+                return Err(wrong("targets ascend and do not overlap"));
+            }
+            targets.push(range);
+        } else if let Some(written) = line.strip_prefix("ports ") {
+            let ports = Ports::parse(written).map_err(|_| wrong("not a port list"))?;
+            return match lines.next()? {
+                None => Ok((targets.into_iter().collect(), ports)),
+                Some(_) => Err(Error::Body { line: number + 1, what: "nothing belongs after the ports" }),
+            };
+        } else {
+            return Err(wrong("\"target …\" or \"ports …\" belongs here"));
+        }
+    }
+    Err(Error::Truncated)
+}

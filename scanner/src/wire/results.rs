@@ -1,0 +1,272 @@
+//! Results: what a scanner saw of one block of a job, signed by the scanner.
+
+use super::hex::Hex;
+use super::lines::{self, Lines, YesNo, line};
+use super::{Error, Id, Job, Reason, State};
+use crate::net::{Ports, Range, Ranges};
+
+/// One part of what was seen of one block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Results {
+    /// SHA-256 over the whole frame of the job, signature line included.
+    pub job: [u8; 32],
+    /// Which block of the job.
+    pub block: u64,
+    /// Which part of the block, from 0.
+    pub part: u32,
+    /// Whether it is the block's last part.
+    pub last: bool,
+    /// Who saw it.
+    pub scanner: Id,
+    /// When this was written: µs, the scanner's clock.
+    pub clock: i64,
+    /// What to add to the scanner's clock to get the appliance's, in µs.
+    pub offset: i64,
+    /// When the block was begun: µs, the scanner's clock.
+    pub started: i64,
+    /// When the block was ended: µs, the scanner's clock.
+    pub ended: i64,
+    /// How many pairs of host and port this part speaks of, those not probed included.
+    pub probes: u64,
+    /// How many connections were attempted, retries included.
+    pub sent: u64,
+    /// The hosts, ascending.
+    pub hosts: Vec<HostRecord>,
+}
+
+/// What was seen of one host, or alike of each host in a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRecord {
+    /// The lowest address.
+    pub first: u128,
+    /// The highest address; the same if it is one host.
+    pub last: u128,
+    /// Of every port of the job that no exception names; never [`Reason::SynAck`]. Where every port is an exception
+    /// it is [`Reason::NoAnswer`] by convention.
+    pub base: Reason,
+    /// The other ports, ascending; only for one host.
+    pub exceptions: Vec<PortRecord>,
+}
+
+/// A run of ports with another reason than the host's base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRecord {
+    /// The lowest port. The run stands for those ports of the job that lie in it.
+    pub first: u16,
+    /// The highest port; the same for an open port, which always stands alone.
+    pub last: u16,
+    /// Their reason.
+    pub reason: Reason,
+    /// Of an open port, how long the answer took, in µs; else 0.
+    pub rtt_us: u32,
+}
+
+impl HostRecord {
+    /// Its addresses.
+    #[must_use]
+    pub fn range(&self) -> Range {
+        Range { first: self.first, last: self.last }
+    }
+
+    /// What was seen of this port (of each host of the range): reason, and RTT if it is open.
+    #[must_use]
+    pub fn port(&self, port: u16) -> (Reason, u32) {
+        let at = self.exceptions.partition_point(|run| run.first <= port);
+        match at.checked_sub(1).map(|run| self.exceptions[run]) {
+            Some(run) if run.last >= port => (run.reason, run.rtt_us),
+            _ => (self.base, 0),
+        }
+    }
+
+    /// How many pairs of host and port have each state, in the order of [`State::ALL`], given the job's ports.
+    #[must_use]
+    pub fn counts(&self, ports: &Ports) -> [u128; 5] {
+        let mut counts = [0; 5];
+        let mut left = u128::from(ports.count());
+        for run in &self.exceptions {
+            let of_run = u128::from(ports.count_within(run.first, run.last));
+            counts[run.reason.state() as usize] += of_run;
+            left = left.saturating_sub(of_run);
+        }
+        counts[self.base.state() as usize] += left;
+        counts.map(|count| count.saturating_mul(self.range().count()))
+    }
+
+    /// Adds its body lines.
+    pub fn write(&self, text: &mut String) {
+        let word = if self.first == self.last { "host" } else { "hosts" };
+        line(text, format_args!("{word} {} {} {}", self.range(), self.base.state(), self.base));
+        for run in &self.exceptions {
+            let (state, reason) = (run.reason.state(), run.reason);
+            if state == State::Open {
+                line(text, format_args!("port {} {state} {reason} {}", run.first, run.rtt_us));
+            } else if run.first == run.last {
+                line(text, format_args!("port {} {state} {reason}", run.first));
+            } else {
+                line(text, format_args!("port {}-{} {state} {reason}", run.first, run.last));
+            }
+        }
+    }
+}
+
+impl Results {
+    /// The text to be signed.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = lines::begin("results");
+        let out = &mut text;
+        lines::header(out, "job", Hex(self.job));
+        lines::header(out, "block", self.block);
+        lines::header(out, "part", self.part);
+        lines::header(out, "last", YesNo(self.last));
+        lines::header(out, "scanner", self.scanner);
+        lines::header(out, "clock", self.clock);
+        lines::header(out, "offset", self.offset);
+        lines::header(out, "started", self.started);
+        lines::header(out, "ended", self.ended);
+        lines::header(out, "probes", self.probes);
+        lines::header(out, "sent", self.sent);
+        out.push('\n');
+        for host in &self.hosts {
+            host.write(out);
+        }
+        text
+    }
+
+    /// Reads the signed part of a results frame.
+    ///
+    /// # Errors
+    /// Anything that [`Results::encode`] would not write: hosts ascend, ports ascend, state and reason agree.
+    pub fn decode(text: &str) -> Result<Self, Error> {
+        let mut lines = Lines::of_kind(text, "results")?;
+        let mut results = Self {
+            job: lines.header::<Hex<32>>("job")?.0,
+            block: lines.header("block")?,
+            part: lines.header("part")?,
+            last: lines.header::<YesNo>("last")?.0,
+            scanner: lines.header("scanner")?,
+            clock: lines.header("clock")?,
+            offset: lines.header("offset")?,
+            started: lines.header("started")?,
+            ended: lines.header("ended")?,
+            probes: lines.header("probes")?,
+            sent: lines.header("sent")?,
+            hosts: Vec::new(),
+        };
+        lines.blank()?;
+        results.hosts = parse_hosts(lines.rest())?;
+        if results.encode() == text { Ok(results) } else { Err(Error::NotCanonical) }
+    }
+
+    /// The hosts this part speaks of.
+    #[must_use]
+    pub fn targets(&self) -> Ranges {
+        self.hosts.iter().map(HostRecord::range).collect()
+    }
+
+    /// Whether it can be an answer to this job (whose hash the caller has compared): the scanner is the job's, the
+    /// hosts are of the block, the ports are the job's, the probes are counted right; and a block's only part holds
+    /// the whole block.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] with the first thing found.
+    pub fn check_against(&self, job: &Job) -> Result<(), Error> {
+        let wrong = |what| Err(Error::Inconsistent(what));
+        if self.scanner != job.scanner {
+            return wrong("the job is another scanner's");
+        }
+        if self.block >= job.blocks() {
+            return wrong("the job has no such block");
+        }
+        if self.ended < self.started {
+            return wrong("the block ended before it began");
+        }
+        let block = job.block_targets(self.block);
+        if !self.hosts.iter().all(|host| block.contains_range(host.range())) {
+            return wrong("a host is not in the block");
+        }
+        let targets = self.targets();
+        if self.part == 0 && self.last && targets != block {
+            return wrong("the only part of a block must hold all its hosts");
+        }
+        let known = |run: &PortRecord| job.ports.contains(run.first) && job.ports.contains(run.last);
+        if !self.hosts.iter().flat_map(|host| &host.exceptions).all(known) {
+            return wrong("a port is not among the job's");
+        }
+        let probes = targets.count().saturating_mul(u128::from(job.ports.count()));
+        if probes == u128::from(self.probes) {
+            Ok(())
+        } else {
+            wrong("the number of probes is not hosts times ports")
+        }
+    }
+}
+
+/// Reads body lines; also what the probe prints for a finished block.
+///
+/// # Errors
+/// [`Error::Body`] with the line that cannot stand where it stands.
+pub fn parse_hosts(body: &str) -> Result<Vec<HostRecord>, Error> {
+    let mut hosts: Vec<HostRecord> = Vec::new();
+    let mut lines = Lines::new(body);
+    let mut number = 0;
+    while let Some(line) = lines.next()? {
+        number += 1;
+        let wrong = |what| Error::Body { line: number, what };
+        let mut words = line.split(' ');
+        let mut word = || words.next().ok_or(wrong("a word is missing"));
+        match word()? {
+            kind @ ("host" | "hosts") => {
+                let range: Range = word()?.parse().map_err(|_| wrong("not an address or a range"))?;
+                let base =
+                    state_and_reason(word()?, word()?).ok_or(wrong("state and reason do not agree"))?;
+                if (kind == "host") != (range.first == range.last) {
+                    return Err(wrong("\"host\" has one address, \"hosts\" a range"));
+                }
+                if base == Reason::SynAck {
+                    return Err(wrong("open ports are written one by one"));
+                }
+                if hosts.last().is_some_and(|before| before.last >= range.first) {
+                    return Err(wrong("hosts ascend and do not overlap"));
+                }
+                hosts.push(HostRecord { first: range.first, last: range.last, base, exceptions: Vec::new() });
+            }
+            "port" => {
+                let host = hosts.last_mut().filter(|host| host.first == host.last);
+                let host = host.ok_or(wrong("a port belongs to the one host before it"))?;
+                let run = word()?;
+                let (first, last) = port_run(run).ok_or(wrong("not a port or a range of ports"))?;
+                let reason =
+                    state_and_reason(word()?, word()?).ok_or(wrong("state and reason do not agree"))?;
+                let open = reason == Reason::SynAck;
+                if open && first != last {
+                    return Err(wrong("open ports are written one by one"));
+                }
+                let rtt_us = if open { lines::value("rtt", word()?)? } else { 0 };
+                if reason == host.base {
+                    return Err(wrong("an exception differs from its host"));
+                }
+                if host.exceptions.last().is_some_and(|before| before.last >= first) {
+                    return Err(wrong("ports ascend and do not overlap"));
+                }
+                host.exceptions.push(PortRecord { first, last, reason, rtt_us });
+            }
+            _ => return Err(wrong("\"host …\", \"hosts …\" or \"port …\" belongs here")),
+        }
+        if words.next().is_some() {
+            return Err(wrong("too many words"));
+        }
+    }
+    Ok(hosts)
+}
+
+fn state_and_reason(state: &str, reason: &str) -> Option<Reason> {
+    reason.parse::<Reason>().ok().filter(|reason| reason.state().as_str() == state)
+}
+
+fn port_run(text: &str) -> Option<(u16, u16)> {
+    let ports = Ports::parse(text).ok()?;
+    let mut runs = ports.iter();
+    let run = runs.next()?;
+    (runs.next().is_none() && ports.to_string() == text).then_some(run)
+}
