@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
+    // Migrations are embedded by a macro that cannot see a new file by itself.
+    println!("cargo::rerun-if-changed=../migrations");
     println!("cargo::rerun-if-env-changed=DUCKDB_LIB_DIR");
     if env::var_os("CARGO_FEATURE_BUNDLED").is_some() {
         return ExitCode::SUCCESS;
@@ -27,7 +29,8 @@ fn main() -> ExitCode {
 fn explain(folder: &Path) {
     let lines = [
         format!("There is no libduckdb.so in {}. Two ways on:", folder.display()),
-        "  make duckdb                      fetches the prebuilt library with npm, checks it: seconds, 24 MB".into(),
+        "  make duckdb                      fetches the prebuilt library with npm, checks it: seconds, 24 MB"
+            .into(),
         "  cargo build --features bundled   compiles DuckDB from source: about 46 CPU-minutes, once".into(),
         "`make` alone picks the first where npm is there. DUCKDB_LIB_DIR may name another folder.".into(),
     ];

@@ -1,0 +1,206 @@
+//! The data folder: the one spelling of its paths, and how it is made.
+//!
+//! One process may run every role, or three users run one each. In the second case an installer (tmpfiles.d)
+//! has made the folders with their owners and groups beforehand: [`Layout::create`] makes what is missing and
+//! leaves alone what is there.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Where everything lies under one data folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+macro_rules! paths {
+    ($($(#[$doc:meta])* $name:ident = $path:literal;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(&self) -> PathBuf {
+            self.root.join($path)
+        }
+    )*};
+}
+
+impl Layout {
+    /// The layout under `root`; nothing is touched.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The data folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    paths! {
+        /// What only the manager may see.
+        manager = "manager";
+        /// The master key, where no systemd credential gives it.
+        master_key = "manager/master.key";
+        /// The results store; one process may have it open.
+        results = "manager/results.duckdb";
+        /// Every frame ever accepted, compressed.
+        evidence = "manager/evidence";
+        /// The folder of the configuration database.
+        config = "config";
+        /// What must last: configuration, scans, audit.
+        config_db = "config/config.db";
+        /// The folder of the transient database.
+        jobs = "jobs";
+        /// What may be lost and is made anew.
+        jobs_db = "jobs/jobs.db";
+        /// What the manager makes for the dispatcher.
+        dispatcher = "dispatcher";
+        /// Signs jobs (PKCS#8 PEM).
+        job_signing_key = "dispatcher/job-signing.key";
+        /// What the manager makes for ingest.
+        ingest = "ingest";
+        /// The key of the scanner-facing TLS leaf (PKCS#8 PEM).
+        ingest_key = "ingest/leaf.key";
+        /// The scanner-facing TLS leaf (PEM).
+        ingest_leaf = "ingest/leaf.pem";
+        /// The certificate of our CA (PEM).
+        ingest_ca = "ingest/ca.pem";
+        /// The folder frames come in by.
+        spool = "spool";
+        /// Frames being written by ingest.
+        spool_tmp = "spool/tmp";
+        /// Frames being written by an import in the manager.
+        spool_import = "spool/import";
+        /// Frames accepted and not yet loaded.
+        spool_new = "spool/new";
+        /// Frames that were acknowledged and yet could not be loaded, with the reason beside each.
+        spool_bad = "spool/bad";
+    }
+
+    /// Makes every folder that is missing. A folder that is there keeps its owner, group and mode.
+    ///
+    /// # Errors
+    /// When a folder cannot be made, or something else is in its place; the error names the path.
+    pub fn create(&self) -> io::Result<()> {
+        let folders = [
+            (self.root.clone(), 0o711),
+            (self.manager(), 0o700),
+            (self.evidence(), 0o700),
+            (self.config(), 0o2770),
+            (self.jobs(), 0o2770),
+            (self.dispatcher(), 0o2750),
+            (self.ingest(), 0o2750),
+            (self.spool(), 0o2770),
+            (self.spool_tmp(), 0o700),
+            (self.spool_import(), 0o700),
+            (self.spool_new(), 0o2770),
+            (self.spool_bad(), 0o700),
+        ];
+        for (path, mode) in folders {
+            make_folder(&path, mode).map_err(|e| named(&path, &e))?;
+        }
+        Ok(())
+    }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => Ok(()),
+        Ok(_) => {
+            Err(io::Error::new(io::ErrorKind::NotADirectory, "there is something here that is not a folder"))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(mode & 0o700).create(path)?;
+            // mkdir(2) takes off the umask and never sets the set-group-id bit: say it again.
+            fs::set_permissions(path, Permissions::from_mode(mode))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Writes a whole file so that a crash leaves the old one or the new one, never half of it: beside it first,
+/// synced, renamed, the folder synced. The file has exactly `mode`, whatever the umask.
+///
+/// # Errors
+/// Any from the file system; the error names the path.
+pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let write = || {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+        let beside = path.with_file_name(format!(".{name}.new"));
+        match fs::remove_file(&beside) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        sync_folder(path.parent().ok_or(io::ErrorKind::InvalidInput)?)
+    };
+    write().map_err(|e| named(path, &e))
+}
+
+/// Syncs a folder, so that the names in it are on disk.
+///
+/// # Errors
+/// Any from the file system.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_fresh_folder_is_made_with_the_modes_the_roles_need() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path().join("data"));
+        layout.create().unwrap();
+        assert_eq!(mode(&layout.manager()), 0o700);
+        assert_eq!(mode(&layout.config()), 0o2770);
+        assert_eq!(mode(&layout.jobs()), 0o2770);
+        assert_eq!(mode(&layout.dispatcher()), 0o2750);
+        assert_eq!(mode(&layout.spool_new()), 0o2770);
+        layout.create().unwrap();
+    }
+
+    #[test]
+    fn what_an_installer_prepared_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        make_folder(&layout.jobs(), 0o2775).unwrap();
+        layout.create().unwrap();
+        assert_eq!(mode(&layout.jobs()), 0o2775);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        fs::write(layout.config(), "x").unwrap();
+        let error = layout.create().unwrap_err().to_string();
+        assert!(error.contains("/config: there is something here"), "{error}");
+    }
+
+    #[test]
+    fn a_written_file_has_its_mode_and_replaces_the_old_one() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("key");
+        write_file(&path, b"one", 0o600).unwrap();
+        write_file(&path, b"two", 0o640).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(mode(&path), 0o640);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,296 @@
+//! How both SQLite files are opened and used: one writer, a few readers, all on the blocking pool, and
+//! migrations that refuse a file newer than this program.
+
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use refinery::Runner;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::error::{Error, Result};
+
+/// How many reads run at once; more wait.
+const READERS: usize = 4;
+/// How long a statement waits for another process's lock.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// What this process may do to the file's schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// The manager: makes the file and brings its schema up to date.
+    Owner,
+    /// Any other role: the file must be there, with exactly the schema this program knows.
+    Guest,
+}
+
+/// One open SQLite file. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Database(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    writer: Arc<Mutex<Connection>>,
+    /// None for a database in memory: it has one connection, which reads as well.
+    readers: Option<Readers>,
+}
+
+#[derive(Debug)]
+struct Readers {
+    path: PathBuf,
+    idle: std::sync::Mutex<Vec<Connection>>,
+    permits: Semaphore,
+}
+
+impl Database {
+    /// Opens the file, and as [`Opening::Owner`] makes and migrates it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], naming both versions, when the file is newer than this program or, for a guest,
+    /// not there or older.
+    pub fn open(path: &Path, opening: Opening, migrations: &Runner) -> Result<Self> {
+        if opening == Opening::Owner {
+            make_file(path).map_err(|e| Error::internal(format!("{}: {e}", path.display())))?;
+        } else if !path.exists() {
+            return Err(Error::Unavailable(format!("{} is not made yet", path.display())));
+        }
+        let mut writer = connect(path)?;
+        bring_up_to(&mut writer, &path.display().to_string(), opening, migrations)?;
+        let readers = Readers {
+            path: path.to_owned(),
+            idle: std::sync::Mutex::default(),
+            permits: Semaphore::new(READERS),
+        };
+        Ok(Self(Arc::new(Inner { writer: Arc::new(Mutex::new(writer)), readers: Some(readers) })))
+    }
+
+    /// A migrated database in memory, gone when the last clone is.
+    ///
+    /// # Errors
+    /// When a migration does not run.
+    pub fn in_memory(migrations: &Runner) -> Result<Self> {
+        let mut writer = Connection::open_in_memory()?;
+        prepare(&writer)?;
+        bring_up_to(&mut writer, "the database in memory", Opening::Owner, migrations)?;
+        Ok(Self(Arc::new(Inner { writer: Arc::new(Mutex::new(writer)), readers: None })))
+    }
+
+    /// Runs `f` on the one writing connection, on the blocking pool. A caller that goes away does not stop it.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub async fn with_writer<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut writer = Arc::clone(&self.0.writer).lock_owned().await;
+        blocking(move || f(&mut writer)).await
+    }
+
+    /// Runs `f` on a connection that refuses to write, on the blocking pool, inside one read transaction: what
+    /// `f` sees does not change while it runs.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let Some(readers) = &self.0.readers else {
+            return self.with_writer(move |c| read_only(c, f)).await;
+        };
+        let _permit = readers.permits.acquire().await.expect("the semaphore is never closed");
+        let inner = Arc::clone(&self.0);
+        blocking(move || {
+            let readers = inner.readers.as_ref().expect("seen above");
+            let idle = readers.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+            let connection = idle.map_or_else(|| connect(&readers.path), Ok)?;
+            let answer = read_only(&connection, f);
+            if connection.is_autocommit() {
+                readers.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(connection);
+            }
+            answer
+        })
+        .await
+    }
+
+    /// A connection beside the pool, for who must hold one; `None` for a database in memory.
+    ///
+    /// # Errors
+    /// When the file does not open.
+    pub fn beside(&self) -> Result<Option<Connection>> {
+        self.0.readers.as_ref().map(|r| connect(&r.path)).transpose()
+    }
+}
+
+fn read_only<T>(connection: &Connection, f: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    /// Ends the read even when `f` panics.
+    struct Reading<'c>(&'c Connection);
+    impl Drop for Reading<'_> {
+        fn drop(&mut self) {
+            if let Err(error) = self.0.execute_batch("ROLLBACK; PRAGMA query_only = off") {
+                tracing::warn!(%error, "a read did not end cleanly");
+            }
+        }
+    }
+    connection.execute_batch("PRAGMA query_only = on; BEGIN DEFERRED")?;
+    let _reading = Reading(connection);
+    f(connection)
+}
+
+/// Runs blocking work where it may block. The only `spawn_blocking` for SQL.
+async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(f).await?
+}
+
+/// Makes the file with mode 0660, whatever the umask: SQLite gives its `-wal` and `-shm` the same mode and
+/// group, and every role of the folder's group must be able to write them.
+fn make_file(path: &Path) -> std::io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o660).open(path) {
+        Ok(file) => file.set_permissions(Permissions::from_mode(0o660)),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    prepare(&connection)?;
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    // recursive_triggers makes REPLACE fire the triggers that guard the audit against deletion.
+    // synchronous=FULL in both files: what was answered must outlast a power cut. For jobs.db that is the used
+    // enrolment token and the nonce: with NORMAL the last commits could be rolled back by a power cut, and a
+    // replayed request or token would be taken a second time after the restart.
+    connection.execute_batch(
+        "PRAGMA journal_mode = wal;
+         PRAGMA synchronous = full;
+         PRAGMA foreign_keys = on;
+         PRAGMA recursive_triggers = on;
+         PRAGMA cell_size_check = on;",
+    )?;
+    Ok(())
+}
+
+fn bring_up_to(connection: &mut Connection, name: &str, opening: Opening, migrations: &Runner) -> Result<()> {
+    let known = migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    let found = schema_version(connection)?;
+    if found > known {
+        return Err(Error::Unavailable(format!(
+            "{name} has schema {found}, made by a newer Portolan; this one knows schemas up to {known}. \
+             Start the newer version, or restore a backup made by this one."
+        )));
+    }
+    match opening {
+        Opening::Owner => migrations.run(connection).map(drop).map_err(Error::from),
+        Opening::Guest if found < known => Err(Error::Unavailable(format!(
+            "{name} has schema {found}; this program needs {known}. The manager brings it up to date."
+        ))),
+        Opening::Guest => Ok(()),
+    }
+}
+
+/// The newest migration in the file; 0 when there is none.
+fn schema_version(connection: &Connection) -> Result<i32> {
+    let history = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'";
+    if connection.query_row(history, [], |_| Ok(())).optional()?.is_none() {
+        return Ok(0);
+    }
+    let newest = "SELECT coalesce(max(version), 0) FROM refinery_schema_history";
+    Ok(connection.query_row(newest, [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use refinery::Migration;
+
+    use super::*;
+
+    fn migrations(up_to: i32) -> Runner {
+        let all: Vec<_> = (1..=up_to)
+            .map(|v| Migration::unapplied(&format!("V{v}__t"), &format!("CREATE TABLE t{v} (x) ")).unwrap())
+            .collect();
+        Runner::new(&all)
+    }
+
+    fn sentence(result: Result<Database>) -> String {
+        match result {
+            Err(Error::Unavailable(sentence)) => sentence,
+            other => panic!("not Unavailable: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_newer_file_is_refused_and_both_versions_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        Database::open(&path, Opening::Owner, &migrations(3)).unwrap();
+        let said = sentence(Database::open(&path, Opening::Owner, &migrations(2)));
+        assert!(said.contains("schema 3") && said.contains("up to 2"), "{said}");
+    }
+
+    #[test]
+    fn a_guest_neither_makes_nor_migrates() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        sentence(Database::open(&path, Opening::Guest, &migrations(1)));
+        assert!(!path.exists());
+        Database::open(&path, Opening::Owner, &migrations(1)).unwrap();
+        let said = sentence(Database::open(&path, Opening::Guest, &migrations(2)));
+        assert!(said.contains("schema 1") && said.contains("needs 2"), "{said}");
+        Database::open(&path, Opening::Guest, &migrations(1)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_group_may_write_the_file_and_its_side_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let database = Database::open(&path, Opening::Owner, &migrations(1)).unwrap();
+        database.with_writer(|c| Ok(c.execute_batch("INSERT INTO t1 VALUES (1)")?)).await.unwrap();
+        for name in ["a.db", "a.db-wal", "a.db-shm"] {
+            let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o660, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let on_disk = Database::open(&folder.path().join("a.db"), Opening::Owner, &migrations(1)).unwrap();
+        for database in [on_disk, Database::in_memory(&migrations(1)).unwrap()] {
+            let refused = database.read(|c| Ok(c.execute("INSERT INTO t1 VALUES (1)", [])?)).await;
+            assert!(refused.is_err());
+            database.with_writer(|c| Ok(c.execute("INSERT INTO t1 VALUES (1)", [])?)).await.unwrap();
+            let count =
+                database.read(|c| Ok(c.query_row("SELECT count(*) FROM t1", [], |r| r.get::<_, i64>(0))?));
+            assert_eq!(count.await.unwrap(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_write_leaves_nothing_and_the_next_write_works() {
+        let database = Database::in_memory(&migrations(1)).unwrap();
+        let broken = database
+            .with_writer::<()>(|c| {
+                let tx = c.transaction()?;
+                tx.execute("INSERT INTO t1 VALUES (1)", [])?;
+                panic!("on purpose")
+            })
+            .await;
+        assert!(matches!(broken, Err(Error::Internal(_))));
+        let count =
+            database.with_writer(|c| Ok(c.query_row("SELECT count(*) FROM t1", [], |r| r.get::<_, i64>(0))?));
+        assert_eq!(count.await.unwrap(), 0);
+    }
+}

@@ -1,0 +1,296 @@
+//! config.db: what must last. There is one way to change it, and that way writes the audit.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::audit::chain::Head;
+use crate::audit::{self, Actor, Entry};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Result};
+use crate::sqlite::{Database, Opening};
+
+mod embedded {
+    refinery::embed_migrations!("../migrations/config");
+}
+
+/// Tables that [`Store::note`] may write: traces of use, none of them configuration.
+const NOTED: [&str; 1] = ["session"];
+
+/// The configuration database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    database: Database,
+    clock: Clock,
+}
+
+impl Store {
+    /// Opens config.db: the owner (the manager) makes and migrates it, a guest finds it ready or is refused.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] as [`Database::open`] says.
+    pub fn open(path: &Path, opening: Opening, clock: Clock) -> Result<Self> {
+        let database = Database::open(path, opening, &embedded::migrations::runner())?;
+        Ok(Self { database, clock })
+    }
+
+    /// As a guest, opens config.db once the manager has made it ready; asks four times a second.
+    ///
+    /// # Errors
+    /// The last refusal, after `patience`.
+    pub async fn wait(path: &Path, clock: Clock, patience: Duration) -> Result<Self> {
+        wait(patience, || Self::open(path, Opening::Guest, clock.clone())).await
+    }
+
+    /// An empty database in memory, for tests.
+    ///
+    /// # Errors
+    /// When a migration does not run.
+    pub fn in_memory(clock: Clock) -> Result<Self> {
+        Ok(Self { database: Database::in_memory(&embedded::migrations::runner())?, clock })
+    }
+
+    /// Reads. `f` runs on the blocking pool, on a connection that cannot write, in one transaction.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.database.read(f).await
+    }
+
+    /// Changes something, and says so in the audit, in one transaction: both or neither.
+    ///
+    /// # Errors
+    /// What `f` returns; then nothing was changed and nothing said.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        actor: &Actor,
+        f: impl FnOnce(&Transaction) -> Result<(Entry, T)> + Send + 'static,
+    ) -> Result<T> {
+        self.changes(actor, move |tx| f(tx).map(|(entry, answer)| (vec![entry], answer))).await
+    }
+
+    /// As [`Store::change`], for what takes several entries, or none when nothing turned out to change.
+    ///
+    /// # Errors
+    /// What `f` returns; and a change without an entry is refused as a fault of ours.
+    pub async fn changes<T: Send + 'static>(
+        &self,
+        actor: &Actor,
+        f: impl FnOnce(&Transaction) -> Result<(Vec<Entry>, T)> + Send + 'static,
+    ) -> Result<T> {
+        let (actor, at) = (actor.clone(), self.clock.now());
+        self.database.with_writer(move |connection| change(connection, &actor, at, f)).await
+    }
+
+    /// Writes traces of use that need no audit entry of their own (a session was seen); SQLite itself refuses a
+    /// write to any other table.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub async fn note<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Transaction) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.database
+            .with_writer(move |connection| {
+                // What was prepared before was allowed before: only statements prepared from here on are asked.
+                connection.flush_prepared_statement_cache();
+                connection.authorizer(Some(only_noted))?;
+                let answer = note(connection, f);
+                connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
+                answer
+            })
+            .await
+    }
+
+    /// Where the audit chain ends now.
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub async fn audit_head(&self) -> Result<Head> {
+        self.read(audit::store::head).await
+    }
+
+    /// The clock that stamps the audit.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+fn change<T>(
+    connection: &mut Connection,
+    actor: &Actor,
+    at: Timestamp,
+    f: impl FnOnce(&Transaction) -> Result<(Vec<Entry>, T)>,
+) -> Result<T> {
+    let rows = connection.total_changes();
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (entries, answer) = f(&tx)?;
+    if entries.is_empty() && tx.total_changes() != rows {
+        return Err(Error::internal("a change came without its audit entry"));
+    }
+    for entry in entries {
+        audit::store::append(&tx, actor, at, entry)?;
+    }
+    tx.commit()?;
+    Ok(answer)
+}
+
+fn note<T>(connection: &mut Connection, f: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let answer = f(&tx)?;
+    tx.commit()?;
+    Ok(answer)
+}
+
+fn only_noted(context: AuthContext<'_>) -> Authorization {
+    let allowed = match context.action {
+        AuthAction::Read { .. }
+        | AuthAction::Select
+        | AuthAction::Recursive
+        | AuthAction::Function { .. }
+        | AuthAction::Transaction { .. }
+        | AuthAction::Savepoint { .. } => true,
+        AuthAction::Insert { table_name }
+        | AuthAction::Update { table_name, .. }
+        | AuthAction::Delete { table_name } => NOTED.contains(&table_name),
+        _ => false,
+    };
+    if allowed { Authorization::Allow } else { Authorization::Deny }
+}
+
+/// Tries until it is no longer [`Error::Unavailable`] or patience ends.
+pub(crate) async fn wait<T>(patience: Duration, mut open: impl FnMut() -> Result<T>) -> Result<T> {
+    let until = tokio::time::Instant::now() + patience;
+    loop {
+        match open() {
+            Err(Error::Unavailable(_)) if tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn store() -> Store {
+        Store::in_memory(Clock::fixed(Timestamp::EPOCH)).unwrap()
+    }
+
+    fn set(tx: &Transaction, name: &str) -> Result<usize> {
+        Ok(tx.execute("INSERT INTO setting (name, value) VALUES (?, '1')", [name])?)
+    }
+
+    async fn settings(store: &Store) -> i64 {
+        store.read(|c| Ok(c.query_row("SELECT count(*) FROM setting", [], |r| r.get(0))?)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_change_and_its_entry_come_together_or_not_at_all() {
+        let store = store();
+        let actor = Actor::system("manager");
+        let refused = store.change(&actor, |tx| {
+            set(tx, "a")?;
+            Err::<(Entry, ()), _>(Error::conflict("no"))
+        });
+        refused.await.unwrap_err();
+        assert_eq!((settings(&store).await, store.audit_head().await.unwrap()), (0, Head::EMPTY));
+
+        let done = store.change(&actor, |tx| {
+            set(tx, "a")?;
+            Ok((Entry::created("setting", "a", &json!({ "value": 1 })), ()))
+        });
+        done.await.unwrap();
+        assert_eq!((settings(&store).await, store.audit_head().await.unwrap().seq), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_change_without_an_entry_is_refused_and_no_change_needs_none() {
+        let store = store();
+        let actor = Actor::system("manager");
+        let silent = store.changes(&actor, |tx| Ok((vec![], set(tx, "a")?))).await;
+        assert!(matches!(silent, Err(Error::Internal(_))));
+        assert_eq!(settings(&store).await, 0);
+        store.changes(&actor, |_| Ok((vec![], ()))).await.unwrap();
+        assert_eq!(store.audit_head().await.unwrap(), Head::EMPTY);
+    }
+
+    #[tokio::test]
+    async fn a_note_reaches_sessions_and_nothing_else() {
+        let store = store();
+        store.note(|tx| Ok(tx.execute("DELETE FROM session", [])?)).await.unwrap();
+        for sql in [
+            "INSERT INTO setting (name, value) VALUES ('a', '1')",
+            "DELETE FROM user",
+            "DROP TABLE session",
+            "PRAGMA foreign_keys = off",
+        ] {
+            assert!(store.note(move |tx| Ok(tx.execute_batch(sql)?)).await.is_err(), "{sql}");
+        }
+        let actor = Actor::system("manager");
+        let entry = |tx: &Transaction| Ok((Entry::event("x.y", &json!(null)), set(tx, "a")?));
+        store.change(&actor, entry).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_audit_refuses_update_delete_replace_and_gaps() {
+        let store = store();
+        let actor = Actor::system("manager");
+        for _ in 0..2 {
+            store.change(&actor, |_| Ok((Entry::event("x.y", &json!(null)), ()))).await.unwrap();
+        }
+        for sql in [
+            "UPDATE audit_entry SET action = 'z'",
+            "DELETE FROM audit_entry",
+            "REPLACE INTO audit_entry SELECT * FROM audit_entry WHERE seq = 1",
+            "INSERT OR REPLACE INTO audit_entry SELECT * FROM audit_entry WHERE seq = 2",
+            "INSERT INTO audit_entry SELECT 9, at, actor_kind, actor_id, actor_name, source, action, resource,
+               resource_id, outcome, entry, hash, hash FROM audit_entry WHERE seq = 2",
+            "INSERT INTO audit_entry SELECT NULL, at, actor_kind, actor_id, actor_name, source, action, resource,
+               resource_id, outcome, entry, hash, hash FROM audit_entry WHERE seq = 2",
+        ] {
+            let tried = store.change(&actor, move |tx| {
+                tx.execute_batch(sql)?;
+                Ok((Entry::event("x.y", &json!(null)), ()))
+            });
+            assert!(tried.await.is_err(), "{sql}");
+        }
+        let whole = store.read(|c| audit::store::verify(c, None)).await.unwrap().unwrap();
+        assert_eq!(whole.count, 2);
+    }
+
+    #[tokio::test]
+    async fn two_openings_of_one_file_keep_one_chain() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.db");
+        let clock = Clock::fixed(Timestamp::EPOCH);
+        let manager = Store::open(&path, Opening::Owner, clock.clone()).unwrap();
+        let dispatcher = Store::wait(&path, clock, Duration::ZERO).await.unwrap();
+        let both = [("manager", manager.clone()), ("dispatcher", dispatcher)].map(|(name, store)| {
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    let entry = |_: &Transaction| Ok((Entry::event("x.y", &json!(null)), ()));
+                    store.change(&Actor::system(name), entry).await.unwrap();
+                }
+            })
+        });
+        for one in both {
+            one.await.unwrap();
+        }
+        let head = manager.audit_head().await.unwrap();
+        let whole = manager.read(move |c| audit::store::verify(c, Some(head))).await.unwrap().unwrap();
+        assert_eq!(whole.count, 40);
+    }
+}
