@@ -33,6 +33,7 @@ CREATE TABLE enrolment (
   scanner TEXT,
   vantage TEXT,
   certificate TEXT,                      -- base64 DER
+  job_key TEXT,                          -- base64, Ed25519: the key that signs jobs
   refusal TEXT                           -- a slug
 ) STRICT;
 
@@ -101,5 +102,6 @@ CREATE TABLE refusal (
   reason TEXT NOT NULL,
   detail TEXT NOT NULL DEFAULT '',
   count INTEGER NOT NULL DEFAULT 1,
+  told INTEGER NOT NULL DEFAULT 0,       -- how many of them the audit has
   PRIMARY KEY (minute, source, scanner, reason)
 ) STRICT, WITHOUT ROWID;
