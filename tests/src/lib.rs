@@ -1,1 +1,22 @@
-//! x
+//! What the end-to-end tests and the demo stand on: the real binaries, started as an operator starts them and
+//! used through what they offer to everyone — pages, API, the scanner's command line. Nothing here knows the
+//! insides of the appliance.
+#![forbid(unsafe_code)]
+
+pub mod binaries;
+pub mod browser;
+pub mod client;
+pub mod http;
+pub mod listeners;
+pub mod process;
+pub mod scanner;
+pub mod site;
+pub mod tls;
+pub mod wait;
+
+pub use client::Client;
+pub use http::Response;
+pub use listeners::Listener;
+pub use scanner::Scanner;
+pub use site::Site;
+pub use wait::wait_until;

@@ -1,0 +1,196 @@
+//! An appliance under test: a fresh data folder, the real server, an owner.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::http::Endpoint;
+use crate::listeners::free_port;
+use crate::process::Process;
+use crate::wait::PATIENCE;
+use crate::{binaries, tls};
+
+/// The name the owner signs in with.
+pub const OWNER: &str = "owner";
+/// The owner's password in tests.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// The processes that a site is made of.
+pub const ROLES: [&str; 3] = ["manager", "ingest", "dispatcher"];
+
+/// A running appliance. Dropping it kills its processes and removes its folder.
+pub struct Site {
+    data: PathBuf,
+    pages: SocketAddr,
+    scanners: SocketAddr,
+    code: Option<String>,
+    processes: Vec<(String, Process)>,
+    users: Vec<(String, String)>,
+    pages_tls: std::sync::Arc<rustls::ClientConfig>,
+    folder: Option<TempDir>,
+}
+
+impl Site {
+    /// All roles in one process, on free ports of 127.0.0.1, in a fresh folder.
+    pub fn start() -> Site {
+        let folder = TempDir::with_prefix("portolan-").expect("a temporary folder can be made");
+        let mut site = Self::in_folder(folder.path());
+        site.folder = Some(folder);
+        site.run("all");
+        site
+    }
+
+    /// All roles in one process, in this folder, which is kept.
+    pub fn start_in(folder: &Path, pages: SocketAddr) -> Site {
+        let mut site = Self::in_folder(folder);
+        site.pages = pages;
+        site.run("all");
+        site
+    }
+
+    /// One process a role, all under the user who runs the tests.
+    pub fn start_roles() -> Site {
+        Self::start_roles_as(&[])
+    }
+
+    /// One process a role; `users` gives for a role the arguments of `setpriv` that it is started through.
+    pub fn start_roles_as(users: &[(&str, &str)]) -> Site {
+        let folder = TempDir::with_prefix("portolan-").expect("a temporary folder can be made");
+        let mut site = Self::in_folder(folder.path());
+        site.folder = Some(folder);
+        site.users = users.iter().map(|(role, how)| ((*role).to_owned(), (*how).to_owned())).collect();
+        for role in ROLES {
+            site.run(role);
+        }
+        site
+    }
+
+    /// A site in this folder, nothing started yet.
+    pub fn in_folder(folder: &Path) -> Site {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Site {
+            data: folder.join("data"),
+            pages: loopback(free_port()),
+            scanners: loopback(free_port()),
+            code: None,
+            processes: Vec::new(),
+            users: Vec::new(),
+            pages_tls: tls::pinned(),
+            folder: None,
+        }
+    }
+
+    /// Starts a role (`all`: every role in one process) and waits until it serves.
+    pub fn run(&mut self, role: &str) {
+        let log = self.data.with_file_name(format!("{role}.log"));
+        let mut command = self.command(role);
+        command.args(["serve", "--data"]).arg(&self.data);
+        if role != "all" {
+            command.args(["--role", role]);
+        }
+        if ["all", "manager"].contains(&role) {
+            command.args(["--listen", &self.pages.to_string()]);
+        }
+        if ["all", "ingest"].contains(&role) {
+            command.args(["--scanner-listen", &self.scanners.to_string()]);
+        }
+        let mut process = Process::start(role, &mut command, &log);
+        if ["all", "manager"].contains(&role) {
+            process.line_after("portolan: pages at ", PATIENCE);
+        }
+        if ["all", "ingest"].contains(&role) {
+            process.line_after("portolan: scanners at ", PATIENCE);
+        }
+        self.code = process.printed("portolan: setup code ").or(self.code.take());
+        self.processes.push((role.into(), process));
+    }
+
+    fn command(&self, role: &str) -> Command {
+        let mut command = match self.users.iter().find(|(name, _)| name == role) {
+            None => Command::new(binaries::portolan()),
+            Some((_, how)) => {
+                let mut command = Command::new("setpriv");
+                command.args(how.split(' ')).arg(binaries::portolan());
+                command
+            }
+        };
+        command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
+        command
+    }
+
+    /// Ends a role's process as `kill -9` does.
+    pub fn kill(&mut self, role: &str) {
+        self.process(role).kill();
+        self.processes.retain(|(name, _)| name != role);
+    }
+
+    /// Ends a role's process orderly.
+    pub fn stop(&mut self, role: &str) {
+        let status = self.process(role).stop(Duration::from_secs(20));
+        let log = self.process(role).log_text();
+        assert!(status.success(), "{role} ended with {status}\n{log}");
+        self.processes.retain(|(name, _)| name != role);
+    }
+
+    /// A role's process.
+    pub fn process(&mut self, role: &str) -> &mut Process {
+        let found = self.processes.iter_mut().find(|(name, _)| name == role);
+        &mut found.unwrap_or_else(|| panic!("{role} does not run")).1
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The address of the pages.
+    pub fn url(&self) -> String {
+        format!("https://{}/", self.pages)
+    }
+
+    /// Where scanners connect to.
+    pub fn scanners(&self) -> SocketAddr {
+        self.scanners
+    }
+
+    /// The one-time code, printed at the first start.
+    pub fn setup_code(&self) -> &str {
+        self.code.as_deref().expect("the first start prints `portolan: setup code …`")
+    }
+
+    /// A visitor who is not signed in.
+    pub fn visitor(&self) -> Client {
+        let name = self.pages.ip().to_string();
+        Client::new(Endpoint { address: self.pages, tls: Some((self.pages_tls.clone(), name)) })
+    }
+
+    /// Makes the owner with the setup code; the client is signed in.
+    pub fn set_up(&self) -> Client {
+        let client = self.visitor();
+        let owner = json!({
+            "code": self.setup_code(), "name": OWNER, "display": "The Owner",
+            "password": PASSWORD, "password_again": PASSWORD,
+        });
+        let answer = client.post("/setup", &owner);
+        assert!(answer.status < 300, "{}", answer.describe());
+        client
+    }
+
+    /// A client signed in as the owner.
+    pub fn signed_in(&self) -> Client {
+        let client = self.visitor();
+        let answer = client.post("/sign-in", &json!({ "name": OWNER, "password": PASSWORD }));
+        assert!(answer.status < 300, "{}", answer.describe());
+        client
+    }
+
+    /// The logs of all processes, for a message.
+    pub fn logs(&self) -> String {
+        self.processes.iter().map(|(role, process)| format!("--- {role}\n{}", process.log_text())).collect()
+    }
+}
