@@ -1,0 +1,285 @@
+//! A block: a bounded number of hosts, every port of each, and what is known of every pair.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use portolan_scanner::net::{Permutation, addr_to_u128, u128_to_addr};
+use portolan_scanner::wire::{HostRecord, Job, PortRecord, Reason, State};
+
+use super::pace::{Instant, Pace};
+
+/// A (host, port) of a block: `host x ports + port`, both as places in their ascending order.
+pub type Pair = u32;
+
+/// What is known of one host while its block is worked on.
+#[derive(Debug)]
+pub struct Host {
+    /// Where it is.
+    pub address: IpAddr,
+    /// When it may be probed next.
+    pub pace: Pace,
+    /// How many of its probes have no answer yet.
+    pub in_flight: u32,
+    /// Whether it stands in the queue of hosts that will be ready.
+    pub queued: bool,
+    /// The turns that wait for it.
+    pub waiting: VecDeque<Turn>,
+}
+
+/// A pair that is to be probed, and what went before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn {
+    /// Which.
+    pub pair: Pair,
+    /// Attempts that had no answer.
+    pub attempt: u32,
+    /// Attempts that this machine had no room for.
+    pub put_off: u32,
+}
+
+/// A block being worked on.
+#[derive(Debug)]
+pub struct Block {
+    /// Its number in the job.
+    pub number: u64,
+    /// Its hosts, ascending.
+    pub hosts: Vec<Host>,
+    /// When it was begun.
+    pub started: Instant,
+    /// Connection attempts made for it.
+    pub sent: u64,
+    /// How many pairs are not decided.
+    pub left: u32,
+    /// How many pairs wait for their hosts.
+    pub waiting: u32,
+    order: Permutation,
+    drawn: u32,
+    ports: u32,
+    reasons: Vec<Option<Reason>>,
+    round_trips: Vec<(Pair, u32)>,
+}
+
+impl Block {
+    /// Begins block `number` of `job`, which must have such a block of fewer than 2^32 pairs.
+    pub fn new(job: &Job, number: u64, now: Instant) -> Self {
+        let hosts: Vec<Host> = job
+            .block_targets(number)
+            .iter()
+            .flat_map(|range| range.first..=range.last)
+            .map(|address| Host {
+                address: u128_to_addr(address),
+                pace: Pace::default(),
+                in_flight: 0,
+                queued: false,
+                waiting: VecDeque::new(),
+            })
+            .collect();
+        let ports = job.ports.count();
+        let left = u32::try_from(hosts.len()).expect("a job counts a block's hosts in 32 bits") * ports;
+        Self {
+            number,
+            hosts,
+            started: now,
+            sent: 0,
+            left,
+            waiting: 0,
+            order: job.pairs(number),
+            drawn: 0,
+            ports,
+            reasons: vec![None; left as usize],
+            round_trips: Vec::new(),
+        }
+    }
+
+    /// The next pair in the block's random order; each pair comes once.
+    pub fn draw(&mut self) -> Option<Turn> {
+        let at = u128::from(self.drawn);
+        if at >= self.order.count() {
+            return None;
+        }
+        self.drawn += 1;
+        let pair =
+            Pair::try_from(self.order.at(at)).expect("a permutation stays within its count, which fits");
+        Some(Turn { pair, attempt: 0, put_off: 0 })
+    }
+
+    /// The host of a pair, as its place among [`Block::hosts`].
+    pub fn host_of(&self, pair: Pair) -> usize {
+        (pair / self.ports) as usize
+    }
+
+    /// The port of a pair, as its place among the job's ports.
+    pub fn port_of(&self, pair: Pair) -> usize {
+        (pair % self.ports) as usize
+    }
+
+    /// Settles a pair for good; one that is settled stays as it is. `round_trip` is in microseconds and kept
+    /// for open ports. Returns whether this settled it.
+    pub fn settle(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> bool {
+        let slot = &mut self.reasons[pair as usize];
+        if slot.is_some() {
+            return false;
+        }
+        *slot = Some(reason);
+        self.left -= 1;
+        if reason.state() == State::Open {
+            self.round_trips.push((pair, round_trip));
+        }
+        true
+    }
+
+    /// Settles every pair that is not yet, for the same reason.
+    pub fn settle_rest(&mut self, reason: Reason) {
+        for slot in &mut self.reasons {
+            slot.get_or_insert(reason);
+        }
+        self.left = 0;
+    }
+
+    /// What was found, as the results say it: per host the commonest reason and what differs from it;
+    /// neighbours that are alike in every port are one record. `ports` are the job's, ascending.
+    pub fn records(&mut self, ports: &[u16]) -> Vec<HostRecord> {
+        self.round_trips.sort_unstable();
+        let mut round_trips = self.round_trips.iter().peekable();
+        let mut records: Vec<HostRecord> = Vec::new();
+        for (host, row) in self.hosts.iter().zip(self.reasons.chunks(ports.len())) {
+            let row: Vec<Reason> = row.iter().map(|reason| reason.unwrap_or(Reason::Cancelled)).collect();
+            let base = commonest(&row);
+            let exceptions =
+                exceptions(ports, &row, base, || round_trips.next().map_or(0, |(_, micros)| *micros));
+            let address = addr_to_u128(host.address);
+            match records.last_mut() {
+                Some(before)
+                    if exceptions.is_empty()
+                        && before.exceptions.is_empty()
+                        && before.base == base
+                        && before.last + 1 == address =>
+                {
+                    before.last = address;
+                }
+                _ => records.push(HostRecord { first: address, last: address, base, exceptions }),
+            }
+        }
+        records
+    }
+}
+
+/// The reason that most ports of a host share; open ports are never counted in, as each is written by itself.
+fn commonest(row: &[Reason]) -> Reason {
+    let count = |reason: &Reason| row.iter().filter(|other| *other == reason).count();
+    Reason::ALL
+        .into_iter()
+        .filter(|reason| reason.state() != State::Open)
+        .max_by_key(|reason| (count(reason), *reason == Reason::Refused))
+        .unwrap_or(Reason::Refused)
+}
+
+/// The ports of a host that differ from its base, ascending: open ones alone, others in runs of neighbouring
+/// numbers. `round_trip` gives the next open port's.
+fn exceptions(
+    ports: &[u16],
+    row: &[Reason],
+    base: Reason,
+    mut round_trip: impl FnMut() -> u32,
+) -> Vec<PortRecord> {
+    let mut list: Vec<PortRecord> = Vec::new();
+    for (port, reason) in ports.iter().copied().zip(row.iter().copied()).filter(|(_, reason)| *reason != base)
+    {
+        let open = reason.state() == State::Open;
+        match list.last_mut() {
+            Some(run) if !open && run.reason == reason && run.last + 1 == port => run.last = port,
+            _ => {
+                let rtt_us = if open { round_trip() } else { 0 };
+                list.push(PortRecord { first: port, last: port, reason, rtt_us });
+            }
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::testing::job;
+    use proptest::prelude::*;
+
+    fn block(targets: &str, ports: &str) -> (Block, Vec<u16>) {
+        let job = job(targets, ports);
+        let ports = job.ports.each().collect();
+        (Block::new(&job, 0, 0), ports)
+    }
+
+    #[test]
+    fn every_pair_is_drawn_once() {
+        let (mut block, _) = block("10.0.0.0/29", "1-100");
+        let mut drawn: Vec<Pair> = std::iter::from_fn(|| block.draw()).map(|turn| turn.pair).collect();
+        assert_ne!(drawn[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        drawn.sort_unstable();
+        assert!(drawn.into_iter().eq(0..800));
+    }
+
+    #[test]
+    fn neighbours_that_are_alike_are_one_record_and_the_odd_one_stands_alone() {
+        let (mut block, ports) = block("10.0.0.0-10.0.0.3", "20-29,443");
+        assert!(block.settle(2 * 11 + 2, Reason::SynAck, 99));
+        assert!(!block.settle(2 * 11 + 2, Reason::NoAnswer, 1), "a settled pair stays settled");
+        block.settle(2 * 11 + 8, Reason::NoAnswer, 0);
+        block.settle(2 * 11 + 9, Reason::NoAnswer, 0);
+        block.settle(2 * 11 + 10, Reason::NoAnswer, 0);
+        block.settle_rest(Reason::Refused);
+        let text: Vec<String> = block
+            .records(&ports)
+            .iter()
+            .map(|host| {
+                let ports: Vec<String> = host
+                    .exceptions
+                    .iter()
+                    .map(|p| format!("{}-{} {} {}", p.first, p.last, p.reason, p.rtt_us))
+                    .collect();
+                let span = (u128_to_addr(host.first), u128_to_addr(host.last));
+                format!("{}-{} {} [{}]", span.0, span.1, host.base, ports.join(", "))
+            })
+            .collect();
+        assert_eq!(
+            text,
+            [
+                "10.0.0.0-10.0.0.1 refused []",
+                "10.0.0.2-10.0.0.2 refused [22-22 syn-ack 99, 28-29 no-answer 0, 443-443 no-answer 0]",
+                "10.0.0.3-10.0.0.3 refused []",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_host_that_is_open_everywhere_is_written_port_by_port() {
+        let (mut block, ports) = block("::1", "1-3");
+        block.settle_rest(Reason::SynAck);
+        let records = block.records(&ports);
+        assert_eq!(records[0].exceptions.len(), 3);
+        assert_ne!(records[0].base.state(), State::Open);
+    }
+
+    proptest! {
+        #[test]
+        fn the_records_say_of_every_pair_what_was_settled(reasons in proptest::collection::vec(0usize..12, 4 * 7)) {
+            let (mut block, ports) = block("10.0.0.254-10.0.1.1", "1-3,5,8-10");
+            for (pair, reason) in (0u32..).zip(&reasons) {
+                block.settle(pair, Reason::ALL[*reason], pair);
+            }
+            let mut said = Vec::new();
+            for record in block.records(&ports) {
+                for _ in record.first..=record.last {
+                    said.extend(ports.iter().map(|port| {
+                        let except = record.exceptions.iter().find(|e| (e.first..=e.last).contains(port));
+                        except.map_or(record.base, |e| e.reason)
+                    }));
+                    prop_assert!(record.exceptions.is_empty() || record.first == record.last);
+                }
+                for open in record.exceptions.iter().filter(|e| e.reason.state() == State::Open) {
+                    prop_assert_eq!(open.first, open.last);
+                }
+            }
+            prop_assert_eq!(said, reasons.iter().map(|r| Reason::ALL[*r]).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! `probe --job -`: the probe as a child of the link.
+//!
+//! In: the text of a job frame, a line `.`, then orders, one a line: `cancel`, `pause`, `resume`, `start N` (go on
+//! from step N of the walk over the blocks). The end of the input cancels: a scan that nobody controls must end; only
+//! a file as input, which cannot be waited for, is let run to its end.
+//!
+//! Out: for each block, in walk order, `block <number> <started> <ended> <sent>` (µs UTC, connection attempts),
+//! its body lines as in a results frame, and `.`; once a second `progress <pairs done> <open> <attempts a second>`;
+//! at the end `end done`, `end cancelled` or `end failed`, with the reason behind it.
+
+use std::fs::File;
+use std::io::{self, Read, StdoutLock, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
+
+use portolan_scanner::wire::{self, Job, MAX_FRAME};
+
+use super::clock::Clock;
+use super::engine::{self, Driver, End, Order};
+use super::pace::{Instant, SECOND};
+use super::schedule::{Finished, Progress, Schedule};
+use crate::sys;
+
+/// Runs the job that comes in on standard input.
+pub fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let detail = error.to_string().replace(char::is_control, " ");
+            // If this cannot be written either, the exit code still tells.
+            let _ = writeln!(io::stdout(), "end failed {detail}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    sys::stop_on_signals()?;
+    let mut input = Input::new()?;
+    let job = input.job()?;
+    let schedule = Schedule::new(job).map_err(io::Error::other)?;
+    let clock = Clock::start();
+    let mut link = Link { input, out: io::stdout().lock(), before: (0, clock.now()) };
+    let end = match engine::run(schedule, &mut link, &clock)? {
+        End::Done => "end done",
+        End::Cancelled => "end cancelled",
+        End::NoSockets => {
+            "end failed no socket could be opened for ten seconds (descriptors or memory are used up)"
+        }
+    };
+    writeln!(link.out, "{end}")?;
+    link.out.flush()
+}
+
+/// Standard input, without a buffer that others would not see into.
+struct Input {
+    file: File,
+    /// A file is read to its end at once.
+    is_file: bool,
+    bytes: Vec<u8>,
+}
+
+impl Input {
+    fn new() -> io::Result<Self> {
+        let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let is_file = file.metadata().is_ok_and(|data| data.is_file());
+        Ok(Self { file, is_file, bytes: Vec::new() })
+    }
+
+    /// Reads what is there, waiting if nothing is. Nothing read is the end of the input.
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut piece = [0; 1 << 14];
+        let count = loop {
+            match self.file.read(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    if sys::stop_requested() {
+                        return Ok(0);
+                    }
+                }
+                other => break other?,
+            }
+        };
+        self.bytes.extend_from_slice(&piece[..count]);
+        Ok(count)
+    }
+
+    /// The next whole line, without its line feed, if there is one.
+    fn line(&mut self) -> Option<String> {
+        let end = self.bytes.iter().position(|byte| *byte == b'\n')?;
+        let line = String::from_utf8_lossy(&self.bytes[..end]).into_owned();
+        self.bytes.drain(..=end);
+        Some(line)
+    }
+
+    /// Reads the job: everything up to the line `.`. Its signature line, if it came along, is cut off; the link
+    /// has verified it.
+    fn job(&mut self) -> io::Result<Job> {
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let mut looked = 0;
+        let end = loop {
+            let end = self.bytes[looked..].windows(3).position(|bytes| bytes == b"\n.\n");
+            if let Some(end) = end {
+                break looked + end + 1;
+            }
+            looked = self.bytes.len().saturating_sub(2);
+            if self.bytes.len() > MAX_FRAME {
+                return Err(invalid(format!("the job is longer than {MAX_FRAME} bytes")));
+            }
+            if self.fill()? == 0 {
+                return Err(invalid("the input ended before the line \".\" that ends the job".into()));
+            }
+        };
+        let rest = self.bytes.split_off(end);
+        let frame = std::mem::replace(&mut self.bytes, rest[2..].to_vec());
+        if self.is_file {
+            while self.fill()? > 0 {}
+        }
+        let text = match wire::split(&frame) {
+            Ok(signed) => signed.text,
+            Err(_) => std::str::from_utf8(&frame).map_err(|_| invalid("the job is not UTF-8".into()))?,
+        };
+        Job::decode(text).map_err(|error| invalid(format!("the job cannot be read: {error}")))
+    }
+}
+
+/// The link, as the engine sees it.
+struct Link<'a> {
+    input: Input,
+    out: StdoutLock<'a>,
+    /// Attempts at the last progress line, and when that was.
+    before: (u64, Instant),
+}
+
+impl Driver for Link<'_> {
+    fn input(&self) -> Option<BorrowedFd<'_>> {
+        (!self.input.is_file).then(|| self.input.file.as_fd())
+    }
+
+    fn orders(&mut self, readable: bool) -> io::Result<Vec<Order>> {
+        let gone = readable && self.input.fill()? == 0;
+        let mut orders = Vec::new();
+        while let Some(line) = self.input.line() {
+            match order(&line) {
+                Some(order) => orders.push(order),
+                None => eprintln!("portolan-scanner probe: {line:?} is not an order"),
+            }
+        }
+        if gone {
+            orders.push(Order::Gone);
+        }
+        Ok(orders)
+    }
+
+    fn block(&mut self, block: &Finished, clock: &Clock, now: Instant) -> io::Result<()> {
+        let (started, ended) = (clock.time_of_day(block.started), clock.time_of_day(now));
+        let mut text = format!("block {} {started} {ended} {}\n", block.number, block.sent);
+        for host in &block.hosts {
+            host.write(&mut text);
+        }
+        text.push_str(".\n");
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+
+    fn progress(&mut self, progress: Progress, now: Instant) -> io::Result<()> {
+        let (sent, since) = self.before;
+        let micros = now.saturating_sub(since).max(SECOND / 1_000) / 1_000;
+        let rate = progress.sent.saturating_sub(sent).saturating_mul(1_000_000) / micros;
+        self.before = (progress.sent, now);
+        writeln!(self.out, "progress {} {} {rate}", progress.done, progress.open)?;
+        self.out.flush()
+    }
+}
+
+/// Reads an order.
+fn order(line: &str) -> Option<Order> {
+    match line {
+        "cancel" => Some(Order::Cancel),
+        "pause" => Some(Order::Pause),
+        "resume" => Some(Order::Resume),
+        _ => line.strip_prefix("start ")?.parse().ok().map(Order::Start),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_has_one_spelling() {
+        assert_eq!(order("start 12"), Some(Order::Start(12)));
+        assert_eq!(order("pause"), Some(Order::Pause));
+        for bad in ["", "Pause", "start", "start -1", "start 1 2", "stop"] {
+            assert_eq!(order(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What the command line of `probe` asks for.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
+use portolan_scanner::net::{Ports, Ranges};
+use portolan_scanner::wire::{Id, Job, Preset};
+
+use super::preset::numbers;
+
+/// The most probes that are taken on by hand: 10.0.0.0/8 on every port is within it.
+pub const MAX_PROBES: u128 = 2_000_000_000_000;
+
+/// How many probes a block has at most, when there is more than one host in it.
+const BLOCK_PAIRS: u32 = 1 << 17;
+
+/// How many hosts a block has at most.
+const BLOCK_HOSTS: u32 = 4_096;
+
+/// A scan by hand.
+#[derive(Debug)]
+pub struct Flags {
+    /// What is to be probed, and how. Its names are empty: nobody else knows of it.
+    pub job: Job,
+    /// JSON lines instead of text.
+    pub json: bool,
+}
+
+/// What was asked for instead of a scan.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The help.
+    Help,
+    /// Something that cannot be done; the sentence names the flag.
+    Wrong(String),
+}
+
+fn wrong<T>(flag: &str, what: impl std::fmt::Display) -> Result<T, Stop> {
+    Err(Stop::Wrong(format!("{flag}: {what}")))
+}
+
+/// The flags that have a value.
+const KNOWN: [&str; 8] =
+    ["--targets", "--exclude", "--ports", "--preset", "--rate", "--host-rate", "--timeout", "--retries"];
+
+impl Flags {
+    /// Reads `--flag value` and `--flag=value`.
+    ///
+    /// # Errors
+    /// The wish for help, or the first thing that is wrong.
+    pub fn parse(arguments: &[String]) -> Result<Self, Stop> {
+        let mut targets = Ranges::new();
+        let mut excluded = Ranges::new();
+        let mut ports: Option<Ports> = None;
+        let mut preset = Preset::Normal;
+        let [mut rate, mut host_rate, mut timeout, mut retries] = [None; 4];
+        let mut json = false;
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            let (flag, given) = match argument.split_once('=') {
+                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
+                _ => (argument.as_str(), None),
+            };
+            match (flag, given) {
+                ("--help" | "-h", None) => return Err(Stop::Help),
+                ("--json", None) => {
+                    json = true;
+                    continue;
+                }
+                _ => {}
+            }
+            if !KNOWN.contains(&flag) {
+                return Err(Stop::Wrong(format!("{argument:?} is not a flag of probe; --help lists them")));
+            }
+            let Some(value) = given.or_else(|| rest.next().map(String::as_str)) else {
+                return wrong(flag, "a value belongs behind it");
+            };
+            match flag {
+                "--targets" => targets = targets.union(&ranges(flag, value)?),
+                "--exclude" => excluded = excluded.union(&ranges(flag, value)?),
+                "--ports" => {
+                    let more = Ports::parse(value).or_else(|error| wrong(flag, error))?;
+                    ports = Some(ports.map_or(more.clone(), |before| before.union(&more)));
+                }
+                "--preset" => {
+                    let unknown = |_| wrong(flag, format_args!("{value:?} is not gentle, normal or fast"));
+                    preset = value.parse().or_else(unknown)?;
+                }
+                "--rate" => rate = Some(number(flag, value, 1, 10_000_000)?),
+                "--host-rate" => host_rate = Some(number(flag, value, 1, 10_000_000)?),
+                "--timeout" => timeout = Some(number(flag, value, 1, 60_000)?),
+                _ => retries = Some(number(flag, value, 0, 10)?),
+            }
+        }
+        if targets.is_empty() {
+            return wrong("--targets", "say what to probe, for example --targets 10.0.0.0/24");
+        }
+        let Some(ports) = ports else {
+            return wrong("--ports", "say which ports to probe, for example --ports 22,80-90,443");
+        };
+        let targets = targets.subtract(&excluded);
+        if targets.is_empty() {
+            return wrong("--exclude", "it leaves nothing of --targets");
+        }
+        let probes = targets.count().saturating_mul(u128::from(ports.count()));
+        if probes > MAX_PROBES {
+            return Err(Stop::Wrong(format!(
+                "--targets: {} hosts x {} ports are {probes} probes; the limit is {MAX_PROBES}",
+                targets.count(),
+                ports.count(),
+            )));
+        }
+        let base = numbers(preset);
+        let nobody = Id::from_bytes([0; 16]);
+        let job = Job {
+            id: nobody,
+            scan: nobody,
+            batch: 0,
+            epoch: 0,
+            scanner: nobody,
+            vantage: nobody,
+            issued: 0,
+            expires: i64::MAX,
+            preset,
+            rate: rate.unwrap_or(base.rate),
+            host_rate: host_rate.unwrap_or(base.host_rate),
+            timeout_ms: timeout.unwrap_or(base.timeout_ms),
+            retries: retries.unwrap_or(base.retries),
+            seed: seed(),
+            block_hosts: (BLOCK_PAIRS / ports.count()).clamp(1, BLOCK_HOSTS),
+            targets,
+            ports,
+        };
+        Ok(Self { job, json })
+    }
+}
+
+fn ranges(flag: &str, value: &str) -> Result<Ranges, Stop> {
+    Ranges::parse(value).or_else(|error| wrong(flag, error))
+}
+
+fn number(flag: &str, value: &str, least: u32, most: u32) -> Result<u32, Stop> {
+    let read = value.parse().ok().filter(|number| (least..=most).contains(number));
+    read.map_or_else(|| wrong(flag, format_args!("{value:?} is not a number from {least} to {most}")), Ok)
+}
+
+/// A seed for the random order: two scans by hand go in two orders. The standard library's hash keys are the
+/// randomness it offers.
+fn seed() -> [u8; 16] {
+    let half = || RandomState::new().build_hasher().finish();
+    (u128::from(half()) << 64 | u128::from(half())).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Flags, Stop> {
+        Flags::parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+    }
+
+    fn complaint(line: &str) -> String {
+        match parse(line) {
+            Err(Stop::Wrong(sentence)) => sentence,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_complaint_names_the_flag() {
+        for (line, flag) in [
+            ("--targets 10.0.0.0/33 --ports 1", "--targets: "),
+            ("--targets 10.0.0.1/24 --ports 1", "--targets: "),
+            ("--targets 127.0.0.1 --ports 0,70000,http", "--ports: "),
+            ("--targets 127.0.0.1", "--ports: "),
+            ("--ports 1", "--targets: "),
+            ("--targets 127.0.0.1 --ports 1 --exclude 127.0.0.0/8", "--exclude: "),
+            ("--targets 127.0.0.1 --ports 1 --rate 0", "--rate: "),
+            ("--targets 127.0.0.1 --ports 1 --timeout=-1", "--timeout: "),
+            ("--targets 127.0.0.1 --ports 1 --retries 11", "--retries: "),
+            ("--targets 127.0.0.1 --ports 1 --preset wild", "--preset: "),
+            ("--targets", "--targets: "),
+        ] {
+            assert!(complaint(line).starts_with(flag), "{line}: {}", complaint(line));
+        }
+        assert!(complaint("--target 127.0.0.1").contains("\"--target\" is not a flag"));
+    }
+
+    #[test]
+    fn an_absurd_scope_is_refused_with_its_number_and_the_limit() {
+        let sentence = complaint("--targets ::/0 --ports 1-65535");
+        assert!(sentence.contains("probes; the limit is 2000000000000"), "{sentence}");
+        let sentence = complaint("--targets 2001:db8::/64 --ports 1");
+        assert!(sentence.contains("18446744073709551616 probes"), "{sentence}");
+        assert!(parse("--targets 10.0.0.0/8 --ports 1-65535").is_ok());
+    }
+
+    #[test]
+    fn what_is_not_asked_for_comes_from_the_preset() {
+        let flags =
+            parse("--targets=::1,127.0.0.1 --ports 1-10 --ports 5-20 --preset gentle --rate 7").unwrap();
+        let gentle = numbers(Preset::Gentle);
+        assert_eq!((flags.job.rate, flags.job.host_rate), (7, gentle.host_rate));
+        assert_eq!((flags.job.hosts(), flags.job.ports.count(), flags.json), (2, 20, false));
+        assert_eq!(flags.job.check(), Ok(()));
+    }
+
+    #[test]
+    fn exclusions_are_taken_out_of_the_targets() {
+        let flags =
+            parse("--targets 10.0.0.0/24 --exclude 10.0.0.0/25 --exclude 10.0.0.255 --ports 1 --json")
+                .unwrap();
+        assert_eq!(
+            flags.job.targets.to_string(),
+            Ranges::parse("10.0.0.128-10.0.0.254").unwrap().to_string()
+        );
+        assert!(flags.json);
+    }
+
+    #[test]
+    fn help_comes_before_complaints_about_what_follows() {
+        assert!(matches!(parse("--help --nonsense"), Err(Stop::Help)));
+    }
+}

@@ -1,0 +1,289 @@
+//! `portolan-scanner probe` by hand.
+
+use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::os::fd::BorrowedFd;
+use std::process::ExitCode;
+
+use portolan_scanner::wire::{Job, Reason, State};
+
+use super::clock::Clock;
+use super::engine::{self, Driver, End, Order};
+use super::flags::{Flags, Stop};
+use super::pace::{Instant, SECOND};
+use super::report::{self, Closing, Counts};
+use super::schedule::{Finished, Progress, Schedule};
+use crate::sys;
+
+const HELP: &str = "\
+Probe TCP ports by connecting to them. No privileges are needed.
+
+Usage: portolan-scanner probe --targets LIST --ports LIST [options]
+       portolan-scanner probe --job -
+
+What:
+  --targets LIST     addresses, ranges and subnets: 10.0.0.0/24,10.0.1.1-10.0.1.9,::1
+                     (IPv4 and IPv6; may be given more than once)
+  --ports LIST       ports and ranges of ports: 22,80-90,443 (may be given more than once)
+  --exclude LIST     addresses that are never touched, written as --targets
+
+How:
+  --preset NAME      gentle, normal (the default) or fast; see below
+  --rate N           connection attempts a second, over all hosts
+  --host-rate N      connection attempts a second to one host
+  --timeout MS       how long an answer is waited for, in milliseconds
+  --retries N        how often a probe without an answer is tried again
+
+Output:
+  --json             JSON lines on standard output instead of text
+                     Progress goes to standard error. Ctrl-C ends in order and says what was not
+                     probed; a second one ends at once.
+
+  --job -            read a job from standard input and write results, as the child of `run`
+
+Presets             rate   host-rate  timeout  retries  in flight  a host  open connections
+";
+
+const EXIT: &str = "
+Each port is open (it took the connection), closed (it refused), filtered (no answer),
+unreachable (the network said so), or not probed. A router that answers with ICMP \"port
+unreachable\" looks like a closed port.
+
+Exit status:
+  0    every port was probed
+  1    the scan could not go on, or its output could not be written
+  2    the command line is wrong
+  3    finished, but this machine had no room for some of the probes
+  130  interrupted
+";
+
+/// Runs a scan by hand.
+pub fn main(arguments: &[String]) -> ExitCode {
+    let flags = match Flags::parse(arguments) {
+        Ok(flags) => flags,
+        Err(Stop::Help) => {
+            // Whoever closed the pipe has read enough.
+            let _ = io::stdout().write_all(help().as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(Stop::Wrong(sentence)) => {
+            eprintln!("portolan-scanner probe: {sentence}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(flags) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("portolan-scanner probe: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> String {
+    use super::preset::{Close, numbers};
+    let mut text = String::from(HELP);
+    for preset in portolan_scanner::wire::Preset::ALL {
+        let n = numbers(preset);
+        let close = if n.close == Close::Orderly { "closed in order" } else { "reset" };
+        let line = format!(
+            "  {:<12} {:>9}/s {:>9}/s {:>5} ms {:>8} {:>10} {:>7}  {close}\n",
+            preset.as_str(),
+            n.rate,
+            n.host_rate,
+            n.timeout_ms,
+            n.retries,
+            n.in_flight,
+            n.host_in_flight
+        );
+        text.push_str(&line);
+    }
+    text + EXIT
+}
+
+fn run(flags: Flags) -> io::Result<ExitCode> {
+    sys::stop_on_signals()?;
+    let Flags { job, json } = flags;
+    announce(&job);
+    let schedule = Schedule::new(job.clone()).map_err(io::Error::other)?;
+    let clock = Clock::start();
+    let terminal = io::stderr().is_terminal();
+    let mut screen = Screen {
+        probes: job.probes(),
+        job,
+        json,
+        terminal,
+        out: io::stdout().lock(),
+        counts: [0; 5],
+        hosts: 0,
+        sent: 0,
+        short: false,
+        last: Last::default(),
+    };
+    let end = engine::run(schedule, &mut screen, &clock)?;
+    screen.close(end, clock.now())?;
+    Ok(match end {
+        End::Done if screen.short => ExitCode::from(3),
+        End::Done => ExitCode::SUCCESS,
+        End::Cancelled => ExitCode::from(130),
+        End::NoSockets => ExitCode::FAILURE,
+    })
+}
+
+/// Says before anything is sent what is about to be.
+fn announce(job: &Job) {
+    let rate = job.rate.min(u32::try_from(job.hosts()).unwrap_or(u32::MAX).saturating_mul(job.host_rate));
+    let seconds = job.probes() / u128::from(rate.max(1));
+    eprintln!(
+        "{} hosts x {} ports: {} probes, preset {}, at most {}/s and {}/s a host, so at least {}",
+        job.hosts(),
+        job.ports.count(),
+        job.probes(),
+        job.preset,
+        job.rate,
+        job.host_rate,
+        duration(seconds),
+    );
+}
+
+/// A span of time as people say it.
+fn duration(seconds: u128) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// What was last said of the progress.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    sent: u64,
+    at: Instant,
+    plain: Instant,
+}
+
+struct Screen<'a> {
+    job: Job,
+    probes: u128,
+    json: bool,
+    /// Standard error is a terminal: progress is one line that is written over.
+    terminal: bool,
+    out: StdoutLock<'a>,
+    counts: Counts,
+    hosts: u128,
+    sent: u64,
+    /// Some probes were not made for want of room.
+    short: bool,
+    last: Last,
+}
+
+impl Driver for Screen<'_> {
+    fn input(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn orders(&mut self, _readable: bool) -> io::Result<Vec<Order>> {
+        Ok(Vec::new())
+    }
+
+    fn block(&mut self, block: &Finished, _clock: &Clock, _now: Instant) -> io::Result<()> {
+        let mut text = String::new();
+        for host in &block.hosts {
+            for (sum, count) in self.counts.iter_mut().zip(host.counts(&self.job.ports)) {
+                *sum += count;
+            }
+            self.hosts += host.last - host.first + 1;
+            self.short |= host.base == Reason::LocalLimit
+                || host.exceptions.iter().any(|run| run.reason == Reason::LocalLimit);
+            if self.json {
+                report::host_json(host, &self.job.ports, &mut text);
+            } else {
+                report::host_text(host, &self.job.ports, &mut text);
+            }
+        }
+        self.sent += block.sent;
+        self.write(&text)
+    }
+
+    fn progress(&mut self, progress: Progress, now: Instant) -> io::Result<()> {
+        let Last { sent, at, plain } = self.last;
+        let millis = (now.saturating_sub(at) / (SECOND / 1_000)).max(1);
+        let rate = progress.sent.saturating_sub(sent).saturating_mul(1_000) / millis;
+        self.last = Last { sent: progress.sent, at: now, plain };
+        let percent = u128::from(progress.done) * 100 / self.probes.max(1);
+        // What is left at the rate so far; retries and timeouts are in it.
+        let left = self.probes.saturating_sub(progress.done.into()) * u128::from(now / SECOND);
+        let left = left.checked_div(progress.done.into()).map_or("?".into(), duration);
+        let line = format!(
+            "{percent} %: {} of {} probes, {} open, {rate}/s, {left} left",
+            progress.done, self.probes, progress.open
+        );
+        if self.terminal {
+            eprint!("\r\x1b[K{line}");
+        } else if now >= plain + 5 * SECOND {
+            self.last.plain = now;
+            eprintln!("{line}");
+        }
+        Ok(())
+    }
+}
+
+impl Screen<'_> {
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        if self.terminal {
+            eprint!("\r\x1b[K");
+        }
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+
+    fn close(&mut self, end: End, now: Instant) -> io::Result<()> {
+        let seen: u128 = self.counts.iter().sum();
+        self.counts[State::NotProbed as usize] += self.probes - seen;
+        let closing = Closing {
+            end: match end {
+                End::Done => "done",
+                End::Cancelled => "interrupted",
+                End::NoSockets => "failed",
+            },
+            hosts: self.job.hosts(),
+            unreached: self.job.hosts() - self.hosts,
+            probes: self.probes,
+            counts: self.counts,
+            sent: self.sent,
+            millis: now / (SECOND / 1_000),
+        };
+        let mut text = String::new();
+        if self.json {
+            report::closing_json(&closing, &mut text);
+        } else {
+            report::closing_text(&closing, &mut text);
+        }
+        if end == End::NoSockets {
+            eprintln!(
+                "portolan-scanner probe: no socket could be opened for ten seconds (descriptors or memory are used up)"
+            );
+        }
+        self.write(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_eighty_odd_columns_and_names_every_preset() {
+        let text = help();
+        for preset in ["gentle", "normal", "fast"] {
+            assert!(text.contains(&format!("\n  {preset} ")), "{text}");
+        }
+        assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+    }
+
+    #[test]
+    fn a_span_is_said_in_the_unit_people_use() {
+        assert_eq!([90, 600, 10_800, 864_000].map(duration), ["90 s", "10 min", "3 h", "10 days"]);
+    }
+}

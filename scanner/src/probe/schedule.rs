@@ -1,0 +1,386 @@
+//! What is probed next: the order, the rates, the limits and the retries of a job, without a socket or a clock.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+
+use portolan_scanner::net::Permutation;
+use portolan_scanner::wire::{HostRecord, Job, Reason, State};
+
+use super::block::{Block, Host, Turn};
+use super::pace::{Instant, Pace, Rate, SECOND};
+use super::preset::{Numbers, numbers};
+
+/// How many pairs may be worked on at once, over all blocks: what bounds the memory. A block with more than
+/// this is refused by [`Schedule::new`].
+pub const MAX_PAIRS: u128 = 1 << 20;
+
+/// How many blocks may be worked on at once: while the last answers of one are waited for, others go on.
+const MAX_BLOCKS: usize = 8;
+
+/// How many pairs of a block may wait for their hosts before no more are drawn.
+const MAX_WAITING: u32 = 1 << 14;
+
+/// How often a probe is put off because this machine had no room for it, and how long each time.
+const MAX_PUT_OFF: u32 = 50;
+const PUT_OFF: u64 = SECOND / 5;
+
+/// How many pairs may wait for their next attempt before no more are drawn.
+const MAX_AGAIN: usize = 1 << 16;
+
+/// The gap before the first retry; each further one is twice as long.
+const RETRY_GAP: u64 = SECOND / 4;
+
+/// One connection attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Whom to connect to.
+    pub target: SocketAddr,
+    step: u64,
+    turn: Turn,
+}
+
+/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Connect, and say how it ended.
+    Probe(Probe),
+    /// Nothing before this moment.
+    At(Instant),
+    /// Nothing before one of the probes in flight has ended, or the pause.
+    Wait,
+    /// Nothing any more.
+    Done,
+}
+
+/// A block of which every pair is settled.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its number in the job.
+    pub number: u64,
+    /// When it was begun.
+    pub started: Instant,
+    /// Connection attempts made for it.
+    pub sent: u64,
+    /// What was found, as in a results frame.
+    pub hosts: Vec<HostRecord>,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Pairs settled by probing.
+    pub done: u64,
+    /// Open ports among them.
+    pub open: u64,
+    /// Connection attempts.
+    pub sent: u64,
+}
+
+/// A moment at which something is to be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Due<T> {
+    at: Instant,
+    step: u64,
+    what: T,
+}
+
+/// What is due first comes first.
+type Agenda<T> = BinaryHeap<Reverse<Due<T>>>;
+
+/// A job being worked on.
+#[derive(Debug)]
+pub struct Schedule {
+    job: Job,
+    ports: Vec<u16>,
+    walk: Permutation,
+    numbers: &'static Numbers,
+    rate: Rate,
+    host_rate: Rate,
+    pace: Pace,
+    /// The blocks that are worked on, in walk order; a finished one stays until those before it are.
+    blocks: VecDeque<Block>,
+    /// The step of the walk at which the first of them stands.
+    step: u64,
+    most_blocks: usize,
+    /// Turns to be taken again.
+    again: Agenda<Turn>,
+    /// Hosts that have turns waiting, at the moment at which they may be probed.
+    ready: Agenda<usize>,
+    progress: Progress,
+    paused: bool,
+    stopped: bool,
+}
+
+impl Schedule {
+    /// Takes on a job from its first block.
+    ///
+    /// # Errors
+    /// A sentence, if a block of the job has more pairs than this program keeps in memory.
+    pub fn new(job: Job) -> Result<Self, String> {
+        let hosts = job.hosts().min(u128::from(job.block_hosts));
+        let pairs = hosts.saturating_mul(u128::from(job.ports.count()));
+        if pairs > MAX_PAIRS {
+            let ports = job.ports.count();
+            return Err(format!(
+                "block-hosts: {hosts} hosts x {ports} ports are {pairs} probes a block; at most {MAX_PAIRS} are kept in memory"
+            ));
+        }
+        let most_blocks =
+            usize::try_from(MAX_PAIRS / pairs.max(1)).unwrap_or(MAX_BLOCKS).clamp(1, MAX_BLOCKS);
+        Ok(Self {
+            ports: job.ports.each().collect(),
+            walk: job.walk(),
+            numbers: numbers(job.preset),
+            rate: Rate::new(job.rate),
+            host_rate: Rate::new(job.host_rate),
+            pace: Pace::default(),
+            blocks: VecDeque::new(),
+            step: 0,
+            most_blocks,
+            again: Agenda::new(),
+            ready: Agenda::new(),
+            progress: Progress::default(),
+            paused: false,
+            stopped: false,
+            job,
+        })
+    }
+
+    /// The job.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Lets no further probe go, or lets them go again. What is in flight may end meanwhile.
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Goes on from a step of the walk, as after an interruption: blocks before it are left out, blocks begun
+    /// are begun anew. The caller must have given up every probe in flight.
+    pub fn start_at(&mut self, step: u64) {
+        self.blocks.clear();
+        self.again.clear();
+        self.ready.clear();
+        self.step = step.min(self.job.blocks());
+        self.progress = Progress { done: self.pairs_before(self.step), ..Progress::default() };
+    }
+
+    /// How many pairs lie in the blocks before a step of the walk. Every block is full but the last by number.
+    fn pairs_before(&self, step: u64) -> u64 {
+        let full = u128::from(self.job.block_hosts);
+        let missing = u128::from(self.job.blocks()) * full - self.job.hosts();
+        let last = u128::from(self.job.blocks()) - 1;
+        let short = missing > 0 && (0..u128::from(step)).any(|step| self.walk.at(step) == last);
+        let hosts = u128::from(step) * full - if short { missing } else { 0 };
+        u64::try_from(hosts * u128::from(self.job.ports.count())).unwrap_or(u64::MAX)
+    }
+
+    /// Ends the job: whatever is not settled is not probed, for this reason; blocks for which nothing was sent
+    /// are dropped. The caller must have given up every probe in flight.
+    pub fn stop(&mut self, reason: Reason) {
+        self.stopped = true;
+        self.blocks.retain(|block| block.sent > 0);
+        self.blocks.iter_mut().for_each(|block| block.settle_rest(reason));
+    }
+
+    /// The next block in walk order of which every pair is settled; call it until there is none.
+    pub fn finished(&mut self) -> Option<Finished> {
+        if self.blocks.front()?.left > 0 {
+            return None;
+        }
+        let mut block = self.blocks.pop_front()?;
+        self.step += 1;
+        let hosts = block.records(&self.ports);
+        Some(Finished { number: block.number, started: block.started, sent: block.sent, hosts })
+    }
+
+    /// What to do `now`. After a probe, ask again.
+    pub fn next(&mut self, now: Instant) -> Next {
+        if self.stopped || (!self.more_blocks() && self.blocks.iter().all(|block| block.left == 0)) {
+            return Next::Done;
+        }
+        if self.paused {
+            return Next::Wait;
+        }
+        if self.pace.ready_at() > now {
+            return Next::At(self.pace.ready_at());
+        }
+        let found = self.turn_again(now).or_else(|| self.turn_waiting(now)).or_else(|| self.turn_fresh(now));
+        if let Some((index, turn)) = found {
+            return Next::Probe(self.send(index, turn, now));
+        }
+        let again = self.again.peek().map(|due| due.0.at);
+        let ready = self.ready.peek().map(|due| due.0.at);
+        again.into_iter().chain(ready).min().map_or(Next::Wait, Next::At)
+    }
+
+    /// A probe was answered, after `round_trip` microseconds.
+    pub fn answered(&mut self, probe: Probe, reason: Reason, round_trip: u32) {
+        if let Some(index) = self.landed(probe) {
+            self.settle(index, probe.turn, reason, round_trip);
+        }
+    }
+
+    /// A probe had no answer in time: it is tried again, or its port is filtered.
+    pub fn unanswered(&mut self, probe: Probe, now: Instant) {
+        let Some(index) = self.landed(probe) else { return };
+        let turn = probe.turn;
+        if turn.attempt < self.job.retries {
+            let at = now + (RETRY_GAP << turn.attempt.min(4));
+            let what = Turn { attempt: turn.attempt + 1, ..turn };
+            self.again.push(Reverse(Due { at, step: probe.step, what }));
+        } else {
+            self.settle(index, turn, Reason::NoAnswer, 0);
+        }
+    }
+
+    /// A probe did not go out, as this machine had no room for it: it is put off, a bounded number of times.
+    pub fn put_off(&mut self, probe: Probe, now: Instant) {
+        let Some(index) = self.landed(probe) else { return };
+        let turn = probe.turn;
+        self.blocks[index].sent -= 1;
+        self.progress.sent -= 1;
+        if turn.put_off < MAX_PUT_OFF {
+            let what = Turn { put_off: turn.put_off + 1, ..turn };
+            self.again.push(Reverse(Due { at: now + PUT_OFF, step: probe.step, what }));
+        } else {
+            self.settle(index, turn, Reason::LocalLimit, 0);
+        }
+    }
+
+    fn settle(&mut self, index: usize, turn: Turn, reason: Reason, round_trip: u32) {
+        if self.blocks[index].settle(turn.pair, reason, round_trip) {
+            self.progress.done += u64::from(reason.state() != State::NotProbed);
+            self.progress.open += u64::from(reason.state() == State::Open);
+        }
+    }
+
+    /// A turn whose next attempt is due.
+    fn turn_again(&mut self, now: Instant) -> Option<(usize, Turn)> {
+        while let Some(due) = self.again.peek().filter(|due| due.0.at <= now) {
+            let Due { step, what: turn, .. } = due.0;
+            self.again.pop();
+            let Some(index) = self.index(step) else { continue };
+            if self.may_go(index, turn, now) {
+                return Some((index, turn));
+            }
+            self.wait(index, turn);
+        }
+        None
+    }
+
+    /// A turn that waited for its host.
+    fn turn_waiting(&mut self, now: Instant) -> Option<(usize, Turn)> {
+        while let Some(due) = self.ready.peek().filter(|due| due.0.at <= now) {
+            let Due { step, what: host, .. } = due.0;
+            self.ready.pop();
+            let Some(index) = self.index(step) else { continue };
+            let block = &mut self.blocks[index];
+            block.hosts[host].queued = false;
+            let Some(turn) = block.hosts[host].waiting.front().copied() else { continue };
+            if self.may_go(index, turn, now) {
+                let block = &mut self.blocks[index];
+                block.hosts[host].waiting.pop_front();
+                block.waiting -= 1;
+                return Some((index, turn));
+            }
+            self.queue_host(index, host);
+        }
+        None
+    }
+
+    /// A turn drawn from the random order of the first block that has one whose host may be probed. What is
+    /// drawn for a host that may not waits for it.
+    fn turn_fresh(&mut self, now: Instant) -> Option<(usize, Turn)> {
+        if self.again.len() >= MAX_AGAIN {
+            return None;
+        }
+        let mut index = 0;
+        loop {
+            if index == self.blocks.len() {
+                if index == self.most_blocks || !self.more_blocks() {
+                    return None;
+                }
+                let step = u128::from(self.step) + index as u128;
+                let number = u64::try_from(self.walk.at(step)).expect("blocks are counted in 64 bits");
+                self.blocks.push_back(Block::new(&self.job, number, now));
+            }
+            while self.blocks[index].waiting < MAX_WAITING {
+                let Some(turn) = self.blocks[index].draw() else { break };
+                if self.may_go(index, turn, now) {
+                    return Some((index, turn));
+                }
+                self.wait(index, turn);
+            }
+            index += 1;
+        }
+    }
+
+    fn may_go(&self, index: usize, turn: Turn, now: Instant) -> bool {
+        let block = &self.blocks[index];
+        let host = &block.hosts[block.host_of(turn.pair)];
+        host.in_flight < self.numbers.host_in_flight && host.pace.ready_at() <= now
+    }
+
+    fn wait(&mut self, index: usize, turn: Turn) {
+        let block = &mut self.blocks[index];
+        let host = block.host_of(turn.pair);
+        block.hosts[host].waiting.push_back(turn);
+        block.waiting += 1;
+        self.queue_host(index, host);
+    }
+
+    /// Puts a host on the agenda if turns wait for it, unless it is there, or has so many probes in flight that
+    /// the end of one will put it there.
+    fn queue_host(&mut self, index: usize, place: usize) {
+        let step = self.step + index as u64;
+        let host: &mut Host = &mut self.blocks[index].hosts[place];
+        if !host.queued && !host.waiting.is_empty() && host.in_flight < self.numbers.host_in_flight {
+            host.queued = true;
+            self.ready.push(Reverse(Due { at: host.pace.ready_at(), step, what: place }));
+        }
+    }
+
+    fn send(&mut self, index: usize, turn: Turn, now: Instant) -> Probe {
+        self.pace.take(self.rate, now);
+        self.progress.sent += 1;
+        let block = &mut self.blocks[index];
+        block.sent += 1;
+        let place = block.host_of(turn.pair);
+        let port = self.ports[block.port_of(turn.pair)];
+        let host = &mut block.hosts[place];
+        host.pace.take(self.host_rate, now);
+        host.in_flight += 1;
+        let target = SocketAddr::new(host.address, port);
+        self.queue_host(index, place);
+        Probe { target, step: self.step + index as u64, turn }
+    }
+
+    /// A probe is no longer in flight; gives the place of its block, if that is still worked on.
+    fn landed(&mut self, probe: Probe) -> Option<usize> {
+        if self.stopped {
+            return None;
+        }
+        let index = self.index(probe.step)?;
+        let place = self.blocks[index].host_of(probe.turn.pair);
+        self.blocks[index].hosts[place].in_flight -= 1;
+        self.queue_host(index, place);
+        Some(index)
+    }
+
+    fn index(&self, step: u64) -> Option<usize> {
+        let index = usize::try_from(step.checked_sub(self.step)?).ok()?;
+        (index < self.blocks.len()).then_some(index)
+    }
+
+    fn more_blocks(&self) -> bool {
+        self.step + (self.blocks.len() as u64) < self.job.blocks()
+    }
+}

@@ -1,0 +1,446 @@
+//! The system calls that the standard library does not offer, each wrapped so that the rest of the
+//! scanner is safe code. This is the only file of the workspace with `unsafe` in it.
+//!
+//! The declarations are the C library's own (the standard library links it anyway); numbers are those of
+//! Linux on x86-64, aarch64 and riscv64, which share them. No memory is handed to the kernel beyond the
+//! call it is for, and no descriptor leaves this file except as an [`OwnedFd`], which closes itself.
+#![expect(
+    unsafe_code,
+    reason = "system calls have no safe spelling in the standard library; each block says why it holds"
+)]
+
+#[cfg(not(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+)))]
+compile_error!("the constants in sys.rs were checked for Linux on x86-64, aarch64 and riscv64 only");
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const AF_UNSPEC: u16 = 0;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOCK_STREAM: c_int = 1;
+const SOCK_NONBLOCK: c_int = 0o4000;
+const SOCK_CLOEXEC: c_int = 0o2_000_000;
+const SOL_SOCKET: c_int = 1;
+const IPPROTO_TCP: c_int = 6;
+const TCP_INFO: c_int = 11;
+const SO_LINGER: c_int = 13;
+const EPOLL_CLOEXEC: c_int = 0o2_000_000;
+const EPOLL_CTL_ADD: c_int = 1;
+const EPOLLIN: u32 = 0x001;
+const EPOLLOUT: u32 = 0x004;
+const EPOLLET: u32 = 1 << 31;
+const RLIMIT_NOFILE: c_int = 7;
+const SIGINT: c_int = 2;
+const SIGTERM: c_int = 15;
+const SIG_DFL: usize = 0;
+const SIG_ERR: usize = usize::MAX;
+
+/// The error numbers that a probe tells apart (`errno.h`).
+pub mod errno {
+    pub const EPERM: i32 = 1;
+    pub const EINTR: i32 = 4;
+    pub const EAGAIN: i32 = 11;
+    pub const ENOMEM: i32 = 12;
+    pub const EACCES: i32 = 13;
+    pub const ENFILE: i32 = 23;
+    pub const EMFILE: i32 = 24;
+    pub const ENOSPC: i32 = 28;
+    pub const EPIPE: i32 = 32;
+    pub const ENONET: i32 = 64;
+    pub const EADDRNOTAVAIL: i32 = 99;
+    pub const ENETDOWN: i32 = 100;
+    pub const ENETUNREACH: i32 = 101;
+    pub const ECONNRESET: i32 = 104;
+    pub const ENOBUFS: i32 = 105;
+    pub const EISCONN: i32 = 106;
+    pub const ETIMEDOUT: i32 = 110;
+    pub const ECONNREFUSED: i32 = 111;
+    pub const EHOSTDOWN: i32 = 112;
+    pub const EHOSTUNREACH: i32 = 113;
+    pub const EALREADY: i32 = 114;
+    pub const EINPROGRESS: i32 = 115;
+}
+
+/// `struct sockaddr_in6`, large enough for `sockaddr_in` as well: the IPv4 form lies in its first 16 bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct RawAddress {
+    family: u16,
+    port: u16,
+    /// IPv4: the address. IPv6: the flow label.
+    head: [u8; 4],
+    /// IPv4: padding (8 of the 16 bytes). IPv6: the address.
+    body: [u8; 16],
+    scope: u32,
+}
+
+const V4_LENGTH: u32 = 16;
+const V6_LENGTH: u32 = 28;
+
+impl RawAddress {
+    const ZERO: Self = Self { family: AF_UNSPEC, port: 0, head: [0; 4], body: [0; 16], scope: 0 };
+
+    fn of(address: SocketAddr) -> (Self, u32) {
+        match address {
+            SocketAddr::V4(v4) => {
+                let raw =
+                    Self { family: AF_INET, port: v4.port().to_be(), head: v4.ip().octets(), ..Self::ZERO };
+                (raw, V4_LENGTH)
+            }
+            SocketAddr::V6(v6) => {
+                let raw = Self {
+                    family: AF_INET6,
+                    port: v6.port().to_be(),
+                    head: [0; 4],
+                    body: v6.ip().octets(),
+                    scope: v6.scope_id(),
+                };
+                (raw, V6_LENGTH)
+            }
+        }
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        let port = u16::from_be(self.port);
+        match self.family {
+            AF_INET => Some(SocketAddrV4::new(self.head.into(), port).into()),
+            AF_INET6 => Some(SocketAddrV6::new(Ipv6Addr::from(self.body), port, 0, self.scope).into()),
+            _ => None,
+        }
+    }
+}
+
+#[repr(C)]
+struct RawLinger {
+    on: c_int,
+    seconds: c_int,
+}
+
+#[repr(C)]
+struct RawLimit {
+    soft: u64,
+    hard: u64,
+}
+
+/// One readiness report. The kernel packs it on x86-64 and nowhere else.
+#[repr(C)]
+#[cfg_attr(target_arch = "x86_64", repr(packed))]
+#[derive(Clone, Copy)]
+pub struct Event {
+    flags: u32,
+    token: u64,
+}
+
+impl Event {
+    /// What an unused place in a list of events holds.
+    pub const NONE: Self = Self { flags: 0, token: 0 };
+
+    /// The number under which the descriptor was added.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+}
+
+unsafe extern "C" {
+    fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
+    fn connect(fd: c_int, address: *const RawAddress, length: u32) -> c_int;
+    fn getsockname(fd: c_int, address: *mut RawAddress, length: *mut u32) -> c_int;
+    fn getpeername(fd: c_int, address: *mut RawAddress, length: *mut u32) -> c_int;
+    fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: u32) -> c_int;
+    fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut u32) -> c_int;
+    fn epoll_create1(flags: c_int) -> c_int;
+    fn epoll_ctl(epoll: c_int, operation: c_int, fd: c_int, event: *mut Event) -> c_int;
+    fn epoll_wait(epoll: c_int, events: *mut Event, room: c_int, timeout_ms: c_int) -> c_int;
+    fn getrlimit(resource: c_int, limit: *mut RawLimit) -> c_int;
+    fn setrlimit(resource: c_int, limit: *const RawLimit) -> c_int;
+    fn signal(number: c_int, handler: usize) -> usize;
+}
+
+fn last_errno() -> i32 {
+    io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// A TCP socket that never blocks.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    v6: bool,
+}
+
+impl Socket {
+    /// Opens a socket for addresses of the family of IPv6 or IPv4. The error is the error number.
+    pub fn open(v6: bool) -> Result<Self, i32> {
+        let family = if v6 { AF_INET6 } else { AF_INET };
+        // SAFETY: socket(2) takes three numbers and touches no memory of ours.
+        let fd = unsafe { socket(c_int::from(family), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(last_errno());
+        }
+        // SAFETY: the kernel has just made `fd`; nothing else in this process owns it.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, v6 })
+    }
+
+    /// Whether it is for IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.v6
+    }
+
+    /// Starts to connect, or asks how an earlier start ended: Linux answers a second call with the outcome
+    /// of the first, and after a failed outcome the socket can connect anew. The error is the error number.
+    pub fn connect(&self, address: SocketAddr) -> Result<(), i32> {
+        let (raw, length) = RawAddress::of(address);
+        self.connect_raw(&raw, length)
+    }
+
+    /// Gives up whatever the socket is doing, so that it can connect anew. Nothing is sent for a
+    /// connection that was not yet there.
+    pub fn disconnect(&self) -> Result<(), i32> {
+        self.connect_raw(&RawAddress::ZERO, V4_LENGTH)
+    }
+
+    fn connect_raw(&self, raw: &RawAddress, length: u32) -> Result<(), i32> {
+        // SAFETY: `raw` lives through the call and is at least `length` bytes (28 ≥ 16); the kernel only reads it.
+        if unsafe { connect(self.fd.as_raw_fd(), raw, length) } == 0 { Ok(()) } else { Err(last_errno()) }
+    }
+
+    /// Whether the socket is connected to itself, as a connect to an unused local port can end up when the
+    /// kernel picks that very port as the source (a simultaneous open with oneself).
+    pub fn is_connected_to_itself(&self) -> bool {
+        let (mut own, mut peer) = (RawAddress::ZERO, RawAddress::ZERO);
+        let (mut own_length, mut peer_length) = (V6_LENGTH, V6_LENGTH);
+        let fd = self.fd.as_raw_fd();
+        // SAFETY: both calls write at most `length` (28) bytes into structures of 28 bytes that outlive them,
+        // and any bytes are a valid RawAddress.
+        let named = unsafe {
+            getsockname(fd, &raw mut own, &raw mut own_length) == 0
+                && getpeername(fd, &raw mut peer, &raw mut peer_length) == 0
+        };
+        named && own.address().is_some() && own.address() == peer.address()
+    }
+
+    /// The kernel's own measure of the round trip of a connected socket, in microseconds.
+    pub fn round_trip(&self) -> Option<u32> {
+        /// Where `tcpi_rtt` is in `struct tcp_info`: behind eight bytes and fifteen numbers of four.
+        const RTT: usize = (8 + 15 * 4) / 4;
+        let mut info = [0u32; RTT + 1];
+        let mut length = u32::try_from(size_of_val(&info)).expect("a structure of 72 bytes");
+        // SAFETY: the kernel writes at most `length` bytes into `info`, which is that long and outlives the
+        // call; it cuts the structure short to fit.
+        let done = unsafe {
+            getsockopt(
+                self.fd.as_raw_fd(),
+                IPPROTO_TCP,
+                TCP_INFO,
+                (&raw mut info).cast::<c_void>(),
+                &raw mut length,
+            )
+        };
+        (done == 0 && info[RTT] > 0).then_some(info[RTT])
+    }
+
+    /// Makes the close a reset: nothing lingers on either side.
+    pub fn reset_on_close(&self) -> Result<(), i32> {
+        let linger = RawLinger { on: 1, seconds: 0 };
+        let length = u32::try_from(size_of::<RawLinger>()).expect("a structure of 8 bytes");
+        // SAFETY: the kernel reads `length` bytes from `linger`, which is that long and outlives the call.
+        let done = unsafe {
+            setsockopt(
+                self.fd.as_raw_fd(),
+                SOL_SOCKET,
+                SO_LINGER,
+                (&raw const linger).cast::<c_void>(),
+                length,
+            )
+        };
+        if done == 0 { Ok(()) } else { Err(last_errno()) }
+    }
+}
+
+/// A set of descriptors that are watched for readiness.
+#[derive(Debug)]
+pub struct Epoll(OwnedFd);
+
+impl Epoll {
+    /// Makes an empty set.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: epoll_create1(2) takes a number and touches no memory of ours.
+        let fd = unsafe { epoll_create1(EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made `fd`; nothing else in this process owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Watches a socket for the end of its connects; each end is reported once. Closing it ends the watch.
+    pub fn watch_socket(&self, socket: &Socket, token: u64) -> Result<(), i32> {
+        self.control(EPOLL_CTL_ADD, socket.fd.as_raw_fd(), Event { flags: EPOLLOUT | EPOLLET, token })
+    }
+
+    /// Watches a descriptor for something to read, for as long as there is something.
+    pub fn watch_input(&self, input: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        self.control(EPOLL_CTL_ADD, input.as_raw_fd(), Event { flags: EPOLLIN, token })
+            .map_err(io::Error::from_raw_os_error)
+    }
+
+    fn control(&self, operation: c_int, fd: c_int, mut event: Event) -> Result<(), i32> {
+        // SAFETY: `event` outlives the call, in the layout that the kernel wants; it is only read.
+        if unsafe { epoll_ctl(self.0.as_raw_fd(), operation, fd, &raw mut event) } == 0 {
+            Ok(())
+        } else {
+            Err(last_errno())
+        }
+    }
+
+    /// Waits at most `timeout_ms` and returns how many places of `events` were filled, from the first on.
+    /// A signal ends the wait early, with 0.
+    pub fn wait(&self, events: &mut [Event], timeout_ms: u32) -> io::Result<usize> {
+        let room = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
+        let timeout = c_int::try_from(timeout_ms).unwrap_or(c_int::MAX);
+        // SAFETY: the kernel writes at most `room` events into `events`, which has that many, and any
+        // bytes are a valid Event.
+        let filled = unsafe { epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, timeout) };
+        match usize::try_from(filled) {
+            Ok(filled) => Ok(filled),
+            Err(_) if last_errno() == errno::EINTR => Ok(0),
+            Err(_) => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+/// How many descriptors this process may have open, after asking for `wanted`: the soft limit is raised as
+/// far as the hard one lets it.
+pub fn descriptor_limit(wanted: u64) -> io::Result<u64> {
+    let mut limit = RawLimit { soft: 0, hard: 0 };
+    // SAFETY: getrlimit(2) fills the two numbers of `limit`, which outlives the call.
+    if unsafe { getrlimit(RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.soft < wanted && limit.soft < limit.hard {
+        let raised = RawLimit { soft: wanted.min(limit.hard), hard: limit.hard };
+        // SAFETY: setrlimit(2) only reads `raised`, which outlives the call.
+        if unsafe { setrlimit(RLIMIT_NOFILE, &raw const raised) } == 0 {
+            return Ok(raised.soft);
+        }
+    }
+    Ok(limit.soft)
+}
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Takes the first SIGINT or SIGTERM as a wish to end in order; a second one ends at once.
+pub fn stop_on_signals() -> io::Result<()> {
+    extern "C" fn note(number: c_int) {
+        STOP.store(true, Ordering::Relaxed);
+        // SAFETY: signal(2) is among the functions that a signal handler may call; it takes two numbers.
+        unsafe { signal(number, SIG_DFL) };
+    }
+    for number in [SIGINT, SIGTERM] {
+        // SAFETY: `note` has the signature of a handler, lives as long as the program, and does only what a
+        // handler may: it stores to an atomic and calls signal(2).
+        if unsafe { signal(number, note as *const () as usize) } == SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a signal asked this process to stop.
+pub fn stop_requested() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn an_address_survives_the_way_through_its_raw_form() {
+        for text in ["127.0.0.1:80", "255.254.253.252:65535", "[::1]:1", "[2001:db8::1]:443"] {
+            let address: SocketAddr = text.parse().unwrap();
+            assert_eq!(RawAddress::of(address).0.address(), Some(address));
+        }
+        assert_eq!(size_of::<RawAddress>(), 28);
+    }
+
+    #[test]
+    fn a_refused_socket_connects_again() {
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let open = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = Socket::open(false).unwrap();
+        for _ in 0..3 {
+            assert_eq!(outcome(&socket, closed), Err(errno::ECONNREFUSED));
+        }
+        assert_eq!(outcome(&socket, open.local_addr().unwrap()), Ok(()));
+        assert!(!socket.is_connected_to_itself());
+        assert!(socket.round_trip().is_some_and(|micros| micros < 1_000_000));
+        socket.reset_on_close().unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_waits_for_an_answer_can_be_disconnected_and_used_again() {
+        let open = TcpListener::bind("[::1]:0").unwrap();
+        let socket = Socket::open(true).unwrap();
+        assert_eq!(socket.disconnect(), Ok(()));
+        assert_eq!(outcome(&socket, open.local_addr().unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn a_watched_socket_reports_its_end_under_its_token() {
+        let open = TcpListener::bind("127.0.0.1:0").unwrap();
+        let epoll = Epoll::new().unwrap();
+        let socket = Socket::open(false).unwrap();
+        let _ = socket.connect(open.local_addr().unwrap());
+        epoll.watch_socket(&socket, 77).unwrap();
+        let mut events = [Event::NONE; 4];
+        assert_eq!(epoll.wait(&mut events, 5_000).unwrap(), 1);
+        assert_eq!(events[0].token(), 77);
+    }
+
+    #[test]
+    fn a_socket_connected_to_itself_is_recognised() {
+        // Binding first and connecting to the bound address is the sure way to a self-connect; the standard
+        // library cannot do that, so the kernel's own choice of port is provoked by trying until it happens.
+        let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap();
+        let first: u16 = range.split_whitespace().next().unwrap().parse().unwrap();
+        let target = SocketAddr::from(([127, 9, 9, 9], first + 2));
+        for _ in 0..200_000 {
+            let socket = Socket::open(false).unwrap();
+            if outcome(&socket, target).is_ok() {
+                assert!(socket.is_connected_to_itself());
+                return;
+            }
+        }
+        println!("skipped: the kernel never chose the target's port as the source");
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_known() {
+        assert!(descriptor_limit(64).unwrap() >= 64);
+    }
+
+    fn outcome(socket: &Socket, address: SocketAddr) -> Result<(), i32> {
+        loop {
+            match socket.connect(address) {
+                Err(errno::EINPROGRESS | errno::EALREADY) => std::thread::yield_now(),
+                other => return other,
+            }
+        }
+    }
+
+    #[test]
+    fn std_and_we_agree_on_who_is_connected_to_whom() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Socket { fd: stream.into(), v6: false };
+        assert!(!socket.is_connected_to_itself());
+    }
+}
