@@ -92,11 +92,7 @@ impl Ids {
 
     /// A new identifier.
     #[must_use]
-    #[expect(
-        clippy::new_ret_no_self,
-        clippy::wrong_self_convention,
-        reason = "reads as `ids.new()` where it is used"
-    )]
+    #[expect(clippy::new_ret_no_self, reason = "reads as `ids.new()` where it is used")]
     pub fn new(&self) -> Uuid {
         let micros = u64::try_from(self.clock.now().micros()).unwrap_or(0);
         let mut tail = self.random.bytes::<10>();

@@ -7,5 +7,7 @@ pub mod error;
 pub mod ids;
 pub mod jobs;
 pub mod layout;
+pub mod secrets;
 pub mod sqlite;
 pub mod store;
+pub mod tls;

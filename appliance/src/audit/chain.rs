@@ -87,7 +87,7 @@ pub enum Break {
         column: &'static str,
     },
     /// The chain does not end at the head that was expected.
-    #[error("the chain ends at entry {found}, but entry {expected} with another hash was known as its head")]
+    #[error("entry {expected} was known with a hash that the chain does not hold; it ends at entry {found}")]
     Head {
         /// Where it should reach.
         expected: u64,
@@ -143,20 +143,52 @@ fn exact(value: &mut Value) {
 }
 
 /// Checks a whole chain from its first entry. `head` comes from elsewhere (a checkpoint, a colleague's note):
-/// with it, the chain must reach that head and hold it; without it, a cut tail goes unseen.
+/// with it, the chain must hold that head, at its end or on the way; without it, a cut tail goes unseen.
 ///
 /// # Errors
 /// The first break found.
 pub fn verify(links: impl IntoIterator<Item = Link>, head: Option<Head>) -> Result<Summary, Break> {
-    let mut at = Head::EMPTY;
-    let mut met = head.is_none_or(|h| h == Head::EMPTY);
+    let mut verifier = Verifier::towards(head);
     for link in links {
-        at = follow(at, &link)?;
-        met |= head == Some(at);
+        verifier.next(&link)?;
     }
-    match head {
-        Some(expected) if !met => Err(Break::Head { expected: expected.seq, found: at.seq }),
-        _ => Ok(Summary { count: at.seq, head: at }),
+    verifier.finish()
+}
+
+/// [`verify`] for links that come one by one.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    at: Head,
+    known: Option<Head>,
+    met: bool,
+}
+
+impl Verifier {
+    /// At the start of a chain that must hold `head`.
+    #[must_use]
+    pub fn towards(head: Option<Head>) -> Self {
+        Self { at: Head::EMPTY, known: head, met: head.is_none_or(|h| h == Head::EMPTY) }
+    }
+
+    /// The next link.
+    ///
+    /// # Errors
+    /// How it breaks the chain.
+    pub fn next(&mut self, link: &Link) -> Result<(), Break> {
+        self.at = follow(self.at, link)?;
+        self.met |= self.known == Some(self.at);
+        Ok(())
+    }
+
+    /// There are no more links.
+    ///
+    /// # Errors
+    /// When the known head was never met: the tail was cut, or all of it is another chain.
+    pub fn finish(self) -> Result<Summary, Break> {
+        match self.known {
+            Some(expected) if !self.met => Err(Break::Head { expected: expected.seq, found: self.at.seq }),
+            _ => Ok(Summary { count: self.at.seq, head: self.at }),
+        }
     }
 }
 

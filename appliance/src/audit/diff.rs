@@ -108,7 +108,7 @@ fn is_secret(name: &str) -> bool {
     let key = words.windows(2).any(|pair| {
         matches!(pair, [kind, "key" | "keys"] if matches!(*kind, "api" | "private" | "master" | "signing" | "secret"))
     });
-    words.iter().any(|w| word(w)) || key
+    words.iter().any(word) || key
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::chain::{self, Break, Head, Link, Summary};
+use super::chain::{self, Break, Head, Link, Summary, Verifier};
 use super::{Actor, Entry, Record};
 use crate::clock::Timestamp;
 use crate::error::Result;
@@ -69,15 +69,17 @@ fn link(row: &Row) -> rusqlite::Result<Link> {
 pub fn verify(connection: &Connection, head: Option<Head>) -> Result<std::result::Result<Summary, Break>> {
     let mut statement = connection.prepare("SELECT * FROM audit_entry ORDER BY seq")?;
     let mut rows = statement.query([])?;
-    let mut links = Vec::new();
+    let mut verifier = Verifier::towards(head);
     while let Some(row) = rows.next()? {
         let link = link(row)?;
+        if let Err(found) = verifier.next(&link) {
+            return Ok(Err(found));
+        }
         if let Some(column) = column_that_differs(row, &link.entry)? {
             return Ok(Err(Break::Column { seq: link.seq, column }));
         }
-        links.push(link);
     }
-    Ok(chain::verify(links, head))
+    Ok(verifier.finish())
 }
 
 fn column_that_differs(row: &Row, entry: &str) -> Result<Option<&'static str>> {

@@ -1,0 +1,138 @@
+//! Ed25519: the key with which the appliance signs jobs, and how signatures of others are checked.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use ed25519_dalek::pkcs8::DecodePrivateKey as _;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::ids::Random;
+use crate::layout::write_file;
+
+/// DER of a PKCS#8 private key up to the 32 bytes of an Ed25519 key (RFC 8410, section 7).
+const PKCS8: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+
+/// Signs jobs. The manager makes it; the dispatcher, and who imports by stick, use it.
+#[derive(Clone)]
+pub struct JobKey(SigningKey);
+
+impl JobKey {
+    /// A new key.
+    #[must_use]
+    pub fn make(random: &Random) -> Self {
+        Self(SigningKey::from_bytes(&Zeroizing::new(random.bytes())))
+    }
+
+    /// Reads the key from its file (PKCS#8 PEM).
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when it is not there; else when it cannot be read.
+    pub fn load(path: &Path) -> Result<Self> {
+        let named = |e: &dyn fmt::Display| Error::internal(format!("{}: {e}", path.display()));
+        if !fs::exists(path).map_err(|e| named(&e))? {
+            return Err(Error::Unavailable(format!("{} is not made yet", path.display())));
+        }
+        let pem = fs::read(path).map(Zeroizing::new).map_err(|e| named(&e))?;
+        let der = PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(|e| named(&e))?;
+        SigningKey::from_pkcs8_der(der.secret_pkcs8_der()).map(Self).map_err(|e| named(&e))
+    }
+
+    /// Writes the key to its file, readable by the file's group (the dispatcher).
+    ///
+    /// # Errors
+    /// Any from the file system.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let der = Zeroizing::new([&PKCS8[..], self.0.as_bytes()].concat());
+        Ok(write_file(path, Zeroizing::new(pem("PRIVATE KEY", &der)).as_bytes(), 0o640)?)
+    }
+
+    /// The key from its file, made there when there is none; and whether it was made.
+    ///
+    /// # Errors
+    /// As [`JobKey::load`] and [`JobKey::save`].
+    pub fn load_or_make(path: &Path, random: &Random) -> Result<(Self, bool)> {
+        match Self::load(path) {
+            Err(Error::Unavailable(_)) => {
+                let key = Self::make(random);
+                key.save(path)?;
+                Ok((key, true))
+            }
+            other => other.map(|key| (key, false)),
+        }
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
+    /// Signs.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+}
+
+impl fmt::Debug for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JobKey(…)")
+    }
+}
+
+/// Whether `signature` is that of `public` over `message`, by the strict rule: weak keys and second spellings of
+/// a signature are refused.
+#[must_use]
+pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    VerifyingKey::from_bytes(public)
+        .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+}
+
+/// PEM (RFC 7468).
+#[must_use]
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let text = portolan_scanner::wire::base64::encode(der);
+    let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_signs_the_same_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job-signing.key");
+        assert!(matches!(JobKey::load(&path), Err(Error::Unavailable(_))));
+        let (first, made) = JobKey::load_or_make(&path, &Random::system()).unwrap();
+        assert!(made);
+        let (next, made) = JobKey::load_or_make(&path, &Random::system()).unwrap();
+        assert!(!made);
+        assert_eq!(first.sign(b"job"), next.sign(b"job"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_key_and_message_only() {
+        let (key, other) = (JobKey::make(&Random::seeded(1)), JobKey::make(&Random::seeded(2)));
+        let mut signature = key.sign(b"job");
+        assert!(verify(&key.public(), b"job", &signature));
+        assert!(!verify(&other.public(), b"job", &signature));
+        assert!(!verify(&key.public(), b"jab", &signature));
+        signature[0] ^= 1;
+        assert!(!verify(&key.public(), b"job", &signature));
+        // The neutral element as a key would accept forged signatures.
+        let mut weak = [0; 32];
+        weak[0] = 1;
+        assert!(!verify(&weak, b"job", &[0; 64]));
+    }
+}
