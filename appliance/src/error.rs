@@ -26,6 +26,18 @@ pub enum Error {
         /// What was looked for.
         id: String,
     },
+    /// No route has this path.
+    #[error("no such page")]
+    NoRoute,
+    /// The path exists, but not for this method.
+    #[error("not with this method")]
+    Method,
+    /// A changing request that another site's page may have caused.
+    #[error("the request did not come from a page of this appliance")]
+    CrossSite,
+    /// It took longer than a request may.
+    #[error("took too long")]
+    Timeout,
     /// Fields were refused; nothing was changed.
     #[error("refused: {}", list(.0))]
     Invalid(Vec<FieldError>),

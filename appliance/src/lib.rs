@@ -1,15 +1,22 @@
 //! Portolan, the appliance: schedules port scans, keeps every result, says what changed, and proves it.
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod audit;
+pub mod blocking;
+pub mod cli;
 pub mod clock;
+pub mod docs;
 pub mod error;
+pub mod identity;
 pub mod ids;
-pub mod ingest;
 pub mod jobs;
 pub mod layout;
-pub mod results;
+pub mod roles;
 pub mod secrets;
 pub mod sqlite;
 pub mod store;
+#[cfg(test)]
+mod test;
 pub mod tls;
+pub mod web;

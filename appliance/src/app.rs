@@ -1,0 +1,90 @@
+//! The wiring: the only place where rooms are put together.
+
+use crate::clock::Clock;
+use crate::docs::Docs;
+use crate::identity::Identity;
+use crate::ids::{Ids, Random};
+use crate::jobs::Jobs;
+use crate::secrets::MasterKey;
+use crate::store::Store;
+use crate::tls::Keys;
+use crate::web::Routes;
+use crate::{docs, identity};
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// The services of the manager. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Services>);
+
+/// One service a noun; a room calls another room's service, never its store.
+pub struct Services {
+    /// Tells the time.
+    pub clock: Clock,
+    /// Makes ids.
+    pub ids: Ids,
+    /// config.db.
+    pub store: Store,
+    /// jobs.db.
+    pub jobs: Jobs,
+    /// The CA, the pages' certificate, the job-signing key.
+    pub keys: Keys,
+    /// How the outside reaches this appliance.
+    pub public: Public,
+    /// The documentation.
+    pub docs: Docs,
+    /// Who is there.
+    pub identity: Identity,
+}
+
+/// What the services are made from.
+pub struct Parts {
+    /// Tells the time.
+    pub clock: Clock,
+    /// Source of ids and secrets.
+    pub random: Random,
+    /// config.db, migrated.
+    pub store: Store,
+    /// jobs.db, migrated.
+    pub jobs: Jobs,
+    /// What every other key is derived from or sealed by.
+    pub master: MasterKey,
+    /// The CA, the pages' certificate, the job-signing key.
+    pub keys: Keys,
+    /// How the outside reaches this appliance.
+    pub public: Public,
+}
+
+/// How the outside reaches this appliance, as the administrator said: never taken from a request.
+#[derive(Clone, Debug)]
+pub struct Public {
+    /// What a scanner dials, `name:port`.
+    pub scanner_address: String,
+    /// SHA-256 of the CA's certificate, hex: what a scanner pins at enrolment.
+    pub ca_sha256: String,
+}
+
+impl App {
+    /// Wires the rooms.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { clock, random, store, jobs, master, keys, public } = parts;
+        let ids = Ids::with(clock.clone(), random.clone());
+        let session_key = *master.derive("session");
+        let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random, session_key);
+        Self(Arc::new(Services { docs: Docs::embedded(), clock, ids, store, jobs, keys, public, identity }))
+    }
+}
+
+impl Deref for App {
+    type Target = Services;
+    fn deref(&self) -> &Services {
+        &self.0
+    }
+}
+
+/// Every room's rows: the whole of what the site answers.
+#[must_use]
+pub fn tables() -> Vec<Routes> {
+    vec![identity::routes::routes(), docs::routes::routes()]
+}

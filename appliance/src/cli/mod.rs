@@ -1,0 +1,27 @@
+//! The command line. `--help` of each command is its whole documentation; the man pages are made from it.
+
+use crate::roles::{self, ServeArgs};
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Schedules TCP port scans from many scanners, keeps every result, says what changed, and proves it.
+#[derive(Parser)]
+#[command(name = "portolan", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the appliance: every role in this process, or one of them.
+    Serve(ServeArgs),
+}
+
+/// Runs what the command line asks for.
+#[must_use]
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(args) => roles::serve(args),
+    }
+}

@@ -1,1 +1,0 @@
-//! Frames go from the spool into store and evidence exactly once, wherever the loader is killed.

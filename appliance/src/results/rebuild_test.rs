@@ -1,1 +1,0 @@
-//! A store made anew from the evidence is the store that was.

@@ -1,0 +1,47 @@
+//! The manager: makes what is missing at first start, then serves pages and API and does what only it may do.
+
+use super::{Failure, ServeArgs, Stop};
+use crate::app::{App, Parts, Public, tables};
+use crate::clock::Clock;
+use crate::ids::Random;
+use crate::jobs::Jobs;
+use crate::layout::Layout;
+use crate::secrets::{MasterKey, credentials_directory};
+use crate::sqlite::Opening;
+use crate::store::Store;
+use crate::tls::{self, Keys};
+use crate::web::{self, Listener, Site};
+use std::sync::Arc;
+
+pub async fn run(
+    layout: Layout,
+    args: ServeArgs,
+    scanner_port: u16,
+    listener: Listener,
+    stop: Stop,
+) -> Result<(), Failure> {
+    layout.create()?;
+    let (clock, random) = (Clock::system(), Random::system());
+    let master = MasterKey::find_or_make(&layout, credentials_directory().as_deref(), &random)?;
+    let store = Store::open(&layout.config_db(), Opening::Owner, clock.clone())?;
+    let jobs = Jobs::open(&layout.jobs_db(), Opening::Owner)?;
+    let mut names = args.names.clone();
+    names.extend(tls::host_name());
+    let keys = Keys::find_or_make(&store, &layout, &master, &random, &names).await?;
+    let name = names.first().cloned().unwrap_or_else(|| "localhost".to_owned());
+    let scanner_address = args.scanner_address.clone().unwrap_or_else(|| format!("{name}:{scanner_port}"));
+    let public = Public { scanner_address, ca_sha256: keys.ca.fingerprint() };
+    let certificate = keys.ui.fingerprint()?;
+    let config = Arc::new(keys.ui.config()?);
+    let app = App::new(Parts { clock, random, store, jobs, master, keys, public });
+    let site = Arc::new(Site::new(app.clone(), tables())?);
+    println!("portolan: pages at https://{}/", listener.address);
+    println!("portolan: certificate sha256 {certificate}");
+    if app.identity.needs_setup().await? {
+        let code = app.identity.setup_code();
+        println!("portolan: setup code {code}");
+        tracing::info!(code, "no owner yet: open the pages and enter this code");
+    }
+    web::serve(listener, config, site.router(), stop.asked()).await?;
+    Ok(())
+}

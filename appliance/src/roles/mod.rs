@@ -1,0 +1,147 @@
+//! `portolan serve`: the roles, in one process or each in its own. They share SQLite files and folders, no memory.
+
+mod dispatcher;
+mod ingest;
+mod manager;
+mod stop;
+
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::web::Listener;
+use clap::{Args, ValueEnum};
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+pub use stop::Stop;
+use tokio::task::JoinSet;
+use tracing_subscriber::EnvFilter;
+
+/// How long ingest and dispatcher wait at start for what the manager makes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What `portolan serve` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// The data folder.
+    #[arg(long, default_value = "/var/lib/portolan")]
+    data: PathBuf,
+    /// Run this role only; all of them when absent.
+    #[arg(long)]
+    role: Option<Role>,
+    /// Where pages and API are served (manager).
+    #[arg(long, default_value = "[::]:443", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+    /// Where scanners connect (ingest).
+    #[arg(long, default_value = "[::]:8443", value_name = "ADDRESS:PORT")]
+    scanner_listen: SocketAddr,
+    /// A name or address this machine is reached by; goes into the certificate of the pages. May be repeated.
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+    /// What a scanner is told to dial; the first --name (else this host's name) with the port of --scanner-listen
+    /// when absent.
+    #[arg(long, value_name = "NAME:PORT")]
+    scanner_address: Option<String>,
+    /// Seconds without a sign of life after which a scanner's job goes to another.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(3..=3600))]
+    lease: u16,
+    /// How the log on standard error is written.
+    #[arg(long, default_value = "text")]
+    log: LogFormat,
+}
+
+/// A part of the appliance with its own user and sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Pages, API, keys, config.db, the results store.
+    Manager,
+    /// What scanners talk to; holds nothing.
+    Ingest,
+    /// Schedules, batches, leases; holds the job-signing key.
+    Dispatcher,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What went wrong in a role.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// A file or a socket.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Anything a service can say.
+    #[error(transparent)]
+    Service(#[from] Error),
+    /// A template that does not compile.
+    #[error("template: {0}")]
+    Template(#[from] minijinja::Error),
+}
+
+/// Runs until SIGTERM or Ctrl-C; then drains within 15 s.
+#[must_use]
+pub fn serve(args: ServeArgs) -> ExitCode {
+    start_log(args.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("portolan: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portolan: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: ServeArgs) -> Result<(), Failure> {
+    let layout = Layout::new(&args.data);
+    let (asker, stop) = Stop::channel();
+    let runs = |role: Role| args.role.is_none_or(|only| only == role);
+    // Bound before anything else is made: a port that is taken costs nothing.
+    let pages = runs(Role::Manager).then(|| Listener::bind(args.listen)).transpose()?;
+    let scanners = runs(Role::Ingest).then(|| Listener::bind(args.scanner_listen)).transpose()?;
+    let port = scanners.as_ref().map_or(args.scanner_listen.port(), |listener| listener.address.port());
+    let mut roles = JoinSet::new();
+    if let Some(listener) = pages {
+        roles.spawn(manager::run(layout.clone(), args.clone(), port, listener, stop.clone()));
+    }
+    if let Some(listener) = scanners {
+        roles.spawn(ingest::run(layout.clone(), listener, stop.clone()));
+    }
+    if runs(Role::Dispatcher) {
+        roles.spawn(dispatcher::run(layout, Duration::from_secs(args.lease.into()), stop));
+    }
+    tokio::spawn({
+        let asker = asker.clone();
+        async move { asker.on_signal().await }
+    });
+    let mut outcome = Ok(());
+    while let Some(ended) = roles.join_next().await {
+        // One role that ends takes the others with it: what restarts them restarts all.
+        asker.ask();
+        let ended = ended.map_err(|error| Failure::Service(Error::internal(error)));
+        outcome = outcome.and(ended.and_then(|result| result));
+    }
+    outcome
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("PORTOLAN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

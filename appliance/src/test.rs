@@ -1,0 +1,171 @@
+//! The real site on databases in memory, for tests of routes: no socket, no sleep, a clock that stands still.
+
+use crate::app::{App, Parts, Public, tables};
+use crate::clock::{Clock, Hand, Timestamp};
+use crate::ids::Random;
+use crate::jobs::Jobs;
+use crate::secrets::MasterKey;
+use crate::secrets::signing::JobKey;
+use crate::store::Store;
+use crate::tls::{Ca, Keys, UiCertificate};
+use crate::web::Site;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tower::ServiceExt;
+
+/// The name the tests reach the site by.
+pub const HOST: &str = "portolan.test";
+/// The owner's password.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// The site, and the owner's cookie.
+pub struct TestSite {
+    pub app: App,
+    pub site: Arc<Site>,
+    pub hand: Hand,
+    router: Router,
+    cookie: Option<String>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answered {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Answered {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.status, self.text))
+    }
+
+    /// A header, empty when absent.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The names of the fields that a 422 complains of.
+    pub fn fields(&self) -> Vec<String> {
+        let errors = self.json()["errors"].clone();
+        errors
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|error| error["field"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+impl TestSite {
+    /// A site without any user.
+    pub async fn empty() -> Self {
+        let (clock, hand) = Clock::settable(Timestamp::parse("2026-11-22T12:00:00Z").unwrap());
+        let random = Random::seeded(1);
+        let parts = Parts {
+            keys: Keys {
+                ca: Arc::new(Ca::make(&random).unwrap()),
+                ui: Arc::new(UiCertificate::make(&[], &random).unwrap()),
+                job: JobKey::make(&random),
+            },
+            public: Public { scanner_address: format!("{HOST}:8443"), ca_sha256: "ab".repeat(32) },
+            store: Store::in_memory(clock.clone()).unwrap(),
+            jobs: Jobs::in_memory().unwrap(),
+            random,
+            master: MasterKey::from_bytes([7; 32].into()),
+            clock,
+        };
+        let app = App::new(parts);
+        let site = Arc::new(Site::new(app.clone(), tables()).unwrap());
+        Self { router: site.clone().router(), app, site, hand, cookie: None }
+    }
+
+    /// A site whose owner, `ada`, is signed in.
+    pub async fn new() -> Self {
+        let mut site = Self::empty().await;
+        let code = site.app.identity.setup_code().to_owned();
+        let owner = json!({ "code": code, "name": "ada", "password": PASSWORD, "password_again": PASSWORD });
+        let answer = site.send_json(Method::POST, "/setup", &owner).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        site.take_cookie(&answer);
+        site
+    }
+
+    /// Keeps the session that an answer started.
+    pub fn take_cookie(&mut self, answer: &Answered) {
+        let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
+        assert!(cookie.starts_with("__Host-session="), "{cookie}");
+        self.cookie = Some(cookie);
+    }
+
+    /// The same site, seen by someone who is not signed in.
+    pub fn stranger(&self) -> Self {
+        let (app, site, hand) = (self.app.clone(), self.site.clone(), self.hand.clone());
+        Self { app, site, hand, router: self.router.clone(), cookie: None }
+    }
+
+    /// GET, as JSON.
+    pub async fn get(&self, path: &str) -> Answered {
+        self.send(Method::GET, path, "application/json", None).await
+    }
+
+    /// GET, as a browser.
+    pub async fn page(&self, path: &str) -> Answered {
+        self.send(Method::GET, path, "text/html", None).await
+    }
+
+    /// A JSON body (or none, for null).
+    pub async fn send_json(&self, method: Method, path: &str, body: &Value) -> Answered {
+        let body = (!body.is_null()).then(|| ("application/json", body.to_string().into_bytes()));
+        self.send(method, path, "application/json", body).await
+    }
+
+    /// A form, as a browser posts it.
+    pub async fn post_form(&self, path: &str, fields: &[(&str, &str)]) -> Answered {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let body = ("application/x-www-form-urlencoded", body.into_bytes());
+        self.send(Method::POST, path, "text/html", Some(body)).await
+    }
+
+    /// Any body.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Answered {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, HOST)
+            .header(header::ACCEPT, accept)
+            .header(header::ORIGIN, format!("https://{HOST}"))
+            .extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
+        if let Some(cookie) = &self.cookie {
+            request = request.header(header::COOKIE, cookie);
+        }
+        let body = match body {
+            Some((media, bytes)) => {
+                request = request.header(header::CONTENT_TYPE, media);
+                Body::from(bytes)
+            }
+            None => Body::empty(),
+        };
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        Answered {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }
+    }
+}

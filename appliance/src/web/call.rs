@@ -1,0 +1,82 @@
+//! One call of a route: who calls, from where, and with which path.
+
+use crate::app::App;
+use crate::audit::Actor;
+use crate::error::Error;
+use crate::identity::User;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// Who calls.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// The signed-in user.
+    pub user: Option<User>,
+    /// What that user may do.
+    pub scopes: BTreeSet<String>,
+}
+
+impl Caller {
+    /// Whether the caller holds this scope.
+    #[must_use]
+    pub fn may(&self, scope: &str) -> bool {
+        self.scopes.contains(scope)
+    }
+}
+
+/// One call of a route.
+#[derive(Clone)]
+pub struct Call {
+    /// The services.
+    pub app: App,
+    /// Who calls.
+    pub caller: Caller,
+    /// The peer's address.
+    pub source: IpAddr,
+    /// The `User-Agent`, cut to 200 bytes.
+    pub agent: String,
+    /// The name the caller reached us by (the `Host` header), never trusted for more than display.
+    pub host: String,
+    /// The request's id, in the log and on error pages.
+    pub request_id: String,
+    /// `Idempotency-Key`, where the caller sent one.
+    pub idempotency_key: Option<String>,
+    /// The media type that was asked for is a file of this kind (`text/csv`).
+    pub wants_csv: bool,
+    pub(super) params: Vec<(String, String)>,
+    pub(super) session_token: Option<String>,
+}
+
+impl Call {
+    /// A parameter of the path, percent-decoded.
+    #[must_use]
+    pub fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// The id in the path's parameter `id`.
+    ///
+    /// # Errors
+    /// `NotFound` of `what` when it is not a UUID: there can be no such thing.
+    pub fn id(&self, what: &'static str) -> Result<Uuid, Error> {
+        let text = self.param("id");
+        Uuid::try_parse(text).map_err(|_| Error::not_found(what, text))
+    }
+
+    /// The session's token, for ending it.
+    #[must_use]
+    pub fn session_token(&self) -> Option<&str> {
+        self.session_token.as_deref()
+    }
+
+    /// The caller as the audit names it.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        let actor = match &self.caller.user {
+            Some(user) => Actor::user(user.id, user.name.clone()),
+            None => Actor::nobody(""),
+        };
+        actor.seen_from(self.source)
+    }
+}

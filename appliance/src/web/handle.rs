@@ -1,0 +1,380 @@
+//! One request through one row: caller, access, input, handler, answer.
+
+use super::accept::{Format, negotiate, wants};
+use super::call::{Call, Caller};
+use super::guard::{self, NOTICE_COOKIE, RequestId, SESSION_COOKIE, THEME_COOKIE};
+use super::input;
+use super::problem::Problem;
+use super::render::{Context, PageView};
+use super::reply::{File, Outcome, SessionCookie};
+use super::route::{Access, Route};
+use super::router::Site;
+use crate::error::Error;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use axum::response::{IntoResponse, Response};
+use percent::{decode, encode};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// What is known of a request before its row is looked at.
+struct Asked {
+    format: Option<Format>,
+    call: Call,
+    path: String,
+    query: String,
+    headers: HeaderMap,
+}
+
+/// Answers one request to `route`. `api` is the same row under `/api/v1`: JSON only.
+pub async fn handle(site: &Site, route: &Route, api: bool, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let params = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
+    let params = params.iter().flatten().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let mut asked = asked(site, &parts, params, api);
+    if route.template.is_none() && route.method == Method::GET && asked.format == Some(Format::Html) {
+        asked.format = Some(Format::Json);
+    }
+    let mut typed = Value::Object(Map::new());
+    match run(site, route, &mut asked, &parts.method, body, &mut typed).await {
+        Ok(outcome) => present(site, route, &asked, outcome),
+        Err(error) => refuse(site, route, &asked, error, typed).await,
+    }
+}
+
+/// Answers a request that no row takes.
+pub async fn unmatched(site: &Site, error: Error, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let api = parts.uri.path().starts_with("/api/");
+    let mut asked = asked(site, &parts, vec![], api);
+    // A failure to name the caller must not hide the error that is being told.
+    asked.call.caller = caller(&asked).await.unwrap_or_default();
+    let setup = site.app.identity.needs_setup().await.unwrap_or(false);
+    problem(site, &asked, if setup { Error::Setup } else { error })
+}
+
+fn asked(site: &Site, parts: &Parts, params: Vec<(String, String)>, api: bool) -> Asked {
+    let text = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    let accept = text(header::ACCEPT);
+    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    let source = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+    let cut =
+        |value: &str, limit: usize| value.chars().filter(|letter| !letter.is_control()).take(limit).collect();
+    Asked {
+        format: if api { Some(Format::Json) } else { negotiate(accept) },
+        call: Call {
+            app: site.app.clone(),
+            caller: Caller::default(),
+            source: source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            agent: text(header::USER_AGENT).map_or_else(String::new, |agent| cut(agent, 200)),
+            host: authority.or(text(header::HOST)).map_or_else(String::new, |host| cut(host, 255)),
+            request_id: parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone()),
+            idempotency_key: parts
+                .headers
+                .get("idempotency-key")
+                .and_then(|value| value.to_str().ok())
+                .map(|key| cut(key, 200)),
+            wants_csv: wants(accept, "text/csv"),
+            params,
+            session_token: guard::cookie(&parts.headers, SESSION_COOKIE).map(str::to_owned),
+        },
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers.clone(),
+    }
+}
+
+async fn caller(asked: &Asked) -> Result<Caller, Error> {
+    match asked.call.session_token() {
+        Some(token) => asked.call.app.identity.caller(token).await,
+        None => Ok(Caller::default()),
+    }
+}
+
+async fn run(
+    site: &Site,
+    route: &Route,
+    asked: &mut Asked,
+    method: &Method,
+    body: Body,
+    typed: &mut Value,
+) -> Result<Outcome, Error> {
+    guard::same_site(method, &asked.headers, &asked.call.host)?;
+    if !route.before_setup && site.app.identity.needs_setup().await? {
+        return Err(Error::Setup);
+    }
+    if asked.format.is_none() && !(asked.call.wants_csv && route.media.contains(&"text/csv")) {
+        return Err(Error::NotAcceptable);
+    }
+    if route.rate_limited && method != Method::GET {
+        site.app.identity.limit(asked.call.source)?;
+    }
+    asked.call.caller = caller(asked).await?;
+    match route.access {
+        Access::Public => {}
+        _ if asked.call.caller.user.is_none() => return Err(Error::SignIn),
+        Access::SignedIn => {}
+        Access::Scope(scope) if asked.call.caller.may(scope) => {}
+        Access::Scope(_) => return Err(Error::Forbidden),
+    }
+    let input = read(route, asked, method, body, typed).await?;
+    (route.handler)(asked.call.clone(), input).await
+}
+
+/// The input as JSON: from the query of a GET, else from a form or a JSON object.
+async fn read(
+    route: &Route,
+    asked: &Asked,
+    method: &Method,
+    body: Body,
+    typed: &mut Value,
+) -> Result<Value, Error> {
+    if method == Method::GET || method == Method::HEAD {
+        return route.shape.read(&input::pairs(asked.query.as_bytes())?);
+    }
+    let bytes = axum::body::to_bytes(body, guard::MAX_BODY).await.map_err(|_| Error::TooLarge)?;
+    let media =
+        asked.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut value = match media.as_str() {
+        _ if bytes.is_empty() => json!({}),
+        "application/json" => serde_json::from_slice(&bytes)
+            .map_err(|error| Error::invalid("body", format!("is not valid JSON: {error}")))?,
+        "application/x-www-form-urlencoded" => {
+            let pairs = input::pairs(&bytes)?;
+            *typed = route.shape.typed(&pairs);
+            route.shape.read(&pairs)?
+        }
+        _ => return Err(Error::UnsupportedMedia),
+    };
+    let Some(map) = value.as_object_mut() else {
+        return Err(Error::invalid("body", "is not a JSON object"));
+    };
+    if let Some(text) = asked.headers.get(header::IF_MATCH).filter(|_| route.shape.has("version")) {
+        let version = text.to_str().ok().and_then(|text| text.trim().trim_matches('"').parse::<i64>().ok());
+        map.insert("version".to_owned(), json!(version.ok_or(Error::Stale)?));
+    }
+    Ok(value)
+}
+
+fn present(site: &Site, route: &Route, asked: &Asked, outcome: Outcome) -> Response {
+    let Outcome { value, dress } = outcome;
+    let mut response = match (asked.format, dress.file, &dress.location, route.template) {
+        (_, Some(file), ..) => download(file),
+        (Some(Format::Html), None, Some(location), _) => {
+            let mut response =
+                (StatusCode::SEE_OTHER, [(header::LOCATION, location.clone())]).into_response();
+            if let Some(notice) = &dress.notice {
+                set_cookie(response.headers_mut(), NOTICE_COOKIE, &encode(notice), 30);
+            }
+            response
+        }
+        (Some(Format::Html), None, None, Some(template)) => {
+            let view = View { path: asked.path.clone(), docs: route.docs, notice: dress.notice };
+            page(site, asked, StatusCode::OK, template, &value, view, (Map::new(), json!({})))
+        }
+        _ => {
+            let mut response = (dress.status.unwrap_or(StatusCode::OK), axum::Json(value)).into_response();
+            if let Some(location) =
+                dress.location.as_ref().filter(|_| dress.status == Some(StatusCode::CREATED))
+            {
+                insert(response.headers_mut(), header::LOCATION, &format!("/api/v1{location}"));
+            }
+            if let Some(version) = dress.version {
+                insert(response.headers_mut(), header::ETAG, &format!("\"{version}\""));
+            }
+            response
+        }
+    };
+    let headers = response.headers_mut();
+    headers.append(header::VARY, HeaderValue::from_static("accept"));
+    match dress.session {
+        Some(SessionCookie::Set(token)) => set_cookie(headers, SESSION_COOKIE, &token, 30 * 86_400),
+        Some(SessionCookie::Clear) => set_cookie(headers, SESSION_COOKIE, "", 0),
+        None => {}
+    }
+    if let Some(theme) = dress.theme {
+        set_cookie(headers, THEME_COOKIE, &theme, 365 * 86_400);
+    }
+    response
+}
+
+fn download(file: File) -> Response {
+    let mut response = ([(header::CONTENT_TYPE, file.media)], file.bytes).into_response();
+    if let Some(name) = file.name {
+        insert(
+            response.headers_mut(),
+            header::CONTENT_DISPOSITION,
+            &format!("attachment; filename=\"{name}\""),
+        );
+    }
+    response
+}
+
+/// An error's answer: a sign-in page, the form again with what was typed, or the problem.
+async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, typed: Value) -> Response {
+    if asked.format != Some(Format::Html) {
+        return problem(site, asked, error);
+    }
+    match (error, route.form) {
+        (Error::Invalid(fields), Some(form)) => {
+            let errors: Map<String, Value> = fields
+                .iter()
+                .map(|error| (top(&error.field).to_owned(), Value::String(error.message.clone())))
+                .collect();
+            match form_again(site, asked, form, errors, typed).await {
+                Some(response) => response,
+                None => problem(site, asked, Error::Invalid(fields)),
+            }
+        }
+        (error, _) => problem(site, asked, error),
+    }
+}
+
+/// The field of a form that `subnets[0]` or `timing.rate` lies in.
+fn top(field: &str) -> &str {
+    field.split(['[', '.']).next().unwrap_or(field)
+}
+
+async fn form_again(
+    site: &Site,
+    asked: &Asked,
+    form: &str,
+    errors: Map<String, Value>,
+    typed: Value,
+) -> Option<Response> {
+    let row = site.row(&Method::GET, form)?;
+    let outcome = (row.handler)(asked.call.clone(), json!({})).await.ok()?;
+    let path = asked
+        .call
+        .params
+        .iter()
+        .fold(form.to_owned(), |path, (key, value)| path.replace(&format!("{{{key}}}"), value));
+    let view = View { path, docs: row.docs, notice: None };
+    Some(page(
+        site,
+        asked,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        row.template?,
+        &outcome.value,
+        view,
+        (errors, typed),
+    ))
+}
+
+fn problem(site: &Site, asked: &Asked, error: Error) -> Response {
+    if asked.format == Some(Format::Html) {
+        let to = match error {
+            Error::Setup => Some("/setup".to_owned()),
+            Error::SignIn => Some(format!("/sign-in?next={}", encode(&asked.path))),
+            _ => None,
+        };
+        if let Some(to) = to {
+            return (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
+        }
+    }
+    let problem = Problem::of(error, &asked.call.request_id);
+    let (code, retry) = (problem.code(), problem.retry_s);
+    let mut response = if asked.format == Some(Format::Html) {
+        let data = serde_json::to_value(&problem).unwrap_or_default();
+        let view = View { path: asked.path.clone(), docs: "errors", notice: None };
+        let data = with_defaults(data);
+        page(site, asked, code, "error.html", &data, view, (Map::new(), json!({})))
+    } else {
+        let mut response = (code, axum::Json(problem)).into_response();
+        insert(response.headers_mut(), header::CONTENT_TYPE, "application/problem+json");
+        response
+    };
+    if let Some(seconds) = retry {
+        insert(response.headers_mut(), header::RETRY_AFTER, &seconds.to_string());
+    }
+    response
+}
+
+/// The error page may name every field of a problem, present or not.
+fn with_defaults(mut data: Value) -> Value {
+    if let Some(map) = data.as_object_mut() {
+        map.entry("detail").or_insert(Value::Null);
+        map.entry("errors").or_insert(json!([]));
+        let id = map.get("instance").cloned().unwrap_or_default();
+        map.insert("request_id".to_owned(), id);
+    }
+    data
+}
+
+struct View {
+    path: String,
+    docs: &'static str,
+    notice: Option<String>,
+}
+
+fn page(
+    site: &Site,
+    asked: &Asked,
+    code: StatusCode,
+    template: &str,
+    data: &Value,
+    view: View,
+    (errors, typed): (Map<String, Value>, Value),
+) -> Response {
+    let kept = guard::cookie(&asked.headers, NOTICE_COOKIE).filter(|text| !text.is_empty());
+    let theme = guard::cookie(&asked.headers, THEME_COOKIE).filter(|theme| ["light", "dark"].contains(theme));
+    let params: BTreeMap<String, String> =
+        input::pairs(asked.query.as_bytes()).unwrap_or_default().into_iter().rev().collect();
+    let context = Context {
+        data,
+        errors,
+        typed,
+        caller: (&asked.call.caller).into(),
+        page: PageView { path: view.path, query: asked.query.clone(), params, docs: view.docs },
+        notice: view.notice.or_else(|| kept.map(decode)),
+        request_id: &asked.call.request_id,
+        theme: theme.unwrap_or("auto"),
+        help: site.app.docs.help(view.docs),
+    };
+    match site.pages.render(template, &context, &asked.call.caller) {
+        Ok(html) => {
+            let mut response =
+                (code, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response();
+            if kept.is_some() {
+                set_cookie(response.headers_mut(), NOTICE_COOKIE, "", 0);
+            }
+            response
+        }
+        Err(error) => {
+            // Not a page: the page is what failed.
+            let problem = Problem::of(error, &asked.call.request_id);
+            (problem.code(), format!("{} (request {})\n", problem.title, problem.instance)).into_response()
+        }
+    }
+}
+
+fn set_cookie(headers: &mut HeaderMap, name: &str, value: &str, seconds: u32) {
+    let text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.append(header::SET_COOKIE, value);
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Percent-encoding of a value in a cookie or a query.
+mod percent {
+    pub fn encode(text: &str) -> String {
+        form_urlencoded::byte_serialize(text.as_bytes()).collect()
+    }
+
+    pub fn decode(text: &str) -> String {
+        let pair = format!("v={text}");
+        form_urlencoded::parse(pair.as_bytes())
+            .next()
+            .map(|(_, value)| value.into_owned())
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,271 @@
+//! Input: a query, a form or JSON becomes one map, shaped by the schema of the type that the handler takes.
+//!
+//! A form knows only text. What the type's schema calls an integer, a boolean or a list is read as one, so a form
+//! and a script are checked by the same strict type. What cannot be read stays text, and the type refuses it by name.
+
+use crate::error::Error;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+/// The input of a handler that takes none: any field is refused.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoInput {}
+
+/// What a field's text may become.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Integer,
+    Boolean,
+    List(Box<Kind>),
+}
+
+/// The fields of an input type, as far as reading text needs to know.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    fields: Vec<Field>,
+}
+
+#[derive(Debug)]
+struct Field {
+    name: String,
+    kind: Kind,
+    optional: bool,
+    secret: bool,
+}
+
+impl Shape {
+    pub fn of<T: JsonSchema>() -> Self {
+        let mut generator = SchemaGenerator::default();
+        let root = generator.root_schema_for::<T>().to_value();
+        let definitions = root.get("$defs").cloned().unwrap_or(Value::Null);
+        let Some(Value::Object(properties)) = root.get("properties") else { return Self::default() };
+        let fields = properties
+            .iter()
+            .map(|(name, schema)| Field {
+                name: name.clone(),
+                kind: kind(schema, &definitions, 0),
+                optional: is_nullable(schema),
+                secret: schema.get("format").and_then(Value::as_str) == Some("password"),
+            })
+            .collect();
+        Self { fields }
+    }
+
+    /// Whether the type has this field.
+    pub fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| field.name == name)
+    }
+
+    /// The pairs of a form or a query as the JSON that the type reads; repeated fields are kept.
+    pub fn read(&self, pairs: &[(String, String)]) -> Result<Value, Error> {
+        let mut map = Map::new();
+        for (name, text) in pairs {
+            let field = self.fields.iter().find(|field| field.name == *name);
+            match field {
+                Some(Field { kind: Kind::List(item), .. }) => {
+                    if let Value::Array(items) =
+                        map.entry(name.clone()).or_insert_with(|| Value::Array(vec![]))
+                        && !text.is_empty()
+                    {
+                        items.push(scalar(item, text));
+                    }
+                }
+                _ if map.contains_key(name) => {
+                    return Err(Error::invalid(name.clone(), "is given more than once".to_owned()));
+                }
+                Some(field) if field.optional && text.is_empty() => {
+                    map.insert(name.clone(), Value::Null);
+                }
+                Some(field) => {
+                    map.insert(name.clone(), scalar(&field.kind, text));
+                }
+                None => {
+                    map.insert(name.clone(), Value::String(text.clone()));
+                }
+            }
+        }
+        Ok(Value::Object(map))
+    }
+
+    /// What was typed, to fill the form again: secrets are left out.
+    pub fn typed(&self, pairs: &[(String, String)]) -> Value {
+        let mut map = Map::new();
+        for (name, text) in pairs {
+            let field = self.fields.iter().find(|field| field.name == *name);
+            match field {
+                Some(field) if field.secret => {}
+                Some(Field { kind: Kind::List(_), .. }) => {
+                    if let Value::Array(items) =
+                        map.entry(name.clone()).or_insert_with(|| Value::Array(vec![]))
+                    {
+                        items.push(Value::String(text.clone()));
+                    }
+                }
+                Some(_) => {
+                    map.insert(name.clone(), Value::String(text.clone()));
+                }
+                None => {}
+            }
+        }
+        Value::Object(map)
+    }
+
+    /// The fields whose values never go into a log.
+    #[cfg(test)]
+    fn secrets(&self) -> Vec<&str> {
+        self.fields.iter().filter(|field| field.secret).map(|field| field.name.as_str()).collect()
+    }
+}
+
+/// Pairs from `application/x-www-form-urlencoded` text; a form sends at most 10,000 fields.
+pub(super) fn pairs(text: &[u8]) -> Result<Vec<(String, String)>, Error> {
+    if std::str::from_utf8(text).is_err() {
+        return Err(Error::invalid("body", "is not valid UTF-8"));
+    }
+    let pairs: Vec<(String, String)> = form_urlencoded::parse(text).into_owned().take(10_001).collect();
+    if pairs.len() > 10_000 {
+        return Err(Error::TooLarge);
+    }
+    if pairs.iter().any(|(key, value)| key.contains('\u{fffd}') || value.contains('\u{fffd}')) {
+        return Err(Error::invalid("body", "is not valid UTF-8"));
+    }
+    Ok(pairs)
+}
+
+/// The typed input, or an error that names the field.
+pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let message = error.inner().to_string();
+        let field = match path.as_str() {
+            "." => quoted(&message).unwrap_or("body").to_owned(),
+            _ => path,
+        };
+        Error::invalid(field, message)
+    })
+}
+
+/// The name between backticks in serde's words for a missing or unknown field.
+fn quoted(message: &str) -> Option<&str> {
+    let rest = message.strip_prefix("missing field `").or_else(|| message.strip_prefix("unknown field `"))?;
+    rest.split('`').next()
+}
+
+fn scalar(kind: &Kind, text: &str) -> Value {
+    match kind {
+        Kind::Integer => text
+            .trim()
+            .parse::<i64>()
+            .map_or_else(|_| Value::String(text.to_owned()), |number| Value::Number(number.into())),
+        Kind::Boolean => match text {
+            "on" | "true" | "yes" | "1" => Value::Bool(true),
+            "off" | "false" | "no" | "0" | "" => Value::Bool(false),
+            _ => Value::String(text.to_owned()),
+        },
+        Kind::Text | Kind::List(_) => Value::String(text.to_owned()),
+    }
+}
+
+fn kind(schema: &Value, definitions: &Value, depth: u8) -> Kind {
+    if depth > 8 {
+        return Kind::Text;
+    }
+    if let Some(name) =
+        schema.get("$ref").and_then(Value::as_str).and_then(|path| path.strip_prefix("#/$defs/"))
+    {
+        return definitions.get(name).map_or(Kind::Text, |schema| kind(schema, definitions, depth + 1));
+    }
+    if let Some(Value::Array(any)) = schema.get("anyOf") {
+        let some = any.iter().find(|schema| schema.get("type").and_then(Value::as_str) != Some("null"));
+        return some.map_or(Kind::Text, |schema| kind(schema, definitions, depth + 1));
+    }
+    let types: Vec<&str> = match schema.get("type") {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).collect(),
+        _ => vec![],
+    };
+    if types.contains(&"integer") {
+        Kind::Integer
+    } else if types.contains(&"boolean") {
+        Kind::Boolean
+    } else if types.contains(&"array") {
+        let item = schema.get("items").map_or(Kind::Text, |items| kind(items, definitions, depth + 1));
+        Kind::List(Box::new(item))
+    } else {
+        Kind::Text
+    }
+}
+
+fn is_nullable(schema: &Value) -> bool {
+    let null = |value: &Value| value.as_str() == Some("null");
+    match (schema.get("type"), schema.get("anyOf")) {
+        (Some(Value::Array(types)), _) => types.iter().any(null),
+        (_, Some(Value::Array(any))) => any.iter().any(|schema| schema.get("type").is_some_and(null)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[derive(Debug, Deserialize, JsonSchema, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        name: String,
+        #[schemars(extend("format" = "password"))]
+        password: Option<String>,
+        rate: Option<u32>,
+        #[serde(default)]
+        on: bool,
+        #[serde(default)]
+        subnets: Vec<uuid::Uuid>,
+        #[serde(default)]
+        numbers: Vec<u16>,
+    }
+
+    fn read(form: &str) -> Result<Sample, Error> {
+        let shape = Shape::of::<Sample>();
+        typed(shape.read(&pairs(form.as_bytes())?)?)
+    }
+
+    fn field(error: Error) -> String {
+        match error {
+            Error::Invalid(fields) => fields[0].field.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_form_is_read_as_its_types() {
+        let sample = read("name=a+b&rate=12&on=on&numbers=1&numbers=2&subnets=&password=").unwrap();
+        assert_eq!(sample.name, "a b");
+        assert_eq!(sample.rate, Some(12));
+        assert!(sample.on);
+        assert_eq!(sample.numbers, [1, 2]);
+        assert!(sample.subnets.is_empty());
+        assert_eq!(sample.password, None);
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        assert_eq!(field(read("name=a&rate=many").unwrap_err()), "rate");
+        assert_eq!(field(read("rate=1").unwrap_err()), "name");
+        assert_eq!(field(read("name=a&owner=1").unwrap_err()), "owner");
+        assert_eq!(field(read("name=a&name=b").unwrap_err()), "name");
+        assert_eq!(field(read("name=a&subnets=zero").unwrap_err()), "subnets[0]");
+        assert_eq!(field(read("name=%ff").unwrap_err()), "body");
+    }
+
+    #[test]
+    fn what_was_typed_is_kept_but_never_a_secret() {
+        let shape = Shape::of::<Sample>();
+        let pairs = pairs(b"name=x&password=hunter2&numbers=1&unknown=2").unwrap();
+        assert_eq!(shape.typed(&pairs), json!({"name": "x", "numbers": ["1"]}));
+        assert_eq!(shape.secrets(), ["password"]);
+    }
+}

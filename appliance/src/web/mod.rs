@@ -1,0 +1,31 @@
+//! The front door: the route table and what is folded from it, negotiation, errors, templates. Knows no SQL.
+//!
+//! A room hands over [`Routes`]; nothing else reaches the router, so there is no route without an access rule.
+
+mod accept;
+mod assets;
+mod call;
+mod guard;
+mod handle;
+mod input;
+mod list;
+mod matrix;
+mod openapi;
+mod problem;
+mod render;
+mod reply;
+mod route;
+mod router;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use call::{Call, Caller};
+pub use input::NoInput;
+pub use list::{Cursor, DEFAULT_LIMIT, ListQuery, MAX_LIMIT, Page, Sort, limit};
+pub use matrix::{Matrix, MatrixRow};
+pub use render::Pages;
+pub use reply::{Answer, Reply};
+pub use route::{Access, Nav, Route, Routes};
+pub use router::Site;
+pub use serve::{Listener, serve};

@@ -1,0 +1,238 @@
+//! The front door as a whole: every route by its access rule, the document, the pages, what holds for any request.
+
+use crate::identity::scopes;
+use crate::test::{PASSWORD, TestSite};
+use crate::web::{Access, Matrix, Route};
+use axum::http::{Method, StatusCode};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// A path of this row with its parameters filled in by what surely is not there.
+fn filled(row: &Route) -> String {
+    let parts = row.path.split('/').map(|part| match part {
+        "{id}" => "019aab00-0000-7000-8000-000000000000",
+        part if part.starts_with('{') => "nothing",
+        part => part,
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test]
+async fn every_route_asks_for_what_the_matrix_says() {
+    let owner = TestSite::new().await;
+    let nobody = owner.stranger();
+    for row in owner.site.rows() {
+        let prefixes: &[&str] = if row.twin { &[""] } else { &["", "/api/v1"] };
+        for prefix in prefixes {
+            let path = match (*prefix, filled(row)) {
+                ("", path) => path,
+                (prefix, path) => format!("{prefix}{}", path.trim_end_matches('/')),
+            };
+            let body = if row.method == Method::GET { Value::Null } else { json!({}) };
+            let refused = nobody.send_json(row.method.clone(), &path, &body).await.status;
+            match row.access {
+                Access::Public => assert_ne!(refused, StatusCode::UNAUTHORIZED, "{} {path}", row.method),
+                _ => assert_eq!(refused, StatusCode::UNAUTHORIZED, "{} {path}", row.method),
+            }
+            if row.path == "/sign-out" {
+                continue; // it would end the session that the other rows are tried with
+            }
+            let open = owner.send_json(row.method.clone(), &path, &body).await.status;
+            let shut = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
+            assert!(!shut.contains(&open), "{} {path}: {open} for the owner", row.method);
+        }
+    }
+    let rows: Vec<Route> = owner.site.rows().cloned().collect();
+    let line = |row: crate::web::MatrixRow| {
+        let nobody = if row.access == "public" { "yes" } else { "no" };
+        format!("{:6} {:36} {:18} nobody: {nobody:3} owner: yes\n", row.method, row.path, row.access)
+    };
+    let text: String = Matrix::of(&rows).rows.into_iter().map(line).collect();
+    let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/snapshots/access.txt");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(snapshot, &text).unwrap();
+    }
+    let known = std::fs::read_to_string(snapshot).unwrap_or_default();
+    assert_eq!(text, known, "the access matrix changed: read it, then run again with UPDATE_SNAPSHOTS=1");
+}
+
+#[tokio::test]
+async fn every_row_names_a_declared_scope_a_docs_page_and_what_it_does() {
+    let site = TestSite::empty().await;
+    for row in site.site.rows() {
+        if let Access::Scope(scope) = row.access {
+            assert!(scopes::ALL.iter().any(|(known, _)| *known == scope), "{scope} is not declared");
+        }
+        assert!(
+            site.app.docs.page(row.docs).is_some(),
+            "{} {}: docs/{}.md is not there",
+            row.method,
+            row.path,
+            row.docs
+        );
+        assert!(!row.summary.is_empty(), "{} {} has no summary", row.method, row.path);
+        assert!(
+            row.form.is_none_or(|form| site.site.rows().any(|row| row.path == form)),
+            "{}: its form",
+            row.path
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_document_describes_every_route_and_every_reference_resolves() {
+    let site = TestSite::empty().await;
+    let document = site.site.openapi();
+    let mut ids = BTreeSet::new();
+    for row in site.site.rows().filter(|row| !row.twin) {
+        let path = row.path.replace("{*", "{");
+        let operation = &document["paths"][path.as_str()][row.method.as_str().to_ascii_lowercase()];
+        assert!(operation["summary"].is_string(), "{} {path} is not documented", row.method);
+        assert!(
+            ids.insert(operation["operationId"].as_str().unwrap().to_owned()),
+            "{path}: its id is not its own"
+        );
+        let declared: BTreeSet<&str> = operation["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        let used: BTreeSet<&str> =
+            path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        assert_eq!(declared, used, "{path}");
+    }
+    references(document, &mut |reference| {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    });
+}
+
+fn references(value: &Value, check: &mut impl FnMut(&str)) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::String(reference)) = map.get("$ref") {
+                check(reference);
+            }
+            map.values().for_each(|value| references(value, check));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, check)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn until_there_is_an_owner_everything_leads_to_setup_and_afterwards_nothing_does() {
+    let site = TestSite::empty().await;
+    for path in ["/", "/access", "/nowhere", "/sign-in"] {
+        let page = site.page(path).await;
+        assert_eq!((page.status, page.header("location")), (StatusCode::SEE_OTHER, "/setup"), "{path}");
+    }
+    assert_eq!(site.get("/api/v1/access").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(site.page("/setup").await.status, StatusCode::OK);
+    let wrong = [("code", "WRON-GWRO-NGWR"), ("name", "ada"), ("password", "short"), ("password_again", "")];
+    let again = site.post_form("/setup", &wrong).await;
+    assert_eq!(again.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(again.text.contains("value=\"ada\""), "what was typed is kept");
+    assert!(!again.text.contains("short"), "but not a password");
+
+    let site = TestSite::new().await;
+    assert_eq!(site.page("/setup").await.status, StatusCode::NOT_FOUND);
+    let code = site.app.identity.setup_code().to_owned();
+    let second = json!({ "code": code, "name": "eve", "password": PASSWORD, "password_again": PASSWORD });
+    assert_eq!(site.send_json(Method::POST, "/setup", &second).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_session_starts_with_the_password_and_ends_with_sign_out() {
+    let site = TestSite::new().await;
+    let mut visitor = site.stranger();
+    let page = visitor.page("/access").await;
+    assert_eq!((page.status, page.header("location")), (StatusCode::SEE_OTHER, "/sign-in?next=%2Faccess"));
+    let wrong =
+        visitor.send_json(Method::POST, "/sign-in", &json!({"name": "ada", "password": "wrong"})).await;
+    let unknown =
+        visitor.send_json(Method::POST, "/sign-in", &json!({"name": "eve", "password": "wrong"})).await;
+    assert_eq!((wrong.status, wrong.fields()), (unknown.status, unknown.fields()));
+    let right =
+        visitor.send_json(Method::POST, "/sign-in", &json!({"name": "Ada", "password": PASSWORD})).await;
+    assert_eq!(right.status, StatusCode::OK);
+    visitor.take_cookie(&right);
+    assert_eq!(visitor.get("/me").await.json()["user"]["name"], "ada");
+    assert_eq!(visitor.send_json(Method::POST, "/sign-out", &json!({})).await.status, StatusCode::OK);
+    assert_eq!(visitor.get("/me").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(site.get("/me").await.status, StatusCode::OK, "the other session goes on");
+}
+
+#[tokio::test]
+async fn a_session_ends_when_its_time_is_over() {
+    let site = TestSite::new().await;
+    site.hand.advance(std::time::Duration::from_secs(12 * 3600 - 1));
+    assert_eq!(site.get("/me").await.status, StatusCode::OK);
+    site.hand.advance(std::time::Duration::from_secs(1));
+    assert_eq!(site.get("/me").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn tries_of_a_password_are_limited_by_source() {
+    let site = TestSite::new().await.stranger();
+    let mut codes = Vec::new();
+    for _ in 0..12 {
+        codes.push(
+            site.send_json(Method::POST, "/sign-in", &json!({"name": "a", "password": "b"})).await.status,
+        );
+    }
+    assert!(codes.contains(&StatusCode::TOO_MANY_REQUESTS), "{codes:?}");
+}
+
+#[tokio::test]
+async fn whatever_is_asked_the_answer_carries_the_security_headers_and_an_id() {
+    let site = TestSite::new().await;
+    for path in ["/me", "/nowhere", "/static/portolan.css", "/api/v1/openapi.json", "/api/v1/nowhere"] {
+        let answer = site.get(path).await;
+        assert!(answer.header("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        assert!(!answer.header("content-security-policy").contains("unsafe"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("x-request-id").len(), 16, "{path}");
+    }
+    let missing = site.get("/nowhere").await;
+    assert_eq!(missing.header("content-type"), "application/problem+json");
+    assert_eq!(missing.json()["instance"], missing.header("x-request-id"));
+    let page = site.page("/nowhere").await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+    assert!(page.text.contains(page.header("x-request-id")));
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_is_refused_and_says_why() {
+    let site = TestSite::new().await.stranger();
+    let post = |media: &'static str, body: Vec<u8>| {
+        site.send(Method::POST, "/sign-in", "application/json", Some((media, body)))
+    };
+    assert_eq!(
+        post("application/json", vec![b' '; 2 * 1024 * 1024]).await.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+    assert_eq!(post("application/json", b"{".to_vec()).await.fields(), ["body"]);
+    assert_eq!(post("application/json", b"[]".to_vec()).await.fields(), ["body"]);
+    assert_eq!(post("application/json", b"{\"name\":\"\xff\"}".to_vec()).await.fields(), ["body"]);
+    assert_eq!(post("application/x-www-form-urlencoded", b"name=%ff".to_vec()).await.fields(), ["body"]);
+    assert_eq!(post("text/plain", b"x".to_vec()).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(
+        post("application/json", b"{\"name\":\"a\",\"password\":\"b\",\"owner\":true}".to_vec())
+            .await
+            .fields(),
+        ["owner"]
+    );
+}
+
+#[tokio::test]
+async fn another_method_on_a_known_path_is_405_and_another_media_type_406() {
+    let site = TestSite::new().await;
+    assert_eq!(
+        site.send_json(Method::DELETE, "/access", &Value::Null).await.status,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    assert_eq!(site.send(Method::GET, "/access", "image/png", None).await.status, StatusCode::NOT_ACCEPTABLE);
+}
