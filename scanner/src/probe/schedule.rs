@@ -384,3 +384,6 @@ impl Schedule {
         self.step + (self.blocks.len() as u64) < self.job.blocks()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! The schedule against a network that is only thought of, on a clock that only counts.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use portolan_scanner::wire::Preset;
+
+use super::*;
+use crate::probe::pace::SLACK;
+use crate::probe::testing::job;
+
+/// What a port does with a connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Port {
+    Open,
+    Closed,
+    Silent,
+    /// Silent to the first so many attempts.
+    Late(usize),
+    /// This machine has no room for it.
+    NoRoom,
+}
+
+#[derive(Default)]
+struct Run {
+    /// When each attempt was made, and to whom.
+    attempts: Vec<(Instant, SocketAddr)>,
+    /// The most that flew to one host at once.
+    most_to_a_host: usize,
+    blocks: Vec<Finished>,
+    ended: Instant,
+}
+
+const MILLI: u64 = SECOND / 1_000;
+
+/// Works on a schedule to its end, or until `until`. Answers take two milliseconds.
+fn run(schedule: &mut Schedule, port: impl Fn(SocketAddr) -> Port, until: Instant) -> Run {
+    let timeout = u64::from(schedule.job().timeout_ms) * MILLI;
+    let mut run = Run::default();
+    let mut now = SECOND;
+    let mut flying: Vec<(Instant, Probe, Option<Reason>)> = Vec::new();
+    let mut attempts: HashMap<SocketAddr, usize> = HashMap::new();
+    while now < until {
+        let next = schedule.next(now);
+        run.blocks.extend(std::iter::from_fn(|| schedule.finished()));
+        match next {
+            Next::Done => break,
+            Next::Probe(probe) => {
+                let before = attempts.entry(probe.target).or_default();
+                *before += 1;
+                run.attempts.push((now, probe.target));
+                let end = match port(probe.target) {
+                    Port::Open => Some(Reason::SynAck),
+                    Port::Closed => Some(Reason::Refused),
+                    Port::Late(attempts) if *before > attempts => Some(Reason::Refused),
+                    Port::Silent | Port::Late(_) => None,
+                    Port::NoRoom => {
+                        schedule.put_off(probe, now);
+                        continue;
+                    }
+                };
+                flying.push((now + if end.is_some() { 2 * MILLI } else { timeout }, probe, end));
+                let same =
+                    flying.iter().filter(|(_, other, _)| other.target.ip() == probe.target.ip()).count();
+                run.most_to_a_host = run.most_to_a_host.max(same);
+                continue;
+            }
+            Next::At(at) => {
+                assert!(at > now, "a moment to wait for lies ahead");
+                now = flying.iter().map(|flight| flight.0).chain([at]).min().unwrap_or(at);
+            }
+            Next::Wait => now = flying.iter().map(|flight| flight.0).min().unwrap_or(now + MILLI),
+        }
+        let (landed, still): (Vec<_>, Vec<_>) = flying.into_iter().partition(|flight| flight.0 <= now);
+        flying = still;
+        for (_, probe, end) in landed {
+            match end {
+                Some(reason) => schedule.answered(probe, reason, 2_000),
+                None => schedule.unanswered(probe, now),
+            }
+        }
+    }
+    run.blocks.extend(std::iter::from_fn(|| schedule.finished()));
+    run.ended = now;
+    run
+}
+
+fn schedule(job: Job) -> Schedule {
+    Schedule::new(job).unwrap()
+}
+
+/// What the blocks say of a port.
+fn said(blocks: &[Finished], address: &str, port: u16) -> Option<Reason> {
+    let address = portolan_scanner::net::addr_to_u128(address.parse::<IpAddr>().unwrap());
+    let mut hosts = blocks.iter().flat_map(|block| &block.hosts);
+    let host = hosts.find(|host| (host.first..=host.last).contains(&address))?;
+    Some(host.port(port).0)
+}
+
+#[test]
+fn every_pair_is_probed_once_and_said_as_it_is() {
+    let mut job = job("10.0.0.0/28,2001:db8::/125", "20-29,443");
+    job.block_hosts = 5;
+    let port = |target: SocketAddr| match target.port() {
+        22 | 443 => Port::Open,
+        25 => Port::Silent,
+        _ => Port::Closed,
+    };
+    let mut schedule = schedule(job.clone());
+    let run = run(&mut schedule, port, Instant::MAX);
+    assert_eq!(run.attempts.len(), 24 * 11);
+    assert_eq!(run.blocks.len(), 5);
+    for address in ["10.0.0.0", "10.0.0.15", "2001:db8::", "2001:db8::7"] {
+        assert_eq!(said(&run.blocks, address, 22), Some(Reason::SynAck));
+        assert_eq!(said(&run.blocks, address, 25), Some(Reason::NoAnswer));
+        assert_eq!(said(&run.blocks, address, 29), Some(Reason::Refused));
+    }
+    assert_eq!(schedule.progress(), Progress { done: 24 * 11, open: 24 * 2, sent: 24 * 11 });
+    let sent: u64 = run.blocks.iter().map(|block| block.sent).sum();
+    assert_eq!(sent, 24 * 11);
+}
+
+#[test]
+fn blocks_come_in_walk_order() {
+    let mut job = job("10.0.0.0/26", "1-40");
+    job.block_hosts = 4;
+    let walk: Vec<u64> = (0..16).map(|step| u64::try_from(job.walk().at(step)).unwrap()).collect();
+    // The first block is the last to be settled: its hosts are silent.
+    let slow = job.block_targets(walk[0]);
+    let port = |target: SocketAddr| {
+        let address = portolan_scanner::net::addr_to_u128(target.ip());
+        if slow.contains(address) { Port::Silent } else { Port::Closed }
+    };
+    let run = run(&mut schedule(job), port, Instant::MAX);
+    assert_eq!(run.blocks.iter().map(|block| block.number).collect::<Vec<_>>(), walk);
+}
+
+#[test]
+fn a_silent_port_is_tried_again_as_often_as_asked_with_growing_gaps() {
+    let mut job = job("10.0.0.1", "80-81");
+    job.retries = 3;
+    let port = |target: SocketAddr| if target.port() == 80 { Port::Silent } else { Port::Late(2) };
+    let run = run(&mut schedule(job), port, Instant::MAX);
+    let of =
+        |port| run.attempts.iter().filter(|(_, to)| to.port() == port).map(|(at, _)| *at).collect::<Vec<_>>();
+    let (silent, late) = (of(80), of(81));
+    assert_eq!((silent.len(), late.len()), (4, 3));
+    assert!(silent.windows(3).all(|at| at[2] - at[1] > at[1] - at[0]));
+    assert_eq!(said(&run.blocks, "10.0.0.1", 80), Some(Reason::NoAnswer));
+    assert_eq!(said(&run.blocks, "10.0.0.1", 81), Some(Reason::Refused), "a late answer counts");
+}
+
+#[test]
+fn gentle_never_has_two_connections_to_a_host_and_keeps_its_distance() {
+    let mut job = job("10.0.0.0/30", "1-30");
+    (job.preset, job.host_rate) = (Preset::Gentle, 10);
+    let port =
+        |target: SocketAddr| if target.port().is_multiple_of(10) { Port::Silent } else { Port::Closed };
+    let run = run(&mut schedule(job), port, Instant::MAX);
+    assert_eq!(run.most_to_a_host, 1);
+    let mut last: HashMap<IpAddr, Instant> = HashMap::new();
+    for (at, target) in &run.attempts {
+        if let Some(before) = last.insert(target.ip(), *at) {
+            assert!(at - before >= SECOND / 10, "{target} after {} ms", (at - before) / MILLI);
+        }
+    }
+    assert!(run.ended < 5 * SECOND, "the four hosts go side by side");
+}
+
+#[test]
+fn no_span_holds_more_probes_than_the_rates_allow() {
+    let mut job = job("10.0.0.0/27", "1-100");
+    (job.rate, job.host_rate) = (2_000, 100);
+    let run = run(&mut schedule(job), |_| Port::Closed, Instant::MAX);
+    for span in [10 * MILLI, 100 * MILLI, SECOND] {
+        let within = |times: &[Instant], rate: u64| {
+            for (i, start) in times.iter().enumerate() {
+                let count = times[i..].iter().take_while(|at| *at - start < span).count() as u64;
+                assert!(count <= rate * (span + SLACK) / SECOND + 1, "{count} within {} ms", span / MILLI);
+            }
+        };
+        within(&run.attempts.iter().map(|(at, _)| *at).collect::<Vec<_>>(), 2_000);
+        let one = run.attempts.iter().filter(|(_, to)| to.ip() == IpAddr::from([10, 0, 0, 7]));
+        within(&one.map(|(at, _)| *at).collect::<Vec<_>>(), 100);
+    }
+    // 3,200 probes at 2,000/s; a host's 100 at 100/s take a second.
+    assert!((2_500 * MILLI..2_900 * MILLI).contains(&run.ended), "{} ms", run.ended / MILLI);
+}
+
+#[test]
+fn a_pause_lets_nothing_go_and_loses_nothing() {
+    let mut schedule = schedule(job("10.0.0.1", "1-50"));
+    schedule.pause(true);
+    assert_eq!(schedule.next(SECOND), Next::Wait);
+    schedule.pause(false);
+    assert_eq!(run(&mut schedule, |_| Port::Open, Instant::MAX).attempts.len(), 50);
+}
+
+#[test]
+fn a_start_leaves_out_the_blocks_before_it() {
+    let mut job = job("10.0.0.0/28", "1-10");
+    job.block_hosts = 3;
+    let whole = run(&mut schedule(job.clone()), |_| Port::Closed, Instant::MAX);
+    let mut rest = schedule(job);
+    // Some of the first block was done before.
+    let _ = run(&mut rest, |_| Port::Silent, SECOND + 10 * MILLI);
+    rest.start_at(4);
+    let again = run(&mut rest, |_| Port::Closed, Instant::MAX);
+    let numbers = |run: &Run| run.blocks.iter().map(|block| block.number).collect::<Vec<_>>();
+    assert_eq!(numbers(&again), numbers(&whole)[4..]);
+    assert_eq!(rest.progress().done, 160, "what was done before the start counts as done");
+}
+
+#[test]
+fn a_start_behind_the_last_block_is_done() {
+    let mut schedule = schedule(job("10.0.0.1", "1"));
+    schedule.start_at(u64::MAX);
+    assert_eq!(schedule.next(SECOND), Next::Done);
+}
+
+#[test]
+fn what_a_stop_leaves_is_not_probed_and_never_closed() {
+    let mut job = job("10.0.0.0/28", "1-100");
+    (job.block_hosts, job.rate) = (2, 1_000);
+    let mut schedule = schedule(job);
+    let mut all = run(&mut schedule, |_| Port::Closed, SECOND + 50 * MILLI);
+    schedule.stop(Reason::Cancelled);
+    assert_eq!(schedule.next(2 * SECOND), Next::Done);
+    all.blocks.extend(std::iter::from_fn(|| schedule.finished()));
+    let mut counts = [0; 5];
+    for host in all.blocks.iter().flat_map(|block| &block.hosts) {
+        for (sum, count) in counts.iter_mut().zip(host.counts(&schedule.job().ports)) {
+            *sum += count;
+        }
+    }
+    assert!(all.blocks.len() < 8, "blocks for which nothing was sent are not spoken of");
+    assert_eq!(counts[State::Closed as usize], u128::from(schedule.progress().done));
+    assert!(counts[State::NotProbed as usize] > 0);
+}
+
+#[test]
+fn what_this_machine_has_no_room_for_is_not_probed_and_never_closed() {
+    let port = |target: SocketAddr| if target.port() == 7 { Port::NoRoom } else { Port::Closed };
+    let mut schedule = schedule(job("10.0.0.1", "1-10"));
+    let run = run(&mut schedule, port, Instant::MAX);
+    assert_eq!(said(&run.blocks, "10.0.0.1", 7), Some(Reason::LocalLimit));
+    assert_eq!(said(&run.blocks, "10.0.0.1", 8), Some(Reason::Refused));
+    assert!(run.ended > 5 * SECOND, "it was waited for");
+    assert_eq!(schedule.progress(), Progress { done: 9, open: 0, sent: 9 });
+}
+
+#[test]
+fn a_block_too_large_for_memory_is_refused_by_its_numbers() {
+    let mut job = job("10.0.0.0/16", "1-65535");
+    job.block_hosts = 1_000;
+    let refusal = Schedule::new(job).unwrap_err();
+    assert!(refusal.starts_with("block-hosts: 1000 hosts x 65535 ports are 65535000 probes"), "{refusal}");
+}

@@ -1,0 +1,140 @@
+//! `portolan-scanner probe --job -`, as the link runs it.
+
+use std::time::{Duration, Instant};
+
+use crate::common::{Block, Link, SCANNER, Said, job, listen};
+use portolan_scanner::wire::{Reason, State};
+
+#[test]
+fn a_job_goes_in_and_blocks_come_out_that_answer_it() {
+    let (_open, at) = listen("127.82.0.9");
+    let (_six, six) = listen("::1");
+    let job = job("127.82.0.0/28,::1", &format!("1-100,{},{}", at.port(), six.port()));
+    let (blocks, end) = Link::start(&job, "").finish();
+    assert_eq!(end, "done");
+    assert_eq!(blocks.len(), 5);
+    for block in &blocks {
+        block.check(&job);
+    }
+    assert!(blocks.iter().any(|block| block.says(at) == Some(Reason::SynAck)));
+    assert!(blocks.iter().any(|block| block.says(six) == Some(Reason::SynAck)));
+    assert_eq!(blocks.iter().map(|block| block.sent).sum::<u64>(), 17 * 102);
+}
+
+#[test]
+fn a_whole_frame_is_read_as_well_as_its_text() {
+    let job = job("127.82.1.1", "1-5");
+    let frame = portolan_scanner::wire::seal(job.encode(), |_| [0; 64]);
+    let (blocks, end) = Link::start_with(&format!("{frame}.\n")).finish();
+    assert_eq!((blocks.len(), end.as_str()), (1, "done"));
+}
+
+#[test]
+fn a_start_goes_on_where_the_walk_stopped() {
+    let job = job("127.82.2.0/27", "1-50");
+    let (whole, _) = Link::start(&job, "start 0\n").finish();
+    let (rest, end) = Link::start(&job, "start 5\n").finish();
+    let numbers = |blocks: &[Block]| blocks.iter().map(|block| block.number).collect::<Vec<_>>();
+    let walk: Vec<u64> = (0..8).map(|step| u64::try_from(job.walk().at(step)).unwrap()).collect();
+    assert_eq!(numbers(&whole), walk);
+    assert_eq!(numbers(&rest), walk[5..]);
+    assert_eq!(end, "done");
+}
+
+#[test]
+fn a_cancel_ends_at_once_and_what_was_begun_is_told() {
+    let mut job = job("127.82.3.0/24", "1-1000");
+    (job.rate, job.block_hosts) = (2_000, 8);
+    let mut link = Link::start(&job, "");
+    let mut done = 0;
+    while let Some(said) = link.say() {
+        if let Said::Progress(numbers) = said {
+            done = numbers[0];
+            break;
+        }
+    }
+    assert!((500..4_000).contains(&done), "{done} after a second");
+    let asked = Instant::now();
+    link.order("cancel");
+    let (blocks, end) = link.finish();
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert!(end.starts_with("cancelled"), "{end}");
+    for block in &blocks {
+        block.check(&job);
+    }
+    let mut counts = [0u128; 5];
+    for host in blocks.iter().flat_map(|block| &block.hosts) {
+        for (sum, count) in counts.iter_mut().zip(host.counts(&job.ports)) {
+            *sum += count;
+        }
+    }
+    assert!(counts[State::Closed as usize] >= u128::from(done), "what was found is not lost");
+    assert!(counts[State::NotProbed as usize] > 0, "what was begun and not done says so");
+}
+
+#[test]
+fn a_pause_holds_and_a_resume_goes_on() {
+    let mut job = job("127.82.4.0/28", "1-200");
+    job.rate = 2_000;
+    let mut link = Link::start(&job, "pause\n");
+    let mut heard = Vec::new();
+    while heard.len() < 2 {
+        match link.say() {
+            Some(Said::Progress(numbers)) => heard.push(numbers),
+            other => panic!("nothing but progress while it pauses: {other:?}"),
+        }
+    }
+    assert_eq!(heard, [[0, 0, 0], [0, 0, 0]]);
+    link.order("resume");
+    let (blocks, end) = link.finish();
+    assert_eq!((blocks.len(), end.as_str()), (4, "done"));
+}
+
+#[test]
+fn a_scan_that_nobody_controls_ends() {
+    let mut job = job("127.82.5.0/24", "1-1000");
+    job.rate = 1_000;
+    let mut link = Link::start(&job, "");
+    drop(link.orders.take());
+    let begun = Instant::now();
+    let (_, end) = link.finish();
+    assert!(end.starts_with("cancelled"), "{end}");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_file_as_input_runs_to_its_end() {
+    let job = job("127.82.6.0/28", "1-50");
+    let folder = std::env::temp_dir().join(format!("portolan-probe-{}", std::process::id()));
+    std::fs::write(&folder, format!("{}.\nstart 1\n", job.encode())).unwrap();
+    let input = std::fs::File::open(&folder).unwrap();
+    let output =
+        std::process::Command::new(SCANNER).args(["probe", "--job", "-"]).stdin(input).output().unwrap();
+    std::fs::remove_file(&folder).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.ends_with("end done\n"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("block ")).count(), 3);
+}
+
+#[test]
+fn what_is_not_a_job_is_refused_by_what_is_wrong_with_it() {
+    let good = job("127.82.7.1", "1").encode();
+    let mut large = job("127.82.0.0/16", "1-65535");
+    large.block_hosts = 60_000;
+    for (input, what) in [
+        (".\n".to_owned(), "ended before the line"),
+        ("hello\n.\n".to_owned(), "the job cannot be read"),
+        (
+            good.replace("portolan-frame: 1", "portolan-frame: 9") + ".\n",
+            "frame version \"9\" is not known here",
+        ),
+        (good.replace("rate: 100000", "rate: 0") + ".\n", "the job cannot be read"),
+        (format!("{}.\n", large.encode()), "block-hosts: 60000 hosts x 65535 ports"),
+    ] {
+        let mut link = Link::start_with(&input);
+        drop(link.orders.take());
+        let (blocks, end) = link.finish();
+        assert!(blocks.is_empty());
+        assert!(end.starts_with("failed ") && end.contains(what), "{end}");
+    }
+}

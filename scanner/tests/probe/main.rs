@@ -1,0 +1,7 @@
+//! The probe as a program: by hand and as the link's child, against real listeners on loopback and in network
+//! namespaces. Nothing leaves this machine.
+#![expect(clippy::unwrap_used, reason = "a test's panic is its report, its helpers' too")]
+
+mod by_hand;
+mod child;
+mod common;
