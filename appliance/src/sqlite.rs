@@ -164,6 +164,40 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
+/// Opens a file only to read it, also one that another process writes, and one on a medium that cannot be
+/// written (then it must have been closed cleanly).
+///
+/// # Errors
+/// When it is not there or is no database.
+pub fn open_read_only(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let look = |connection: &Connection| {
+        connection.query_row("SELECT 1 FROM sqlite_master", [], |_| Ok(())).optional()
+    };
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    match look(&connection) {
+        Ok(_) => Ok(connection),
+        Err(e)
+            if e.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
+                && !beside(path, "-wal").exists() =>
+        {
+            let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = format!("file:{name}?immutable=1");
+            let connection = Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?;
+            look(&connection)?;
+            Ok(connection)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
 fn prepare(connection: &Connection) -> Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

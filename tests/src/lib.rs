@@ -5,6 +5,7 @@
 
 pub mod binaries;
 pub mod browser;
+pub mod by_hand;
 pub mod client;
 pub mod http;
 pub mod listeners;

@@ -1,7 +1,7 @@
 //! Waiting for a condition instead of sleeping and hoping.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a test waits for something that takes a moment: generous, because it only costs when a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,4 +18,10 @@ pub fn wait_until<T>(what: &str, within: Duration, mut ready: impl FnMut() -> Op
         sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(200));
     }
+}
+
+/// The time of this machine's clock, since 1970.
+#[expect(clippy::disallowed_methods, reason = "a test is outside: it has the clock that everyone has")]
+pub fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970")
 }

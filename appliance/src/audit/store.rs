@@ -1,11 +1,12 @@
 //! The audit's SQL: append, and nothing that changes what is there.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::types::Value as Sql;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params, params_from_iter};
 
 use super::chain::{self, Break, Head, Link, Summary, Verifier};
 use super::{Actor, Entry, Record};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Where the chain ends now.
 ///
@@ -106,4 +107,214 @@ fn column_that_differs(row: &Row, entry: &str) -> Result<Option<&'static str>> {
         }
     }
     Ok(None)
+}
+
+/// Which entries a list shows; what is empty lets everything through.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// The actor's id, or its name in any case.
+    pub actor: Option<String>,
+    /// An action, or all of a family: `subnet.*`.
+    pub action: Option<String>,
+    /// The kind of thing: `subnet`.
+    pub resource: Option<String>,
+    /// The thing itself.
+    pub resource_id: Option<String>,
+    /// How it ended.
+    pub outcome: Option<String>,
+    /// Not before this.
+    pub from: Option<Timestamp>,
+    /// Before this.
+    pub to: Option<Timestamp>,
+    /// Words that all stand somewhere in the entry.
+    pub q: Option<String>,
+}
+
+impl Filter {
+    /// The conditions in SQL, each with its parameter.
+    fn conditions(&self) -> Vec<(&'static str, Sql)> {
+        let text = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());
+        let mut conditions = Vec::new();
+        let mut add = |sql, value: Option<Sql>| conditions.extend(value.map(|value| (sql, value)));
+        add("? IN (actor_id, lower(actor_name))", text(&self.actor).map(|a| a.to_ascii_lowercase().into()));
+        match text(&self.action).map(|a| a.strip_suffix(".*").map(|f| format!("{f}.")).ok_or(a)) {
+            Some(Ok(family)) => add("action LIKE ? ESCAPE '\\'", Some((escaped(&family) + "%").into())),
+            Some(Err(action)) => add("action = ?", Some(action.into())),
+            None => {}
+        }
+        add("resource = ?", text(&self.resource).map(Sql::from));
+        add("resource_id = ?", text(&self.resource_id).map(Sql::from));
+        add("outcome = ?", text(&self.outcome).map(Sql::from));
+        add("at >= ?", self.from.map(|at| at.micros().into()));
+        add("at < ?", self.to.map(|at| at.micros().into()));
+        for word in self.q.iter().flat_map(|q| q.split_whitespace()) {
+            add("entry LIKE ? ESCAPE '\\'", Some(format!("%{}%", escaped(word)).into()));
+        }
+        conditions
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
+}
+
+/// Entries that the filter lets through, newest first, older than `before`; and how many it lets through in all.
+///
+/// # Errors
+/// Any from the database.
+pub fn list(
+    connection: &Connection,
+    filter: &Filter,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<(Vec<(u64, Record)>, u64)> {
+    let mut conditions = filter.conditions();
+    let all = count(connection, &conditions)?;
+    if let Some(before) = before {
+        conditions.push(("seq < ?", i64::try_from(before).unwrap_or(i64::MAX).into()));
+    }
+    let sql = format!(
+        "SELECT seq, entry FROM audit_entry {} ORDER BY seq DESC LIMIT {limit}",
+        wherever(&conditions)
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query(params_from_iter(conditions.iter().map(|(_, value)| value)))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push((row.get(0)?, record(row.get_ref(1)?.as_str().map_err(Error::internal)?)?));
+    }
+    Ok((found, all))
+}
+
+fn count(connection: &Connection, conditions: &[(&'static str, Sql)]) -> Result<u64> {
+    let sql = format!("SELECT count(*) FROM audit_entry {}", wherever(conditions));
+    let values = params_from_iter(conditions.iter().map(|(_, value)| value));
+    Ok(connection.query_row(&sql, values, |row| row.get(0))?)
+}
+
+fn wherever(conditions: &[(&'static str, Sql)]) -> String {
+    let all: Vec<&str> = conditions.iter().map(|(sql, _)| *sql).collect();
+    if all.is_empty() { String::new() } else { format!("WHERE {}", all.join(" AND ")) }
+}
+
+fn record(entry: &str) -> Result<Record> {
+    Ok(serde_json::from_str(entry)?)
+}
+
+/// The actions and the resources that occur, ascending: what a filter can offer.
+///
+/// # Errors
+/// Any from the database.
+pub fn choices(connection: &Connection) -> Result<(Vec<String>, Vec<String>)> {
+    let column = |sql: &str| -> Result<Vec<String>> {
+        Ok(connection
+            .prepare_cached(sql)?
+            .query_map([], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?)
+    };
+    Ok((
+        column("SELECT DISTINCT action FROM audit_entry ORDER BY action")?,
+        column("SELECT DISTINCT resource FROM audit_entry ORDER BY resource")?,
+    ))
+}
+
+/// One entry as it stands in the chain, and what it says.
+///
+/// # Errors
+/// Any from the database.
+pub fn get(connection: &Connection, seq: u64) -> Result<Option<(Link, Record)>> {
+    let found = connection.query_row("SELECT * FROM audit_entry WHERE seq = ?", [seq], link).optional()?;
+    found.map(|link| record(&link.entry).map(|record| (link, record))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::sqlite::Opening;
+    use crate::store::Store;
+
+    /// Ten entries, a second apart: ada makes subnets, bob is refused at sign-in.
+    async fn filled(store: &Store, hand: &crate::clock::Hand) {
+        for n in 0..10 {
+            hand.advance(Duration::from_secs(1));
+            let entry = if n % 2 == 0 {
+                Entry::created("subnet", n, &json!({ "note": "50% of_it", "n": n }))
+            } else {
+                Entry::event("sign-in.failed", &json!({ "n": n })).outcome(super::super::Outcome::Refused)
+            };
+            let actor = if n % 2 == 0 { Actor::user(uuid::Uuid::nil(), "Ada") } else { Actor::nobody("bob") };
+            store.change(&actor, move |_| Ok((entry, ()))).await.unwrap();
+        }
+    }
+
+    async fn seqs(store: &Store, filter: Filter, before: Option<u64>) -> (Vec<u64>, u64) {
+        let (rows, all) = store.read(move |c| list(c, &filter, before, 3)).await.unwrap();
+        (rows.into_iter().map(|(seq, _)| seq).collect(), all)
+    }
+
+    #[tokio::test]
+    async fn a_list_is_newest_first_filtered_and_paged() {
+        let (clock, hand) = Clock::settable(Timestamp::EPOCH);
+        let store = Store::in_memory(clock).unwrap();
+        filled(&store, &hand).await;
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(seqs(&store, Filter::default(), None).await, (vec![10, 9, 8], 10));
+        assert_eq!(seqs(&store, Filter::default(), Some(3)).await, (vec![2, 1], 10));
+        for by_ada in [
+            Filter { actor: some("ada"), ..Filter::default() },
+            Filter { actor: some(&uuid::Uuid::nil().to_string()), ..Filter::default() },
+            Filter { action: some("subnet.*"), ..Filter::default() },
+            Filter { action: some("subnet.created"), ..Filter::default() },
+            Filter { resource: some("subnet"), ..Filter::default() },
+            Filter { outcome: some("done"), ..Filter::default() },
+            Filter { q: some("50% of_it"), ..Filter::default() },
+        ] {
+            assert_eq!(seqs(&store, by_ada.clone(), Some(9)).await, (vec![7, 5, 3], 5), "{by_ada:?}");
+        }
+        let seventh = Timestamp::EPOCH + Duration::from_secs(7);
+        let window =
+            Filter { from: Some(seventh), to: Some(seventh + Duration::from_secs(1)), ..Filter::default() };
+        assert_eq!(seqs(&store, window, None).await, (vec![7], 1));
+        let nothing = Filter { q: some("50_"), action: some(""), ..Filter::default() };
+        assert_eq!(seqs(&store, nothing, None).await, (vec![], 0));
+        let offered = store.read(choices).await.unwrap();
+        assert_eq!(offered.0, ["sign-in.failed", "subnet.created"]);
+        assert_eq!(offered.1, ["sign-in", "subnet"]);
+    }
+
+    #[tokio::test]
+    async fn who_writes_past_the_triggers_is_found_where_it_was_done() {
+        for (sql, found) in [
+            (
+                "UPDATE audit_entry SET entry = replace(entry, 'Ada', 'Eve') WHERE seq = 5",
+                Break::Hash { seq: 5 },
+            ),
+            (
+                "UPDATE audit_entry SET actor_name = 'Eve' WHERE seq = 5",
+                Break::Column { seq: 5, column: "actor_name" },
+            ),
+            ("UPDATE audit_entry SET at = 0 WHERE seq = 5", Break::Column { seq: 5, column: "at" }),
+            ("DELETE FROM audit_entry WHERE seq = 5", Break::Sequence { expected: 5, found: 6 }),
+            ("DELETE FROM audit_entry WHERE seq > 5", Break::Head { expected: 10, found: 5 }),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.db");
+            let (clock, hand) = Clock::settable(Timestamp::EPOCH);
+            let store = Store::open(&path, Opening::Owner, clock).unwrap();
+            filled(&store, &hand).await;
+            let head = store.audit_head().await.unwrap();
+            let intruder = Connection::open(&path).unwrap();
+            intruder
+                .execute_batch("DROP TRIGGER audit_entry_no_update; DROP TRIGGER audit_entry_no_delete;")
+                .unwrap();
+            intruder.execute_batch(sql).unwrap();
+            let seen = store.read(move |c| verify(c, Some(head))).await.unwrap();
+            assert_eq!(seen, Err(found), "{sql}");
+        }
+    }
 }

@@ -1,0 +1,354 @@
+//! Questions to the store. Each runs on a connection of its own and sees one state of it.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use ::duckdb::types::ToSql;
+use ::duckdb::{Connection, Row, params_from_iter};
+use portolan_scanner::net::{Ports, Range};
+use portolan_scanner::wire::State;
+use uuid::Uuid;
+
+use super::{address, halves};
+use crate::clock::Timestamp;
+use crate::results::coverage::Coverage;
+use crate::results::portset::Run;
+use crate::results::{Error, HostQuery, Observation, OpenPort, OpenPorts, Part, Place, Sweep, code};
+
+/// Up to so many hosts the exceptions are asked for by address, beyond it by the stretch that they lie in.
+const FEW: usize = 1_000;
+
+pub fn parts(connection: &Connection, scan: Uuid) -> Result<Vec<Part>, Error> {
+    let mut statement = connection.prepare(
+        "SELECT j.hash, p.block, p.number, p.frame, p.final, p.hosts
+         FROM part p JOIN job j USING (job) JOIN sweep w USING (sweep) WHERE w.scan = ? ORDER BY p.part",
+    )?;
+    let rows = statement.query_map([scan.to_string()], |row| {
+        Ok(Part {
+            job: row.get(0)?,
+            block: row.get(1)?,
+            part: row.get(2)?,
+            frame: row.get(3)?,
+            last: row.get(4)?,
+            hosts: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub fn sweeps(connection: &Connection, scan: Uuid) -> Result<Vec<Sweep>, Error> {
+    let mut statement = connection.prepare(
+        "SELECT w.vantage, CAST(sum(p.hosts) AS UBIGINT), CAST(sum(p.sent) AS UBIGINT), min(p.started), max(p.ended)
+         FROM sweep w JOIN job j USING (sweep) JOIN part p USING (job) WHERE w.scan = ? GROUP BY w.vantage
+         ORDER BY min(w.sweep)",
+    )?;
+    let rows = statement.query_map([scan.to_string()], |row| {
+        Ok(Sweep {
+            vantage: uuid(row, 0)?,
+            hosts: row.get(1)?,
+            sent: row.get(2)?,
+            started: Timestamp::from_micros(row.get(3)?),
+            ended: Timestamp::from_micros(row.get(4)?),
+            probes: Vec::new(),
+        })
+    })?;
+    let mut sweeps: Vec<Sweep> = rows.collect::<Result<_, _>>()?;
+    let mut statement = connection.prepare(
+        "SELECT w.vantage, t.reason, CAST(sum(t.probes) AS HUGEINT)
+         FROM sweep w JOIN job j USING (sweep) JOIN part p USING (job) JOIN tally t USING (part)
+         WHERE w.scan = ? GROUP BY ALL ORDER BY ALL",
+    )?;
+    let mut rows = statement.query([scan.to_string()])?;
+    while let Some(row) = rows.next()? {
+        let vantage = uuid(row, 0)?;
+        let probes = u128::try_from(row.get::<_, i128>(2)?).unwrap_or(0);
+        if let Some(sweep) = sweeps.iter_mut().find(|sweep| sweep.vantage == vantage) {
+            sweep.probes.push((reason(row.get(1)?)?, probes));
+        }
+    }
+    Ok(sweeps)
+}
+
+pub fn covered(connection: &Connection, scan: Uuid, vantage: Uuid) -> Result<Vec<Range>, Error> {
+    let mut statement = connection.prepare(
+        "SELECT s.high, s.first, s.last FROM span s JOIN sweep w USING (sweep) WHERE w.scan = ? AND w.vantage = ?",
+    )?;
+    let mut rows = statement.query([scan.to_string(), vantage.to_string()])?;
+    let mut coverage = Coverage::default();
+    while let Some(row) = rows.next()? {
+        let high = row.get(0)?;
+        coverage.take(address(high, row.get(1)?), address(high, row.get(2)?));
+    }
+    Ok(coverage.iter().map(|(first, last)| Range { first, last }).collect())
+}
+
+pub fn open_ports(connection: &Connection, scans: &[Uuid]) -> Result<Vec<OpenPorts>, Error> {
+    if scans.is_empty() {
+        return Ok(Vec::new());
+    }
+    let marks = vec!["?"; scans.len()].join(", ");
+    // Scans without an open port are there with zero, for they say something too.
+    let mut statement = connection.prepare(&format!(
+        "SELECT w.scan, w.vantage, count(o.port), count(DISTINCT (o.high, o.low)) FILTER (o.port IS NOT NULL)
+         FROM sweep w LEFT JOIN open_port o USING (sweep) WHERE w.scan IN ({marks})
+         GROUP BY w.sweep, w.scan, w.vantage ORDER BY w.sweep"
+    ))?;
+    let scans = scans.iter().map(Uuid::to_string);
+    let rows = statement.query_map(params_from_iter(scans), |row| {
+        Ok(OpenPorts { scan: uuid(row, 0)?, vantage: uuid(row, 1)?, open: row.get(2)?, hosts: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+const COLUMNS: &str = "s.sweep, w.scan, w.vantage, s.high, s.first, s.last, s.base, s.rest, j.ports, p.started, p.ended
+     FROM span s JOIN sweep w ON w.sweep = s.sweep JOIN part p ON p.part = s.part JOIN job j ON j.job = p.job";
+
+pub fn hosts(connection: &Connection, query: &HostQuery) -> Result<Vec<Observation>, Error> {
+    let mut filter = Filter::of(connection, query)?;
+    if let Some(Place { address, sweep }) = query.after {
+        let (high, low) = halves(address);
+        filter.and(
+            "(s.high > ? OR (s.high = ? AND (s.first > ? OR (s.first = ? AND s.sweep > ?))))",
+            [&high, &high, &low, &low, &sweep],
+        );
+    }
+    let sql = format!(
+        "SELECT {COLUMNS} WHERE {} ORDER BY s.high, s.first, s.sweep LIMIT {}",
+        filter.sql, query.limit
+    );
+    observations(connection, &sql, &filter.values)
+}
+
+pub fn hosts_total(connection: &Connection, query: &HostQuery) -> Result<u64, Error> {
+    let filter = Filter::of(connection, query)?;
+    let sql = format!("SELECT count(*) FROM (SELECT {COLUMNS} WHERE {})", filter.sql);
+    Ok(connection.query_row(&sql, params_from_iter(&filter.values), |row| row.get(0))?)
+}
+
+pub fn host(connection: &Connection, host: u128) -> Result<Vec<Observation>, Error> {
+    let (high, low) = halves(host);
+    let values: [Box<dyn ToSql>; 3] = [Box::new(high), Box::new(low), Box::new(low)];
+    let sql = format!(
+        "SELECT {COLUMNS} WHERE s.high = ? AND s.first <= ? AND s.last >= ? ORDER BY p.ended DESC, s.sweep DESC"
+    );
+    let mut observations = observations(connection, &sql, &values)?;
+    for observation in &mut observations {
+        observation.hosts = Range::single(host);
+    }
+    Ok(observations)
+}
+
+/// The conditions of a query, with their values in order.
+struct Filter {
+    sql: String,
+    values: Vec<Box<dyn ToSql>>,
+}
+
+impl Filter {
+    fn of(connection: &Connection, query: &HostQuery) -> Result<Self, Error> {
+        let mut filter =
+            Self { sql: "w.scan = ?".to_owned(), values: vec![Box::new(query.scan.to_string())] };
+        if let Some(vantage) = query.vantage {
+            filter.and("w.vantage = ?", [&vantage.to_string()]);
+        }
+        if let Some(Range { first, last }) = query.within {
+            let ((first_high, first_low), (last_high, last_low)) = (halves(first), halves(last));
+            filter
+                .and("(s.high > ? OR (s.high = ? AND s.last >= ?))", [&first_high, &first_high, &first_low]);
+            filter.and("(s.high < ? OR (s.high = ? AND s.first <= ?))", [&last_high, &last_high, &last_low]);
+        }
+        match (query.port, query.state) {
+            (None, None) => {}
+            (None, Some(state)) => filter.any_port(state),
+            (Some(port), state) => filter.port(port, state, &asked(connection, query.scan, port)?),
+        }
+        Ok(filter)
+    }
+
+    fn and<const N: usize>(&mut self, sql: &str, values: [&dyn CloneSql; N]) {
+        let _ = write!(self.sql, " AND {sql}");
+        self.values.extend(values.iter().map(|value| value.boxed()));
+    }
+
+    /// Some port of the host is in this state.
+    fn any_port(&mut self, state: State) {
+        let number = code::of_state(state);
+        if state == State::Open {
+            self.and(
+                "EXISTS (FROM open_port o WHERE o.sweep = s.sweep AND o.high = s.high AND o.low = s.first)",
+                [],
+            );
+        } else {
+            self.and(
+                "((s.rest > 0 AND s.base // 10 = ?) OR EXISTS (FROM run r
+                   WHERE r.sweep = s.sweep AND r.high = s.high AND r.low = s.first AND r.reason // 10 = ?))",
+                [&number, &number],
+            );
+        }
+    }
+
+    /// This port of the host was asked about, and is in this state if one is named.
+    fn port(&mut self, port: u16, state: Option<State>, jobs: &[i32]) {
+        const OPEN: &str = "EXISTS (FROM open_port o WHERE o.sweep = s.sweep AND o.high = s.high
+             AND o.low = s.first AND o.port = ?)";
+        const RUN: &str = "FROM run r WHERE r.sweep = s.sweep AND r.high = s.high AND r.low = s.first
+             AND r.first <= ? AND r.last >= ?";
+        let jobs = jobs.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
+        self.and(&if jobs.is_empty() { "false".to_owned() } else { format!("p.job IN ({jobs})") }, []);
+        match state {
+            None => {}
+            Some(State::Open) => self.and(OPEN, [&port]),
+            Some(state) => {
+                let number = code::of_state(state);
+                self.and(
+                    &format!(
+                        "(EXISTS ({RUN} AND r.reason // 10 = ?)
+                         OR (s.base // 10 = ? AND NOT EXISTS ({RUN}) AND NOT {OPEN}))"
+                    ),
+                    [&port, &port, &number, &number, &port, &port, &port],
+                );
+            }
+        }
+    }
+}
+
+/// A value that can be put into a list of boxed ones.
+trait CloneSql {
+    fn boxed(&self) -> Box<dyn ToSql>;
+}
+
+impl<T: ToSql + Clone + 'static> CloneSql for T {
+    fn boxed(&self) -> Box<dyn ToSql> {
+        Box::new(self.clone())
+    }
+}
+
+/// The jobs of a scan that asked about a port.
+fn asked(connection: &Connection, scan: Uuid, port: u16) -> Result<Vec<i32>, Error> {
+    let mut statement =
+        connection.prepare("SELECT j.job, j.ports FROM job j JOIN sweep w USING (sweep) WHERE w.scan = ?")?;
+    let mut rows = statement.query([scan.to_string()])?;
+    let mut known: HashMap<String, bool> = HashMap::new();
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(1)?;
+        let asked = if let Some(asked) = known.get(&text) {
+            *asked
+        } else {
+            let asked = ports(&text)?.contains(port);
+            known.insert(text, asked);
+            asked
+        };
+        if asked {
+            jobs.push(row.get(0)?);
+        }
+    }
+    Ok(jobs)
+}
+
+/// Reads spans, then what belongs to each of them.
+fn observations(
+    connection: &Connection,
+    sql: &str,
+    values: &[Box<dyn ToSql>],
+) -> Result<Vec<Observation>, Error> {
+    let mut lists: HashMap<String, Arc<Ports>> = HashMap::new();
+    let mut found = Vec::new();
+    {
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            found.push(observation(row, &mut lists)?);
+        }
+    }
+    // Only a host by itself can have exceptions.
+    let mut by_host: HashMap<(i32, u128), usize> = HashMap::new();
+    for (index, it) in found.iter().enumerate() {
+        if it.hosts.first == it.hosts.last && u32::from(it.rest) < it.ports.count() {
+            by_host.insert((it.sweep, it.hosts.first), index);
+        }
+    }
+    let Some(stretch) = stretch(by_host.keys()) else { return Ok(found) };
+    let mut statement = connection.prepare(&format!(
+        "SELECT sweep, high, low, first, last, reason FROM run WHERE {stretch} ORDER BY ALL"
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(&index) = by_host.get(&(row.get(0)?, address(row.get(1)?, row.get(2)?))) {
+            let run: Run = (row.get(3)?, row.get(4)?);
+            found[index].runs.push((run, reason(row.get(5)?)?));
+        }
+    }
+    let mut statement = connection.prepare(&format!(
+        "SELECT sweep, high, low, port, rtt FROM open_port WHERE {stretch} ORDER BY ALL"
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(&index) = by_host.get(&(row.get(0)?, address(row.get(1)?, row.get(2)?))) {
+            found[index].open.push(OpenPort { port: row.get(3)?, rtt_us: row.get(4)? });
+        }
+    }
+    Ok(found)
+}
+
+/// A condition that holds for the exceptions of these hosts, and for few others. Numbers only, so they stand in it.
+fn stretch<'a>(hosts: impl ExactSizeIterator<Item = &'a (i32, u128)> + Clone) -> Option<String> {
+    let few = hosts.len() <= FEW;
+    let first = halves(hosts.clone().map(|host| host.1).min()?);
+    let last = halves(hosts.clone().map(|host| host.1).max()?);
+    let mut sweeps: Vec<i32> = hosts.clone().map(|host| host.0).collect();
+    sweeps.sort_unstable();
+    sweeps.dedup();
+    let list = |numbers: Vec<String>| numbers.join(", ");
+    let mut sql = format!("sweep IN ({})", list(sweeps.iter().map(i32::to_string).collect()));
+    let _ = write!(sql, " AND high BETWEEN {} AND {}", first.0, last.0);
+    if first.0 == last.0 {
+        let _ = write!(sql, " AND low BETWEEN {} AND {}", first.1, last.1);
+    }
+    if few {
+        let _ =
+            write!(sql, " AND low IN ({})", list(hosts.map(|host| halves(host.1).1.to_string()).collect()));
+    }
+    Some(sql)
+}
+
+fn observation(row: &Row<'_>, lists: &mut HashMap<String, Arc<Ports>>) -> Result<Observation, Error> {
+    let text: String = row.get(8)?;
+    let ports = if let Some(ports) = lists.get(&text) {
+        ports.clone()
+    } else {
+        let ports = Arc::new(ports(&text)?);
+        lists.insert(text, ports.clone());
+        ports
+    };
+    let high = row.get(3)?;
+    Ok(Observation {
+        sweep: row.get(0)?,
+        scan: uuid(row, 1)?,
+        vantage: uuid(row, 2)?,
+        hosts: Range { first: address(high, row.get(4)?), last: address(high, row.get(5)?) },
+        base: reason(row.get(6)?)?,
+        rest: row.get(7)?,
+        ports,
+        runs: Vec::new(),
+        open: Vec::new(),
+        started: Timestamp::from_micros(row.get(9)?),
+        ended: Timestamp::from_micros(row.get(10)?),
+    })
+}
+
+fn ports(text: &str) -> Result<Ports, Error> {
+    Ports::parse(text).map_err(|_| Error::Broken("a list of ports"))
+}
+
+fn reason(number: u8) -> Result<portolan_scanner::wire::Reason, Error> {
+    code::reason(number).ok_or(Error::Broken("the number of a reason"))
+}
+
+fn uuid(row: &Row<'_>, column: usize) -> ::duckdb::Result<Uuid> {
+    let text: String = row.get(column)?;
+    Uuid::parse_str(&text).map_err(|error| {
+        ::duckdb::Error::FromSqlConversionFailure(column, ::duckdb::types::Type::Text, Box::new(error))
+    })
+}

@@ -1,0 +1,293 @@
+//! Counting frames: one transaction a batch, through appenders.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use ::duckdb::{Appender, Connection, OptionalExt as _, params};
+use portolan_scanner::wire::{HostRecord, Reason, hex};
+
+use super::{address, halves};
+use crate::ingest::frame::{JobFrame, Proven};
+use crate::results::coverage::Coverage;
+use crate::results::{Counted, Error, code};
+
+/// Jobs remembered at once; beyond that everything is forgotten and read again as needed.
+const REMEMBERED: usize = 64;
+
+/// The one writing connection, and what it remembers of the store so as not to ask for every frame.
+pub struct Writer {
+    connection: Connection,
+    jobs: HashMap<String, KnownJob>,
+    sweeps: HashMap<i32, Coverage>,
+    next: Option<Next>,
+}
+
+/// A job that the store has.
+#[derive(Clone)]
+struct KnownJob {
+    job: i32,
+    sweep: i32,
+    /// Blocks and parts already counted: their number, and the frame.
+    parts: HashMap<(u64, u32), (i32, [u8; 32])>,
+}
+
+/// The next free numbers.
+#[derive(Clone, Copy)]
+struct Next {
+    sweep: i32,
+    job: i32,
+    part: i32,
+}
+
+impl Writer {
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, jobs: HashMap::new(), sweeps: HashMap::new(), next: None }
+    }
+
+    /// Drops what is remembered: it may speak of a transaction that never was.
+    pub fn forget(&mut self) {
+        self.jobs.clear();
+        self.sweeps.clear();
+        self.next = None;
+    }
+
+    pub fn count(&mut self, frames: &[Proven]) -> Result<Vec<Counted>, Error> {
+        if self.jobs.len() > REMEMBERED {
+            self.forget();
+        }
+        let counted = self.transaction(frames);
+        if counted.is_err() {
+            self.forget();
+        }
+        counted
+    }
+
+    fn transaction(&mut self, frames: &[Proven]) -> Result<Vec<Counted>, Error> {
+        let Self { connection, jobs, sweeps, next } = self;
+        let transaction = connection.transaction()?;
+        let mut next = match next {
+            Some(next) => *next,
+            None => Next::read(&transaction)?,
+        };
+        for frame in frames {
+            if let Entry::Vacant(unknown) = jobs.entry(frame.job().hash()) {
+                let known = KnownJob::find_or_add(&transaction, &mut next, frame.job())?;
+                if let Entry::Vacant(unknown) = sweeps.entry(known.sweep) {
+                    unknown.insert(coverage(&transaction, known.sweep)?);
+                }
+                unknown.insert(known);
+            }
+        }
+        let mut rows = Rows::new(&transaction)?;
+        let mut counted = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let job = jobs.get_mut(&frame.job().hash()).expect("looked up above");
+            let hash = frame.frame().hash();
+            let number = match job.parts.entry((frame.results().block, frame.results().part)) {
+                Entry::Occupied(there) => {
+                    let (number, counted_hash) = *there.get();
+                    counted.push(Counted {
+                        new: false,
+                        same: counted_hash == hash,
+                        number: order(number),
+                        hosts: 0,
+                    });
+                    continue;
+                }
+                Entry::Vacant(free) => free.insert((next.part, hash)).0,
+            };
+            next.part += 1;
+            let coverage = sweeps.get_mut(&job.sweep).expect("looked up above");
+            let hosts = rows.frame((job.job, job.sweep), number, frame, coverage)?;
+            counted.push(Counted { new: true, same: true, number: order(number), hosts });
+        }
+        rows.flush()?;
+        drop(rows);
+        transaction.commit()?;
+        self.next = Some(next);
+        Ok(counted)
+    }
+}
+
+impl Next {
+    fn read(connection: &Connection) -> Result<Self, Error> {
+        let after = |column: &str, table: &str| {
+            let sql = format!("SELECT coalesce(max({column}), 0) + 1 FROM {table}");
+            connection.query_row(&sql, [], |row| row.get(0))
+        };
+        Ok(Self { sweep: after("sweep", "sweep")?, job: after("job", "job")?, part: after("part", "part")? })
+    }
+}
+
+impl KnownJob {
+    fn find_or_add(connection: &Connection, next: &mut Next, frame: &JobFrame) -> Result<Self, Error> {
+        let known = connection
+            .query_row("SELECT job, sweep FROM job WHERE hash = ?", [frame.hash()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        let Some((job, sweep)) = known else { return Self::add(connection, next, frame) };
+        let mut parts = HashMap::new();
+        let mut statement =
+            connection.prepare("SELECT block, number, part, frame FROM part WHERE job = ?")?;
+        let mut rows = statement.query([job])?;
+        while let Some(row) = rows.next()? {
+            let hash =
+                hex::decode(&row.get::<_, String>(3)?).map_err(|_| Error::Broken("the hash of a frame"))?;
+            parts.insert((row.get(0)?, row.get(1)?), (row.get(2)?, hash));
+        }
+        Ok(Self { job, sweep, parts })
+    }
+
+    fn add(connection: &Connection, next: &mut Next, frame: &JobFrame) -> Result<Self, Error> {
+        let it = frame.job();
+        let (scan, vantage) = (it.scan.to_string(), it.vantage.to_string());
+        let sweep = connection
+            .query_row("SELECT sweep FROM sweep WHERE scan = ? AND vantage = ?", [&scan, &vantage], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        let sweep = if let Some(sweep) = sweep {
+            sweep
+        } else {
+            let sweep = next.sweep;
+            next.sweep += 1;
+            connection.execute("INSERT INTO sweep VALUES (?, ?, ?)", params![sweep, scan, vantage])?;
+            sweep
+        };
+        let job = next.job;
+        next.job += 1;
+        connection.execute(
+            "INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?)",
+            params![
+                job,
+                frame.hash(),
+                sweep,
+                it.scanner.to_string(),
+                it.batch,
+                it.epoch,
+                it.ports.to_string()
+            ],
+        )?;
+        Ok(Self { job, sweep, parts: HashMap::new() })
+    }
+}
+
+fn coverage(connection: &Connection, sweep: i32) -> Result<Coverage, Error> {
+    let mut coverage = Coverage::default();
+    let mut statement = connection.prepare("SELECT high, first, last FROM span WHERE sweep = ?")?;
+    let mut rows = statement.query([sweep])?;
+    while let Some(row) = rows.next()? {
+        let high = row.get(0)?;
+        coverage.take(address(high, row.get(1)?), address(high, row.get(2)?));
+    }
+    Ok(coverage)
+}
+
+fn order(number: i32) -> u64 {
+    u64::try_from(number).expect("numbers begin at 1")
+}
+
+/// The appenders of one transaction.
+struct Rows<'c> {
+    part: Appender<'c>,
+    tally: Appender<'c>,
+    span: Appender<'c>,
+    run: Appender<'c>,
+    open: Appender<'c>,
+}
+
+impl<'c> Rows<'c> {
+    fn new(connection: &'c Connection) -> Result<Self, Error> {
+        Ok(Self {
+            part: connection.appender("part")?,
+            tally: connection.appender("tally")?,
+            span: connection.appender("span")?,
+            run: connection.appender("run")?,
+            open: connection.appender("open_port")?,
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        for rows in [&mut self.part, &mut self.tally, &mut self.span, &mut self.run, &mut self.open] {
+            rows.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Adds what the sweep does not have yet; says how many hosts that is.
+    fn frame(
+        &mut self,
+        (job, sweep): (i32, i32),
+        part: i32,
+        frame: &Proven,
+        coverage: &mut Coverage,
+    ) -> Result<u64, Error> {
+        let (it, ports) = (frame.results(), &frame.job().job().ports);
+        let mut tally = [0_u64; Reason::ALL.len()];
+        let mut count = |reason: Reason, probes: u64| tally[reason as usize] += probes;
+        let mut hosts = 0;
+        for record in &it.hosts {
+            let excepted: u32 =
+                record.exceptions.iter().map(|run| ports.count_within(run.first, run.last)).sum();
+            let rest = u16::try_from(ports.count().saturating_sub(excepted)).expect("at most 65535 ports");
+            let mut new = 0;
+            for (first, last) in coverage.take(record.first, record.last) {
+                // A block is bounded, so its hosts fit 64 bits; check_against has seen that they are of the block.
+                new += u64::try_from(last - first).unwrap_or(u64::MAX).saturating_add(1);
+                self.spans(sweep, part, first, last, record.base, rest)?;
+            }
+            if new > 0 {
+                self.exceptions(sweep, part, record)?;
+                count(record.base, new.saturating_mul(u64::from(rest)));
+                for run in &record.exceptions {
+                    count(run.reason, u64::from(ports.count_within(run.first, run.last)));
+                }
+                hosts += new;
+            }
+        }
+        for (reason, probes) in Reason::ALL.into_iter().zip(tally).filter(|(_, probes)| *probes > 0) {
+            self.tally.append_row((part, code::of(reason), probes))?;
+        }
+        let here = |scanner_time: i64| scanner_time.saturating_add(it.offset);
+        let hash = hex::encode(&frame.frame().hash());
+        let (started, ended) = (here(it.started), here(it.ended));
+        self.part
+            .append_row((part, job, it.block, it.part, it.last, hash, started, ended, it.sent, hosts))?;
+        Ok(hosts)
+    }
+
+    fn spans(
+        &mut self,
+        sweep: i32,
+        part: i32,
+        first: u128,
+        last: u128,
+        base: Reason,
+        rest: u16,
+    ) -> Result<(), Error> {
+        let mut from = first;
+        loop {
+            // A row has one upper half, so a span ends where the lower half is full.
+            let until = last.min(from | u128::from(u64::MAX));
+            let ((high, low), (_, low_last)) = (halves(from), halves(until));
+            self.span.append_row((sweep, part, high, low, low_last, code::of(base), rest))?;
+            if until == last {
+                return Ok(());
+            }
+            from = until + 1;
+        }
+    }
+
+    fn exceptions(&mut self, sweep: i32, part: i32, record: &HostRecord) -> Result<(), Error> {
+        let (high, low) = halves(record.first);
+        for run in &record.exceptions {
+            if run.reason == Reason::SynAck {
+                self.open.append_row((sweep, part, high, low, run.first, run.rtt_us))?;
+            } else {
+                self.run.append_row((sweep, high, low, run.first, run.last, code::of(run.reason)))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! What every store must do, here on DuckDB; and what only DuckDB can get wrong.
+
+use portolan_scanner::wire::{Reason, State};
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::results::diff::{Counts, Kind};
+use crate::results::fixture::{JobOf, address as at, block, host, hosts, part, uuid};
+use crate::results::{OpenPort, Place, diff_scans};
+
+fn store() -> DuckDb {
+    DuckDb::in_memory().unwrap()
+}
+
+/// Scan 1: a /24 with two living hosts; .3 has one port that stays silent.
+fn first_scan() -> (crate::ingest::frame::JobFrame, Proven) {
+    let job = JobOf::default().frame();
+    let mut third = host("10.0.0.3", &[22, 443]);
+    let silent =
+        portolan_scanner::wire::PortRecord { first: 8000, last: 8004, reason: Reason::NoAnswer, rtt_us: 0 };
+    third.exceptions.push(silent);
+    let seen = vec![
+        hosts("10.0.0.0", "10.0.0.2", Reason::NoAnswer),
+        third,
+        host("10.0.0.4", &[80]),
+        hosts("10.0.0.5", "10.0.0.255", Reason::HostUnreachable),
+    ];
+    let frame = block(&job, 0, seen);
+    (job, frame)
+}
+
+#[test]
+fn every_probe_is_counted_once_and_in_its_state() {
+    let store = store();
+    let (job, frame) = first_scan();
+    let counted = store.count(std::slice::from_ref(&frame)).unwrap();
+    assert_eq!(counted, [Counted { new: true, same: true, number: 1, hosts: 256 }]);
+    let again = store.count(&[frame.clone(), frame.clone()]).unwrap();
+    assert_eq!(again, [Counted { new: false, same: true, number: 1, hosts: 0 }; 2]);
+
+    let [sweep] = &store.sweeps(uuid(1)).unwrap()[..] else { panic!("one vantage") };
+    assert_eq!((sweep.vantage, sweep.hosts, sweep.sent), (uuid(2), 256, 17));
+    let of = |state| sweep.in_state(state);
+    assert_eq!(of(State::Open), 3);
+    assert_eq!(of(State::Closed), (13 - 2 - 5) + (13 - 1));
+    assert_eq!(of(State::Filtered), 3 * 13 + 5);
+    assert_eq!(of(State::Unreachable), 251 * 13);
+    assert_eq!(of(State::NotProbed), 0);
+    assert_eq!(
+        (sweep.started.micros(), sweep.ended.micros()),
+        (1_001_000, 1_004_000),
+        "the appliance's clock"
+    );
+
+    let [part] = &store.parts(uuid(1)).unwrap()[..] else { panic!("one part") };
+    assert_eq!((part.job.clone(), part.block, part.part, part.last), (job.hash(), 0, 0, true));
+    assert_eq!(
+        store.covered(uuid(1), uuid(2)).unwrap(),
+        [Range { first: at("10.0.0.0"), last: at("10.0.0.255") }]
+    );
+    let open = store.open_ports(&[uuid(1), uuid(8)]).unwrap();
+    assert_eq!(open, [OpenPorts { scan: uuid(1), vantage: uuid(2), open: 3, hosts: 2 }]);
+}
+
+#[test]
+fn a_scan_without_an_open_port_is_a_zero_and_not_missing() {
+    let store = store();
+    let job = JobOf::default().frame();
+    store.count(&[block(&job, 0, vec![hosts("10.0.0.0", "10.0.0.255", Reason::Refused)])]).unwrap();
+    let open = store.open_ports(&[uuid(1)]).unwrap();
+    assert_eq!(open, [OpenPorts { scan: uuid(1), vantage: uuid(2), open: 0, hosts: 0 }]);
+}
+
+#[test]
+fn the_first_delivery_of_a_host_counts_whichever_job_brings_it() {
+    let store = store();
+    let old = JobOf { block_hosts: 16, ..JobOf::default() }.frame();
+    let new = JobOf { block_hosts: 32, epoch: 2, scanner: 4, ..JobOf::default() }.frame();
+    let elsewhere = JobOf { vantage: 5, ..JobOf::default() }.frame();
+    let frames = [
+        block(&old, 0, vec![host("10.0.0.0", &[22]), hosts("10.0.0.1", "10.0.0.15", Reason::NoAnswer)]),
+        block(
+            &new,
+            0,
+            vec![
+                hosts("10.0.0.0", "10.0.0.15", Reason::Refused),
+                host("10.0.0.16", &[80]),
+                hosts("10.0.0.17", "10.0.0.31", Reason::Refused),
+            ],
+        ),
+        part(&elsewhere, 0, 0, false, vec![hosts("10.0.0.0", "10.0.0.1", Reason::Prohibited)]),
+    ];
+    let hosts = |counted: Vec<Counted>| counted.iter().map(|counted| counted.hosts).collect::<Vec<_>>();
+    assert_eq!(hosts(store.count(&frames).unwrap()), [16, 16, 2], "a vantage has hosts of its own");
+    // What the second delivery left out stays out, and comes in when it is new: also after a restart.
+    store.writer().forget();
+    let late = block(
+        &old,
+        1,
+        vec![
+            host("10.0.0.16", &[22, 80]),
+            super::super::fixture::hosts("10.0.0.17", "10.0.0.31", Reason::NoAnswer),
+        ],
+    );
+    assert_eq!(hosts(store.count(&[late]).unwrap()), [0]);
+    assert_eq!(store.parts(uuid(1)).unwrap().len(), 4, "all four stand as delivered");
+    let query = HostQuery { vantage: Some(uuid(2)), state: Some(State::Open), ..HostQuery::of(uuid(1)) };
+    let open: Vec<_> =
+        store.hosts(&query).unwrap().into_iter().map(|it| (it.hosts.first, it.open.len())).collect();
+    assert_eq!(open, [(at("10.0.0.0"), 1), (at("10.0.0.16"), 1)]);
+    let sweeps = store.sweeps(uuid(1)).unwrap();
+    assert_eq!(sweeps.iter().map(|sweep| sweep.hosts).collect::<Vec<_>>(), [32, 2]);
+    let total: u128 = sweeps[0].probes.iter().map(|(_, probes)| probes).sum();
+    assert_eq!(total, 32 * 13);
+}
+
+#[test]
+fn another_frame_under_a_taken_key_changes_nothing() {
+    let store = store();
+    let (job, frame) = first_scan();
+    store.count(&[frame]).unwrap();
+    let other = block(&job, 0, vec![hosts("10.0.0.0", "10.0.0.255", Reason::NoAnswer)]);
+    for remembered in [true, false] {
+        if !remembered {
+            store.writer().forget();
+        }
+        let counted = store.count(std::slice::from_ref(&other)).unwrap();
+        assert_eq!(counted, [Counted { new: false, same: false, number: 1, hosts: 0 }]);
+    }
+    assert_eq!(store.open_ports(&[uuid(1)]).unwrap()[0].open, 3);
+}
+
+#[test]
+fn hosts_are_found_by_subnet_port_and_state() {
+    let store = store();
+    store.count(&[first_scan().1]).unwrap();
+    let find = |query: HostQuery| {
+        let found = store.hosts(&query).unwrap();
+        assert_eq!(store.hosts_total(&query).unwrap(), found.len() as u64);
+        found.iter().map(|it| it.hosts.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let of = || HostQuery::of(uuid(1));
+    let all = "10.0.0.0-10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5-10.0.0.255";
+    assert_eq!(find(of()), all);
+    assert_eq!(find(HostQuery { scan: uuid(8), ..of() }), "");
+    assert_eq!(find(HostQuery { vantage: Some(uuid(2)), ..of() }), all);
+    assert_eq!(find(HostQuery { vantage: Some(uuid(8)), ..of() }), "");
+    let within = Range { first: at("10.0.0.2"), last: at("10.0.0.3") };
+    assert_eq!(find(HostQuery { within: Some(within), ..of() }), "10.0.0.0-10.0.0.2 10.0.0.3");
+    assert_eq!(find(HostQuery { within: Some(Range { first: 0, last: u128::MAX }), ..of() }), all);
+    let state = |state| find(HostQuery { state: Some(state), ..of() });
+    assert_eq!(state(State::Open), "10.0.0.3 10.0.0.4");
+    assert_eq!(state(State::Closed), "10.0.0.3 10.0.0.4");
+    assert_eq!(state(State::Filtered), "10.0.0.0-10.0.0.2 10.0.0.3");
+    assert_eq!(state(State::Unreachable), "10.0.0.5-10.0.0.255");
+    assert_eq!(state(State::NotProbed), "");
+    let port = |port, state| find(HostQuery { port: Some(port), state, ..of() });
+    assert_eq!(port(80, None), all);
+    assert_eq!(port(81, None), "", "nobody was asked about it");
+    assert_eq!(port(80, Some(State::Open)), "10.0.0.4");
+    assert_eq!(port(80, Some(State::Closed)), "10.0.0.3");
+    assert_eq!(port(22, Some(State::Closed)), "10.0.0.4");
+    assert_eq!(port(8004, Some(State::Filtered)), "10.0.0.0-10.0.0.2 10.0.0.3");
+    assert_eq!(port(8004, Some(State::Closed)), "10.0.0.4");
+    assert_eq!(port(8005, Some(State::Filtered)), "10.0.0.0-10.0.0.2");
+}
+
+#[test]
+fn a_host_says_each_port_once() {
+    let store = store();
+    store.count(&[first_scan().1]).unwrap();
+    let [seen] = &store.host(at("10.0.0.3")).unwrap()[..] else { panic!("seen once") };
+    let words: Vec<_> = seen.by_reason().iter().map(|(reason, ports)| format!("{reason} {ports}")).collect();
+    assert_eq!(words, ["syn-ack 22,443", "refused 80,8005-8009", "no-answer 8000-8004"]);
+    assert_eq!(seen.open[1], OpenPort { port: 443, rtt_us: 443 });
+    let [dead] = &store.host(at("10.0.0.200")).unwrap()[..] else { panic!("seen once") };
+    assert_eq!(dead.hosts, Range::single(at("10.0.0.200")), "cut out of its range");
+    assert_eq!(dead.by_reason().len(), 1);
+    assert!(store.host(at("10.0.1.0")).unwrap().is_empty());
+}
+
+#[test]
+fn pages_follow_each_other_without_gap_or_repeat() {
+    let store = store();
+    store.count(&[first_scan().1]).unwrap();
+    store
+        .count(&[block(
+            &JobOf { vantage: 5, ..JobOf::default() }.frame(),
+            0,
+            vec![host("10.0.0.0", &[443]), hosts("10.0.0.1", "10.0.0.255", Reason::NoAnswer)],
+        )])
+        .unwrap();
+    let all = store.hosts(&HostQuery::of(uuid(1))).unwrap();
+    let (mut paged, mut after): (Vec<_>, Option<Place>) = (Vec::new(), None);
+    loop {
+        let page = store.hosts(&HostQuery { after, limit: 1, ..HostQuery::of(uuid(1)) }).unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.place());
+        paged.extend(page);
+    }
+    assert_eq!((paged.len(), paged), (6, all));
+}
+
+#[test]
+fn ipv6_is_kept_whole_also_across_the_half() {
+    let store = store();
+    let job = JobOf { targets: "2001:db8::ffff:ffff:ffff:fff0-2001:db8:0:1::f", ..JobOf::default() }.frame();
+    let all = hosts("2001:db8::ffff:ffff:ffff:fff0", "2001:db8:0:1::f", Reason::NoAnswer);
+    store.count(&[block(&job, 0, vec![all.clone()])]).unwrap();
+    assert_eq!(store.sweeps(uuid(1)).unwrap()[0].hosts, 32);
+    assert_eq!(store.covered(uuid(1), uuid(2)).unwrap(), [all.range()]);
+    assert_eq!(store.hosts(&HostQuery::of(uuid(1))).unwrap().len(), 2);
+    assert_eq!(store.host(at("2001:db8:0:1::")).unwrap().len(), 1);
+}
+
+#[test]
+fn two_scans_are_compared_vantage_by_vantage() {
+    let store = store();
+    store.count(&[first_scan().1]).unwrap();
+    let job = JobOf { scan: 6, ..JobOf::default() }.frame();
+    let second = block(
+        &job,
+        0,
+        vec![
+            hosts("10.0.0.0", "10.0.0.2", Reason::NoAnswer),
+            host("10.0.0.3", &[22, 80]),
+            hosts("10.0.0.4", "10.0.0.4", Reason::Cancelled),
+            hosts("10.0.0.5", "10.0.0.255", Reason::HostUnreachable),
+        ],
+    );
+    let elsewhere = JobOf { scan: 6, vantage: 5, targets: "10.0.0.7", ..JobOf::default() }.frame();
+    store.count(&[second, block(&elsewhere, 0, vec![host("10.0.0.7", &[])])]).unwrap();
+    let mut lines = Vec::new();
+    let counts = diff_scans(&store, uuid(1), uuid(6), |vantage, change| {
+        lines.push((vantage, change.kind, change.hosts.to_string(), change.ports.to_string()));
+        Ok(())
+    })
+    .unwrap();
+    let same = 3 * 13 + 6 + 251 * 13;
+    let here = Counts { opened: 1, closed: 1, changed: 5, same, only_before: 13, only_after: 0 };
+    assert_eq!(counts, [(uuid(2), here), (uuid(5), Counts { only_after: 13, ..Counts::default() })]);
+    let line =
+        |vantage: u8, kind, host: &str, ports: &str| (uuid(vantage), kind, host.to_owned(), ports.to_owned());
+    assert_eq!(
+        lines,
+        [
+            line(2, Kind::Opened, "10.0.0.3", "80"),
+            line(2, Kind::Closed, "10.0.0.3", "443"),
+            line(2, Kind::Changed, "10.0.0.3", "8000-8004"),
+            line(2, Kind::NotComparable, "10.0.0.4", "80"),
+            line(2, Kind::NotComparable, "10.0.0.4", "22,443,8000-8009"),
+            line(5, Kind::NotComparable, "10.0.0.7", "22,80,443,8000-8009"),
+        ]
+    );
+}
+
+#[test]
+fn a_store_reopened_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("results.duckdb");
+    let (job, frame) = first_scan();
+    let store = DuckDb::open(&path, Limits::default()).unwrap();
+    assert!(matches!(DuckDb::open(&path, Limits::default()), Err(Error::Locked(_))));
+    store.count(std::slice::from_ref(&frame)).unwrap();
+    drop(store);
+    let store = DuckDb::open(&path, Limits::default()).unwrap();
+    assert!(!store.count(&[frame]).unwrap()[0].new);
+    let more = JobOf { batch: 1, targets: "10.0.7.0/24", ..JobOf::default() }.frame();
+    let counted =
+        store.count(&[block(&more, 0, vec![hosts("10.0.7.0", "10.0.7.255", Reason::Expired)])]).unwrap();
+    assert_eq!(counted, [Counted { new: true, same: true, number: 2, hosts: 256 }]);
+    assert_eq!(store.parts(uuid(1)).unwrap()[0].job, job.hash());
+}
+
+#[test]
+fn the_store_touches_nothing_but_its_file_and_stays_so() {
+    let store = store();
+    let connection = store.reader().unwrap();
+    for refused in [
+        "COPY span TO '/tmp/portolan-must-not-be-written'",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "ATTACH '/tmp/portolan-must-not-be-written.db'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET enable_external_access = true",
+        "SET memory_limit = '64GB'",
+    ] {
+        assert!(connection.execute_batch(refused).is_err(), "{refused}");
+    }
+}
+
+#[test]
+fn a_reader_sees_a_batch_whole_or_not_at_all() {
+    let store = store();
+    let reader = store.reader().unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM part").unwrap();
+    store.count(&[first_scan().1]).unwrap();
+    let count = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
+    assert_eq!((count("SELECT count(*) FROM part"), count("SELECT count(*) FROM span")), (0, 0));
+    reader.execute_batch("COMMIT").unwrap();
+    assert_eq!((count("SELECT count(*) FROM part"), count("SELECT count(*) FROM span")), (1, 4));
+    assert!(Timestamp::EPOCH < store.sweeps(uuid(1)).unwrap()[0].ended);
+}

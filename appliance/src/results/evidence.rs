@@ -1,0 +1,219 @@
+//! The frames themselves, kept for good: what the store is an index over, and what an auditor is shown.
+//!
+//! ```text
+//! evidence/SCAN/counted                          which frame was counted as which, one line each
+//! evidence/SCAN/JOB-HASH/job.frame.zst           the job as the appliance signed it
+//! evidence/SCAN/JOB-HASH/BLOCK-PART.frame.zst    the results as the scanner signed them
+//! ```
+//! `zstdcat FILE | less` shows one; its SHA-256 is its name in receipts and in the store. A second, different frame
+//! under the same key (a scanner that probed a block anew after a crash) is kept as `BLOCK-PART.HASH.frame.zst`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use portolan_scanner::wire::{MAX_FRAME, hex};
+
+use crate::ingest::frame::{JobFrame, Proven};
+use crate::layout::sync_folder;
+
+use super::Counted;
+
+const JOB: &str = "job.frame.zst";
+const SUFFIX: &str = ".frame.zst";
+const COUNTED: &str = "counted";
+
+/// zstd's own default: frames are text, this halves them several times over at the speed of a disk.
+const LEVEL: i32 = 3;
+
+/// The evidence folder.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    root: PathBuf,
+}
+
+impl Evidence {
+    /// The evidence under `root`, which exists.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Keeps counted frames, with their jobs. When this returns, they outlast a power cut. Keeping one again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Any from the file system, with the path.
+    pub fn keep(&self, frames: &[(&Proven, Counted)]) -> io::Result<()> {
+        let mut lines: BTreeMap<PathBuf, String> = BTreeMap::new();
+        let mut folders = BTreeSet::new();
+        for (frame, counted) in frames {
+            let scan = self.root.join(frame.job().job().scan.to_string());
+            let hash = hex::encode(&frame.frame().hash());
+            if counted.same {
+                let line = format!("{:010} {hash}\n", counted.number);
+                lines.entry(scan.join(COUNTED)).or_default().push_str(&line);
+            }
+            let folder = scan.join(frame.job().hash());
+            self.make(&scan, &folder)?;
+            if folders.insert(folder.clone()) {
+                write_new(&folder.join(JOB), frame.job().text().as_bytes())?;
+            }
+            let key = format!("{}-{}", frame.results().block, frame.results().part);
+            let name = if counted.same {
+                format!("{key}{SUFFIX}")
+            } else {
+                format!("{key}.{}{SUFFIX}", &hash[..16])
+            };
+            write_new(&folder.join(name), frame.frame().bytes())?;
+        }
+        for folder in &folders {
+            sync_folder(folder)?;
+        }
+        for (path, lines) in lines {
+            let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+            file.write_all(lines.as_bytes())?;
+            file.sync_data()?;
+        }
+        for scan in folders.iter().filter_map(|folder| folder.parent()).collect::<BTreeSet<_>>() {
+            sync_folder(scan)?;
+        }
+        Ok(())
+    }
+
+    fn make(&self, scan: &Path, folder: &Path) -> io::Result<()> {
+        if !folder.exists() {
+            let new_scan = !scan.exists();
+            fs::create_dir_all(folder)?;
+            if new_scan {
+                sync_folder(&self.root)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A job by the hash of its frame, if anything was ever counted for it.
+    ///
+    /// # Errors
+    /// Any from the file system, with the path.
+    pub fn job(&self, hash: &str) -> io::Result<Option<JobFrame>> {
+        for scan in self.scans()? {
+            let path = scan.join(hash).join(JOB);
+            if path.exists() {
+                return read_job(&path).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is any.
+    ///
+    /// # Errors
+    /// Any from the file system, with the path.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.scans()?.is_empty())
+    }
+
+    /// The folder of every scan.
+    pub(super) fn scans(&self) -> io::Result<Vec<PathBuf>> {
+        folders(&self.root)
+    }
+}
+
+/// One kept frame: where it lies.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub path: PathBuf,
+    /// The folder of its job.
+    pub job: PathBuf,
+}
+
+/// Every frame of a scan, in the order in which they were counted; what was never counted comes last.
+pub(super) fn frames(scan: &Path) -> io::Result<Vec<Kept>> {
+    let mut kept = Vec::new();
+    for job in folders(scan)? {
+        for entry in read_dir(&job)? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if name.ends_with(SUFFIX) && name != JOB {
+                kept.push(Kept { path, job: job.clone() });
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// The numbers under which frames were counted, by the hash of the frame.
+pub(super) fn numbers(scan: &Path) -> io::Result<BTreeMap<String, u64>> {
+    let text = match fs::read_to_string(scan.join(COUNTED)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(named(&scan.join(COUNTED), &error)),
+    };
+    // A line that a power cut left half written names a frame that is still in the spool.
+    let line = |line: &str| {
+        let (number, hash) = line.split_once(' ')?;
+        (hash.len() == 64).then_some((hash.to_owned(), number.parse().ok()?))
+    };
+    Ok(text.lines().rev().filter_map(line).collect())
+}
+
+/// The job of a folder.
+pub(super) fn job_of(folder: &Path) -> io::Result<JobFrame> {
+    read_job(&folder.join(JOB))
+}
+
+fn read_job(path: &Path) -> io::Result<JobFrame> {
+    let bad =
+        |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
+    let text = String::from_utf8(read(path)?).map_err(|_| bad("not UTF-8".to_owned()))?;
+    JobFrame::parse(&text).map_err(|refusal| bad(refusal.to_string()))
+}
+
+/// A kept frame as it came; never more than a frame may have, whatever the file unpacks to.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let unpack = || {
+        let mut bytes = Vec::new();
+        zstd::Decoder::new(File::open(path)?)?.take(MAX_FRAME as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    unpack().map_err(|error: io::Error| named(path, &error))
+}
+
+fn folders(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+fn read_dir(path: &Path) -> io::Result<fs::ReadDir> {
+    fs::read_dir(path).map_err(|error| named(path, &error))
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Writes a file that is not there yet: beside it first, synced, renamed. The caller syncs the folder.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let write = || {
+        let beside = path.with_extension("new");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut encoder = zstd::Encoder::new(file, LEVEL)?;
+        encoder.include_checksum(true)?;
+        encoder.write_all(bytes)?;
+        encoder.finish()?.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|error| named(path, &error))
+}

@@ -1,0 +1,421 @@
+//! What was seen: the index over the frames, and what is asked of it.
+//!
+//! A frame is the record and lies in `evidence/`; the store behind [`Store`] can be made anew from there. Only the
+//! manager opens it.
+
+pub mod coverage;
+pub mod diff;
+pub mod duckdb;
+pub mod evidence;
+pub mod loader;
+pub mod portset;
+pub mod rebuild;
+
+mod code;
+#[cfg(test)]
+pub(crate) mod fixture;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use portolan_scanner::net::{Ports, Range};
+use portolan_scanner::wire::{Reason, State};
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::ingest::frame::Proven;
+use diff::{Change, Counts, Seen};
+use portset::Run;
+
+/// Hosts read at once while a scan is walked from end to end.
+const STRIDE: usize = 100_000;
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process holds the file.
+    #[error("the results store {0} is open in another process; is the manager running?")]
+    Locked(PathBuf),
+    /// A newer Portolan made it.
+    #[error("the results store is of version {found}, this Portolan knows {known}: install the newer one")]
+    Newer {
+        /// Version of the file.
+        found: i64,
+        /// Newest version that this program knows.
+        known: i64,
+    },
+    /// There is something in it that this program did not write.
+    #[error("the results store holds what is not {0}; make it anew with `portolan results rebuild`")]
+    Broken(&'static str),
+    /// A migration failed.
+    #[error("the results store cannot be brought up to date: {0}")]
+    Migration(#[from] refinery_core::Error),
+    /// DuckDB failed.
+    #[error("results store: {0}")]
+    DuckDb(#[from] ::duckdb::Error),
+    /// A folder or file beside the store failed.
+    #[error("{0}: {1}")]
+    File(PathBuf, std::io::Error),
+}
+
+impl Error {
+    fn opening(path: &Path, error: ::duckdb::Error) -> Self {
+        if error.to_string().contains("lock") { Self::Locked(path.to_owned()) } else { Self::DuckDb(error) }
+    }
+}
+
+impl From<Error> for crate::error::Error {
+    fn from(error: Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+/// Where results are kept. One process, many threads; every method blocks.
+///
+/// The eight methods are all that the rest of Portolan knows of it, so that another database can stand behind them.
+pub trait Store: Send + Sync {
+    /// Counts proven frames, in this order, all or none of them: when it returns, they outlast a power cut.
+    ///
+    /// A frame's key is (job hash, block, part): one whose key is there already changes nothing. Of a new one, those
+    /// hosts are counted that its (scan, vantage) does not have yet, whichever job brought them: the first delivery
+    /// of a host counts, exactly once. Answers in the order of the frames.
+    ///
+    /// # Errors
+    /// Then nothing of the batch is counted.
+    fn count(&self, frames: &[Proven]) -> Result<Vec<Counted>, Error>;
+
+    /// Every part counted for a scan, in the order of counting.
+    ///
+    /// # Errors
+    /// When the store fails, here and in all that follow.
+    fn parts(&self, scan: Uuid) -> Result<Vec<Part>, Error>;
+
+    /// What a scan brought, one entry a vantage; probes are exact. Empty for a scan that brought nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn sweeps(&self, scan: Uuid) -> Result<Vec<Sweep>, Error>;
+
+    /// The hosts that a scan brought word of from one vantage: ascending, disjoint, neighbours joined.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn covered(&self, scan: Uuid, vantage: Uuid) -> Result<Vec<Range>, Error>;
+
+    /// The hosts of a scan that match, ascending by address, then in one fixed order of vantages, at most
+    /// `query.limit`. Hosts in one state come as a range where they were delivered as one. The next page begins
+    /// after [`Observation::place`] of the last.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn hosts(&self, query: &HostQuery) -> Result<Vec<Observation>, Error>;
+
+    /// How many entries [`Self::hosts`] has over all pages, whatever `after` and `limit` say.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn hosts_total(&self, query: &HostQuery) -> Result<u64, Error>;
+
+    /// Everything ever seen of one host, newest first, in every scan and from every vantage.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn host(&self, address: u128) -> Result<Vec<Observation>, Error>;
+
+    /// Open ports by scan and vantage, for those of these scans that brought anything.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn open_ports(&self, scans: &[Uuid]) -> Result<Vec<OpenPorts>, Error>;
+}
+
+/// What became of a frame in [`Store::count`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Its key was not there yet.
+    pub new: bool,
+    /// This very frame is what stands under the key: not another with the same key that came before.
+    pub same: bool,
+    /// Ascends in the order of counting; of what stands under the key.
+    pub number: u64,
+    /// How many of its hosts were not there yet.
+    pub hosts: u64,
+}
+
+/// A frame that was counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Hash of the job's frame, in hex.
+    pub job: String,
+    /// Block of the job.
+    pub block: u64,
+    /// Part of the block.
+    pub part: u32,
+    /// Hash of the frame, in hex.
+    pub frame: String,
+    /// It was the block's last part.
+    pub last: bool,
+    /// Hosts that were counted of it.
+    pub hosts: u64,
+}
+
+/// A scan as seen from one vantage, in sum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// From where.
+    pub vantage: Uuid,
+    /// Hosts that there is word of.
+    pub hosts: u64,
+    /// Connection attempts.
+    pub sent: u64,
+    /// When the first probe was sent, by the appliance's clock.
+    pub started: Timestamp,
+    /// When the last answer came.
+    pub ended: Timestamp,
+    /// Pairs of host and port by reason; reasons that did not occur are left out.
+    pub probes: Vec<(Reason, u128)>,
+}
+
+impl Sweep {
+    /// Pairs of host and port in one state.
+    pub fn in_state(&self, state: State) -> u128 {
+        self.probes.iter().filter(|(reason, _)| reason.state() == state).map(|(_, probes)| probes).sum()
+    }
+}
+
+/// Which hosts of a scan; what is `None` does not narrow.
+#[derive(Clone, Debug)]
+pub struct HostQuery {
+    /// The scan.
+    pub scan: Uuid,
+    /// As seen from there only.
+    pub vantage: Option<Uuid>,
+    /// Hosts, or ranges of hosts, that touch this range.
+    pub within: Option<Range>,
+    /// Hosts that were asked about this port.
+    pub port: Option<u16>,
+    /// Hosts with a port (or, if one is named, that port) in this state.
+    pub state: Option<State>,
+    /// Only what comes after this.
+    pub after: Option<Place>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl HostQuery {
+    /// All hosts of a scan.
+    pub fn of(scan: Uuid) -> Self {
+        Self { scan, vantage: None, within: None, port: None, state: None, after: None, limit: STRIDE }
+    }
+}
+
+/// A place in the order of [`Store::hosts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// First address of the entry.
+    pub address: u128,
+    /// The store's own number for (scan, vantage).
+    pub sweep: i32,
+}
+
+/// What was seen of one host, or of a range of hosts that are all alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The store's own number for (scan, vantage).
+    pub sweep: i32,
+    /// In which scan.
+    pub scan: Uuid,
+    /// From where.
+    pub vantage: Uuid,
+    /// The hosts.
+    pub hosts: Range,
+    /// The ports asked about.
+    pub ports: Arc<Ports>,
+    /// State and reason of every port that neither `runs` nor `open` names.
+    pub base: Reason,
+    /// How many ports that is.
+    pub rest: u16,
+    /// Runs of ports in another state, ascending.
+    pub runs: Vec<(Run, Reason)>,
+    /// Open ports, ascending.
+    pub open: Vec<OpenPort>,
+    /// When the block of these hosts was begun, by the appliance's clock.
+    pub started: Timestamp,
+    /// When it was ended.
+    pub ended: Timestamp,
+}
+
+/// One open port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenPort {
+    /// The port.
+    pub port: u16,
+    /// How long the answer took, in µs.
+    pub rtt_us: u32,
+}
+
+impl Observation {
+    /// Where it stands in the order of [`Store::hosts`].
+    pub fn place(&self) -> Place {
+        Place { address: self.hosts.first, sweep: self.sweep }
+    }
+
+    /// All runs but the base, open ports among them, ascending.
+    pub fn exceptions(&self) -> Vec<(Run, Reason)> {
+        let open = self.open.iter().map(|open| ((open.port, open.port), Reason::SynAck));
+        let mut all: Vec<_> = self.runs.iter().copied().chain(open).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// The ports by reason, each port once: what is true of each of the hosts.
+    pub fn by_reason(&self) -> Vec<(Reason, Ports)> {
+        let all = portset::runs(&self.ports);
+        let mut groups = std::collections::BTreeMap::<Reason, Vec<Run>>::new();
+        let mut named = Vec::new();
+        for (run, reason) in self.exceptions() {
+            let ports = portset::within(&all, run);
+            for piece in ports {
+                named.push(piece);
+                groups.entry(reason).or_default().push(piece);
+            }
+        }
+        if self.rest > 0 {
+            groups.entry(self.base).or_default().extend(portset::subtract(&all, &named));
+        }
+        groups.into_iter().map(|(reason, runs)| (reason, portset::ports(&runs))).collect()
+    }
+
+    fn seen(self) -> Seen {
+        let exceptions = self.exceptions().into_iter().map(|(run, reason)| (run, reason.state())).collect();
+        let Range { first, last } = self.hosts;
+        Seen { first, last, ports: self.ports, base: self.base.state(), exceptions }
+    }
+}
+
+/// Open ports of one scan from one vantage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenPorts {
+    /// The scan.
+    pub scan: Uuid,
+    /// The vantage.
+    pub vantage: Uuid,
+    /// Open ports.
+    pub open: u64,
+    /// Hosts with at least one.
+    pub hosts: u64,
+}
+
+/// What the rest of Portolan asks of results. Cheap to clone; nothing here blocks the caller's thread.
+#[derive(Clone)]
+pub struct ResultsService {
+    store: Arc<dyn Store>,
+}
+
+impl ResultsService {
+    /// The service over a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// Asks the store on the blocking pool.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.store.clone();
+        let answer = tokio::task::spawn_blocking(move || question(&*store)).await;
+        answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// What changed from scan `before` to scan `after`, one vantage after the other. Changes go to `emit`, which runs
+    /// on the blocking pool and is given back when all is done.
+    ///
+    /// # Errors
+    /// When the store fails, or the first error of `emit`.
+    pub async fn diff<F>(&self, before: Uuid, after: Uuid, emit: F) -> Result<(Vec<(Uuid, Counts)>, F), Error>
+    where
+        F: FnMut(Uuid, Change) -> Result<(), Error> + Send + 'static,
+    {
+        self.ask(move |store| {
+            let mut emit = emit;
+            let counts = diff_scans(store, before, after, &mut emit)?;
+            Ok((counts, emit))
+        })
+        .await
+    }
+}
+
+/// What changed from one scan to the other, one vantage after the other; where only one of the two was at a vantage,
+/// everything there is not comparable.
+///
+/// # Errors
+/// When the store fails, or the first error of `emit`.
+pub fn diff_scans(
+    store: &dyn Store,
+    before: Uuid,
+    after: Uuid,
+    mut emit: impl FnMut(Uuid, Change) -> Result<(), Error>,
+) -> Result<Vec<(Uuid, Counts)>, Error> {
+    let mut vantages: Vec<Uuid> = Vec::new();
+    for sweep in store.sweeps(before)?.into_iter().chain(store.sweeps(after)?) {
+        if !vantages.contains(&sweep.vantage) {
+            vantages.push(sweep.vantage);
+        }
+    }
+    let mut counts = Vec::with_capacity(vantages.len());
+    for vantage in vantages {
+        let of = |scan| Walk::new(store, HostQuery { vantage: Some(vantage), ..HostQuery::of(scan) });
+        counts.push((vantage, diff::diff(of(before), of(after), |change| emit(vantage, change))?));
+    }
+    Ok(counts)
+}
+
+/// All hosts of one scan and vantage, read in strides.
+struct Walk<'s> {
+    store: &'s dyn Store,
+    query: HostQuery,
+    stride: std::vec::IntoIter<Observation>,
+    ended: bool,
+    lists: Vec<Arc<Ports>>,
+}
+
+impl<'s> Walk<'s> {
+    fn new(store: &'s dyn Store, query: HostQuery) -> Self {
+        Self { store, query, stride: Vec::new().into_iter(), ended: false, lists: Vec::new() }
+    }
+
+    /// One and the same list for all strides, so that the diff need not compare lists.
+    fn shared(&mut self, mut seen: Seen) -> Seen {
+        match self.lists.iter().find(|list| **list == seen.ports) {
+            Some(list) => seen.ports = list.clone(),
+            None => self.lists.push(seen.ports.clone()),
+        }
+        seen
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<Seen, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.stride.len() == 0 && !self.ended {
+            match self.store.hosts(&self.query) {
+                Ok(stride) => {
+                    self.ended = stride.len() < self.query.limit;
+                    self.query.after = stride.last().map(Observation::place);
+                    self.stride = stride.into_iter();
+                }
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        let next = self.stride.next()?.seen();
+        Some(Ok(self.shared(next)))
+    }
+}

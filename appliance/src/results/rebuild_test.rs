@@ -1,0 +1,1 @@
+//! A store made anew from the evidence is the store that was.
