@@ -6,8 +6,6 @@ use std::hash::{BuildHasher, Hasher};
 use portolan_scanner::net::{Ports, Ranges};
 use portolan_scanner::wire::{Id, Job, Preset};
 
-use super::preset::numbers;
-
 /// The most probes that are taken on by hand: 10.0.0.0/8 on every port is within it.
 pub const MAX_PROBES: u128 = 2_000_000_000_000;
 
@@ -110,7 +108,7 @@ impl Flags {
                 ports.count(),
             )));
         }
-        let base = numbers(preset);
+        let base = preset.timing();
         let nobody = Id::from_bytes([0; 16]);
         let job = Job {
             id: nobody,
@@ -199,7 +197,7 @@ mod tests {
     fn what_is_not_asked_for_comes_from_the_preset() {
         let flags =
             parse("--targets=::1,127.0.0.1 --ports 1-10 --ports 5-20 --preset gentle --rate 7").unwrap();
-        let gentle = numbers(Preset::Gentle);
+        let gentle = Preset::Gentle.timing();
         assert_eq!((flags.job.rate, flags.job.host_rate), (7, gentle.host_rate));
         assert_eq!((flags.job.hosts(), flags.job.ports.count(), flags.json), (2, 20, false));
         assert_eq!(flags.job.check(), Ok(()));

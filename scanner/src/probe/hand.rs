@@ -88,10 +88,10 @@ fn help() -> String {
         let line = format!(
             "  {:<12} {:>9}/s {:>9}/s {:>5} ms {:>8} {:>10} {:>7}  {close}\n",
             preset.as_str(),
-            n.rate,
-            n.host_rate,
-            n.timeout_ms,
-            n.retries,
+            n.timing.rate,
+            n.timing.host_rate,
+            n.timing.timeout_ms,
+            n.timing.retries,
             n.in_flight,
             n.host_in_flight
         );

@@ -1,6 +1,6 @@
-//! The three presets, with their numbers in one table.
+//! What the three presets mean to the engine.
 
-use portolan_scanner::wire::Preset;
+use portolan_scanner::wire::{Preset, Timing};
 
 /// How open connections are ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,19 +11,12 @@ pub enum Close {
     Reset,
 }
 
-/// The numbers that a preset stands for. Rates and times are what a scan by hand starts from when nothing else
-/// is asked for; the in-flight bounds and the way of closing belong to the preset and cannot be asked for.
+/// What a preset stands for. Rates and times are what a scan by hand starts from when nothing else is asked for;
+/// the in-flight bounds and the way of closing belong to the preset and cannot be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Numbers {
-    /// Connection attempts a second, over all hosts.
-    pub rate: u32,
-    /// Connection attempts a second to one host.
-    pub host_rate: u32,
-    /// How long an answer is waited for, in milliseconds. The kernel by itself repeats an unanswered SYN after
-    /// one second.
-    pub timeout_ms: u32,
-    /// How often a probe without an answer is tried again.
-    pub retries: u32,
+    /// Rates and times.
+    pub timing: Timing,
     /// Connections being opened at any moment, over all hosts; fewer where descriptors are short.
     pub in_flight: u32,
     /// Connections being opened at any moment to one host.
@@ -33,11 +26,11 @@ pub struct Numbers {
 }
 
 #[rustfmt::skip]
-const GENTLE: Numbers = Numbers { rate:     500, host_rate:     10, timeout_ms: 3_000, retries: 1, in_flight:   256, host_in_flight:     1, close: Close::Orderly };
+const GENTLE: Numbers = Numbers { timing: Preset::Gentle.timing(), in_flight:   256, host_in_flight:     1, close: Close::Orderly };
 #[rustfmt::skip]
-const NORMAL: Numbers = Numbers { rate:   5_000, host_rate:    500, timeout_ms: 1_000, retries: 2, in_flight: 2_048, host_in_flight:    32, close: Close::Orderly };
+const NORMAL: Numbers = Numbers { timing: Preset::Normal.timing(), in_flight: 2_048, host_in_flight:    32, close: Close::Orderly };
 #[rustfmt::skip]
-const FAST:   Numbers = Numbers { rate: 100_000, host_rate: 20_000, timeout_ms:   800, retries: 2, in_flight: 8_192, host_in_flight: 4_096, close: Close::Reset };
+const FAST:   Numbers = Numbers { timing: Preset::Fast.timing(),   in_flight: 8_192, host_in_flight: 4_096, close: Close::Reset };
 
 /// The numbers of a preset.
 pub const fn numbers(preset: Preset) -> &'static Numbers {
@@ -55,12 +48,12 @@ mod tests {
     #[test]
     fn gentle_opens_one_connection_a_host_at_a_time_and_closes_it_in_order() {
         let gentle = numbers(Preset::Gentle);
-        assert_eq!((gentle.host_in_flight, gentle.host_rate, gentle.close), (1, 10, Close::Orderly));
+        assert_eq!((gentle.host_in_flight, gentle.timing.host_rate, gentle.close), (1, 10, Close::Orderly));
     }
 
     #[test]
     fn presets_rise_from_gentle_to_fast() {
-        let rates = Preset::ALL.map(|preset| numbers(preset).rate);
+        let rates = Preset::ALL.map(|preset| numbers(preset).timing.rate);
         assert!(rates.is_sorted());
     }
 }

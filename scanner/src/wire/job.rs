@@ -1,11 +1,8 @@
 //! A job: what a scanner is to probe, signed by the appliance.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::hex::Hex;
 use super::lines::{self, Lines};
-use super::{Error, Id};
+use super::{Error, Id, Preset};
 use crate::net::{Permutation, Ports, Range, Ranges};
 
 /// What one scanner is to probe, and how gently.
@@ -48,58 +45,6 @@ pub struct Job {
     pub targets: Ranges,
     /// The ports of every host; at least one.
     pub ports: Ports,
-}
-
-/// The manner of probing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Preset {
-    /// One connection a host at a time, closed in order.
-    Gentle,
-    /// What most networks bear.
-    Normal,
-    /// As fast as the rate allows.
-    Fast,
-}
-
-impl Preset {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Gentle, Self::Normal, Self::Fast];
-
-    /// As it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gentle => "gentle",
-            Self::Normal => "normal",
-            Self::Fast => "fast",
-        }
-    }
-}
-
-impl fmt::Display for Preset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that names no preset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownPreset;
-
-impl fmt::Display for UnknownPreset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a preset: gentle, normal or fast")
-    }
-}
-
-impl std::error::Error for UnknownPreset {}
-
-impl FromStr for Preset {
-    type Err = UnknownPreset;
-
-    fn from_str(text: &str) -> Result<Self, UnknownPreset> {
-        Self::ALL.into_iter().find(|preset| preset.as_str() == text).ok_or(UnknownPreset)
-    }
 }
 
 impl Job {

@@ -12,13 +12,15 @@ pub mod http_signature;
 mod id;
 mod job;
 mod lines;
+mod preset;
 mod reason;
 mod receipt;
 pub mod results;
 
 pub use error::Error;
 pub use id::Id;
-pub use job::{Job, Preset};
+pub use job::Job;
+pub use preset::{Preset, Timing, UnknownPreset};
 pub use reason::{Reason, State};
 pub use receipt::Receipt;
 pub use results::{HostRecord, PortRecord, Results};
