@@ -1,0 +1,204 @@
+//! What the nouns of the configuration share: a name and a note, refusals gathered field by field, versions, and
+//! links between them. `CONTRIBUTING.md` has the checklist of a new noun.
+
+use std::fmt::Display;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::error::{Error, FieldError, Result};
+
+/// The most characters of a name.
+pub const NAME_MAX: usize = 100;
+/// The most characters of a note.
+pub const NOTE_MAX: usize = 2_000;
+
+/// Another thing, by its id and its name as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Link {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+}
+
+/// What uses a thing, and so keeps it from being deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Use {
+    /// The page of the user.
+    pub path: String,
+    /// Its name.
+    pub name: String,
+    /// What it is, in a word: `template`.
+    pub kind: &'static str,
+}
+
+/// Refuses to delete `what` while anything uses it, naming all that do.
+///
+/// # Errors
+/// [`Error::InUse`].
+pub fn unused(what: &str, name: &str, uses: &[Use]) -> Result<()> {
+    if uses.is_empty() {
+        return Ok(());
+    }
+    let by = uses.iter().map(|user| format!("the {} “{}”", user.kind, user.name)).collect();
+    Err(Error::in_use(format!("{what} “{name}”"), by))
+}
+
+/// What is wrong with an input, gathered so that the caller hears all of it at once.
+#[derive(Debug, Default)]
+pub struct Refusals(Vec<FieldError>);
+
+impl Refusals {
+    /// Nothing is wrong yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Refuses this field.
+    pub fn say(&mut self, field: &str, message: impl Into<String>) {
+        self.0.push(FieldError { field: field.to_owned(), message: message.into() });
+    }
+
+    /// The value, or nothing after its refusal was noted.
+    pub fn take<T, E: Display>(&mut self, field: &str, read: std::result::Result<T, E>) -> Option<T> {
+        read.map_err(|error| self.say(field, error.to_string())).ok()
+    }
+
+    /// A name: 1 to [`NAME_MAX`] characters without control characters, white space around it taken off.
+    pub fn name(&mut self, typed: &str) -> String {
+        let name = typed.trim();
+        if name.is_empty() {
+            self.say("name", "a name is needed");
+        } else if name.chars().count() > NAME_MAX {
+            self.say("name", format!("a name has at most {NAME_MAX} characters"));
+        } else if name.contains(char::is_control) {
+            self.say("name", "a name is one line of visible characters");
+        }
+        name.to_owned()
+    }
+
+    /// A note: at most [`NOTE_MAX`] characters, lines allowed, other control characters not.
+    pub fn note(&mut self, typed: &str) -> String {
+        let note = typed.replace("\r\n", "\n").trim().to_owned();
+        if note.chars().count() > NOTE_MAX {
+            self.say("note", format!("a note has at most {NOTE_MAX} characters"));
+        } else if note.contains(|letter: char| letter.is_control() && letter != '\n' && letter != '\t') {
+            self.say("note", "a note is plain text");
+        }
+        note
+    }
+
+    /// Nothing was refused.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with everything that was.
+    pub fn end(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    }
+}
+
+/// The version that a change of an existing thing is based on.
+///
+/// # Errors
+/// [`Error::Invalid`] on `version` when the caller named none, [`Error::Stale`] when another is there `now`.
+pub fn based_on(version: Option<i64>, now: i64) -> Result<()> {
+    match version {
+        None => Err(Error::invalid(
+            "version",
+            "the version that was read is needed: If-Match in JSON, the field version in a form",
+        )),
+        Some(version) if version == now => Ok(()),
+        Some(_) => Err(Error::Stale),
+    }
+}
+
+/// As [`based_on`], for a deletion, which may leave the version out.
+///
+/// # Errors
+/// [`Error::Stale`] when a version was named and another is there `now`.
+pub fn if_based_on(version: Option<i64>, now: i64) -> Result<()> {
+    version.map_or(Ok(()), |version| based_on(Some(version), now))
+}
+
+/// A thing that is made has no version yet.
+///
+/// # Errors
+/// [`Error::Invalid`] on `version` when the caller named one.
+pub fn not_yet(version: Option<i64>) -> Result<()> {
+    match version {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid("version", "what is not made yet has no version: leave it out")),
+    }
+}
+
+/// An id as SQL keeps it: lower-case text with hyphens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key(pub Uuid);
+
+impl ToSql for Key {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.to_string().into())
+    }
+}
+
+impl FromSql for Key {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Uuid::try_parse(value.as_str()?).map(Self).map_err(FromSqlError::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(refusals: Refusals) -> Vec<String> {
+        match refusals.end() {
+            Err(Error::Invalid(fields)) => fields.into_iter().map(|field| field.field).collect(),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_refused_field_is_told_at_once() {
+        let mut refusals = Refusals::new();
+        refusals.name("  ");
+        refusals.note("a\u{0}");
+        let none: Option<u8> = refusals.take("port", "x".parse::<u8>());
+        assert_eq!((none, fields(refusals)), (None, ["name", "note", "port"].map(String::from).to_vec()));
+    }
+
+    #[test]
+    fn a_name_and_a_note_are_kept_without_the_white_space_around_them() {
+        let mut refusals = Refusals::new();
+        assert_eq!(refusals.name(" Plant A\t"), "Plant A");
+        assert_eq!(refusals.note("one\r\ntwo\n"), "one\ntwo");
+        refusals.end().unwrap();
+        for bad in [&"x".repeat(NAME_MAX + 1), "two\nlines", "bell\u{7}"] {
+            let mut refusals = Refusals::new();
+            refusals.name(bad);
+            assert_eq!(fields(refusals), ["name"], "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_names_the_version_it_is_based_on() {
+        based_on(Some(3), 3).unwrap();
+        assert!(matches!(based_on(Some(2), 3), Err(Error::Stale)));
+        assert!(matches!(based_on(None, 3), Err(Error::Invalid(_))));
+        assert!(matches!(if_based_on(Some(2), 3), Err(Error::Stale)));
+        if_based_on(None, 3).unwrap();
+        assert!(matches!(not_yet(Some(1)), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn what_is_in_use_says_by_whom() {
+        unused("subnet", "Plant A", &[]).unwrap();
+        let by = Use { path: "/templates/1".into(), name: "Weekly".into(), kind: "template" };
+        let said = unused("subnet", "Plant A", &[by]).unwrap_err().to_string();
+        assert_eq!(said, "subnet “Plant A” is used by the template “Weekly”");
+    }
+}
