@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod docs;
 pub mod error;
+pub mod fleet;
 pub mod identity;
 pub mod ids;
 pub mod ingest;

@@ -5,6 +5,7 @@ CREATE TABLE vantage (
   name TEXT NOT NULL UNIQUE COLLATE NOCASE,
   note TEXT NOT NULL DEFAULT '',
   created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
@@ -19,6 +20,7 @@ CREATE TABLE scanner (
   certificate_sha256 TEXT,               -- hex, of the client certificate's DER
   api_key_sha256 TEXT,                   -- hex
   created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
   enrolled_at INTEGER,                   -- a token was used
   confirmed_at INTEGER,                  -- its first signed request after that: the token cannot be repeated any more
   revoked_at INTEGER,

@@ -5,6 +5,7 @@
 //! the published description, `tests/vectors/` its examples.
 
 pub mod base64;
+mod enrolment;
 mod error;
 pub mod fields;
 pub mod hex;
@@ -17,6 +18,7 @@ mod reason;
 mod receipt;
 pub mod results;
 
+pub use enrolment::enrolment_proof;
 pub use error::Error;
 pub use id::Id;
 pub use job::Job;
