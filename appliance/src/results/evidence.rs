@@ -82,13 +82,18 @@ impl Evidence {
         Ok(())
     }
 
+    /// Makes the folders of a job; the evidence folder itself has to be there (it may be a disk of its own).
     fn make(&self, scan: &Path, folder: &Path) -> io::Result<()> {
+        let make = |path: &Path| match fs::create_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(named(path, &error)),
+            Ok(()) => Ok(true),
+        };
         if !folder.exists() {
-            let new_scan = !scan.exists();
-            fs::create_dir_all(folder)?;
-            if new_scan {
+            if make(scan)? {
                 sync_folder(&self.root)?;
             }
+            make(folder)?;
         }
         Ok(())
     }

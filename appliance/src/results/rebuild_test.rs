@@ -1,1 +1,100 @@
 //! A store made anew from the evidence is the store that was.
+
+use std::fs;
+use std::path::Path;
+
+use portolan_scanner::wire::Reason;
+
+use super::*;
+use crate::results::evidence::Evidence;
+use crate::results::fixture::{JOB_KEY, JobOf, block, host, hosts, id, public, uuid};
+use crate::results::{HostQuery, Observation, Store};
+
+fn layout(root: &Path) -> Layout {
+    let layout = Layout::new(root);
+    layout.create().unwrap();
+    layout
+}
+
+fn keys() -> Keys {
+    Keys { scanners: [3, 4].map(|n| (id(n), public(n))).into(), job: public(JOB_KEY) }
+}
+
+/// Counts and keeps, as the loader does.
+fn load(layout: &Layout, store: &DuckDb, frames: &[Proven]) {
+    let counted = store.count(frames).unwrap();
+    let kept: Vec<_> = frames.iter().zip(counted).collect();
+    Evidence::new(layout.evidence()).keep(&kept).unwrap();
+}
+
+/// Two jobs that overlap, the later epoch delivered first, in a store that is then closed.
+fn filled(layout: &Layout) -> Vec<Observation> {
+    let store = DuckDb::open(&layout.results(), Limits::default()).unwrap();
+    let old = JobOf { targets: "10.0.0.0/29", ..JobOf::default() }.frame();
+    let new = JobOf { targets: "10.0.0.0/29", epoch: 2, scanner: 4, ..JobOf::default() }.frame();
+    let one = block(&new, 0, vec![host("10.0.0.0", &[22]), hosts("10.0.0.1", "10.0.0.7", Reason::NoAnswer)]);
+    let two = block(&old, 0, vec![hosts("10.0.0.0", "10.0.0.7", Reason::Refused)]);
+    load(layout, &store, &[one]);
+    load(layout, &store, &[two]);
+    let all = store.hosts(&HostQuery::of(uuid(1))).unwrap();
+    store.close().unwrap();
+    all
+}
+
+fn reopened(layout: &Layout) -> Vec<Observation> {
+    let store = DuckDb::open(&layout.results(), Limits::default()).unwrap();
+    store.hosts(&HostQuery::of(uuid(1))).unwrap()
+}
+
+#[test]
+fn the_new_store_says_what_the_old_one_said() {
+    let root = tempfile::tempdir().unwrap();
+    let layout = layout(root.path());
+    let before = filled(&layout);
+    fs::write(layout.results(), "not a database any more").unwrap();
+    let rebuilt = rebuild(&layout, &keys(), false, &mut |_| {}).unwrap();
+    assert_eq!(rebuilt, Rebuilt { scans: 1, frames: 2, repeated: 0, open: 1, bad: Vec::new() });
+    assert_eq!(reopened(&layout), before, "also which of two deliveries counts");
+    let left: Vec<_> = fs::read_dir(layout.manager()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("new")), "{left:?}");
+}
+
+#[test]
+fn a_running_manager_keeps_its_store() {
+    let root = tempfile::tempdir().unwrap();
+    let layout = layout(root.path());
+    filled(&layout);
+    let _manager = DuckDb::open(&layout.results(), Limits::default()).unwrap();
+    let refused = rebuild(&layout, &keys(), false, &mut |_| {}).unwrap_err();
+    assert!(matches!(refused, Failure::Store(Error::Locked(_))), "{refused}");
+    assert!(refused.to_string().contains("is the manager running?"));
+}
+
+#[test]
+fn evidence_that_does_not_verify_leaves_the_old_store_unless_it_may_be_left_out() {
+    let root = tempfile::tempdir().unwrap();
+    let layout = layout(root.path());
+    let before = filled(&layout);
+    let stranger = Keys { scanners: [(id(4), public(4))].into(), ..keys() };
+    let failure = rebuild(&layout, &stranger, false, &mut |_| {}).unwrap_err();
+    let Failure::Unverified(bad) = &failure else { panic!("{failure}") };
+    assert_eq!((bad.len(), bad[0].1.as_str()), (1, "its scanner is not known"));
+    assert_eq!(reopened(&layout), before);
+    let rebuilt = rebuild(&layout, &stranger, true, &mut |_| {}).unwrap();
+    assert_eq!((rebuilt.frames, rebuilt.bad.len()), (1, 1));
+}
+
+#[test]
+fn a_changed_byte_in_the_evidence_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let layout = layout(root.path());
+    filled(&layout);
+    let scan = layout.evidence().join(uuid(1).to_string());
+    let kept = evidence::frames(&scan).unwrap().remove(0);
+    let text = String::from_utf8(evidence::read(&kept.path).unwrap()).unwrap();
+    let packed = zstd::encode_all(text.replace("sent: 17", "sent: 71").as_bytes(), 1).unwrap();
+    fs::write(&kept.path, packed).unwrap();
+    let failure = rebuild(&layout, &keys(), false, &mut |_| {}).unwrap_err();
+    let Failure::Unverified(bad) = &failure else { panic!("{failure}") };
+    assert!(bad[0].1.contains("signature"), "{bad:?}");
+}
