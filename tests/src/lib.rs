@@ -3,6 +3,7 @@
 //! insides of the appliance.
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod binaries;
 pub mod browser;
 pub mod by_hand;
@@ -12,6 +13,7 @@ pub mod listeners;
 pub mod process;
 pub mod scanner;
 pub mod site;
+pub mod story;
 pub mod tls;
 pub mod wait;
 

@@ -171,10 +171,15 @@ impl Site {
 
     /// Makes the owner with the setup code; the client is signed in.
     pub fn set_up(&self) -> Client {
+        self.set_up_with(PASSWORD)
+    }
+
+    /// Makes the owner with this password; the client is signed in.
+    pub fn set_up_with(&self, password: &str) -> Client {
         let client = self.visitor();
         let owner = json!({
             "code": self.setup_code(), "name": OWNER, "display": "The Owner",
-            "password": PASSWORD, "password_again": PASSWORD,
+            "password": password, "password_again": password,
         });
         let answer = client.post("/setup", &owner);
         assert!(answer.status < 300, "{}", answer.describe());
