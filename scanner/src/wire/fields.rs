@@ -3,7 +3,10 @@
 use std::fmt::{Display, Write as _};
 use std::str::FromStr;
 
-use super::{Error, MAX_VALUE};
+use super::Error;
+
+/// The greatest value, in bytes: a certificate in Base64 fits.
+const MAX_VALUE: usize = 8192;
 
 /// Lines of `key: value`, each key once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +19,7 @@ impl Fields {
         Self::default()
     }
 
-    /// Reads a body: LF line ends, keys of `a-z` and `-`, each key once, values of at most 1024 bytes without
+    /// Reads a body: LF line ends, keys of `a-z` and `-`, each key once, values of at most 8192 bytes without
     /// control characters. At most 64 lines.
     ///
     /// # Errors
@@ -31,7 +34,7 @@ impl Fields {
                 return Err(wrong("a key has letters a-z and hyphens only"));
             }
             if value.len() > MAX_VALUE || value.chars().any(char::is_control) {
-                return Err(wrong("a value has at most 1024 bytes and no control characters"));
+                return Err(wrong("a value has at most 8192 bytes and no control characters"));
             }
             if i >= 64 {
                 return Err(wrong("at most 64 lines"));
@@ -44,7 +47,7 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Adds a field; control characters in the value become spaces and what is beyond 1024 bytes is cut.
+    /// Adds a field; control characters in the value become spaces and what is beyond 8192 bytes is cut.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Display) -> Self {
         let mut value: String =

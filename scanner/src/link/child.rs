@@ -1,0 +1,226 @@
+//! The probe: a child process without keys, fed over a pipe.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc::SyncSender;
+
+use super::Error;
+
+/// The longest line that is read from the probe.
+const MAX_LINE: u64 = 1024;
+
+/// What the probe says, line by line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// A block is finished; its hosts follow.
+    Block {
+        block: u64,
+        /// µs, this machine's clock.
+        started: i64,
+        ended: i64,
+        /// Connection attempts.
+        sent: u64,
+    },
+    /// A line of the block's body.
+    Body(String),
+    /// The block's body is over.
+    Dot,
+    /// How far it is.
+    Progress {
+        /// Pairs of the whole job, those before the first step included.
+        done: u64,
+        /// Open ports since it was started.
+        open: u64,
+        /// Attempts a second.
+        rate: u64,
+    },
+    /// It will say no more.
+    End { state: EndState, detail: String },
+}
+
+/// What comes from a running probe.
+#[derive(Debug)]
+pub enum Event {
+    /// It said something.
+    Said(Line),
+    /// It said something that cannot be understood.
+    Nonsense(String),
+    /// It will say no more.
+    Silent,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndState {
+    Done,
+    Cancelled,
+    Failed,
+}
+
+impl EndState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Done, Self::Cancelled, Self::Failed].into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+impl Line {
+    /// Reads a line, without its line feed.
+    pub fn parse(line: &str) -> Option<Self> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut words = rest.split(' ');
+        let read = match word {
+            "." if line == "." => return Some(Self::Dot),
+            "host" | "hosts" | "port" => return Some(Self::Body(line.to_owned())),
+            "end" => {
+                let (state, detail) = rest.split_once(' ').unwrap_or((rest, ""));
+                return Some(Self::End { state: EndState::parse(state)?, detail: detail.to_owned() });
+            }
+            "block" => Self::Block {
+                block: number(words.next())?,
+                started: number(words.next())?,
+                ended: number(words.next())?,
+                sent: number(words.next())?,
+            },
+            "progress" => Self::Progress {
+                done: number(words.next())?,
+                open: number(words.next())?,
+                rate: number(words.next())?,
+            },
+            _ => return None,
+        };
+        words.next().is_none().then_some(read)
+    }
+}
+
+fn number<T: std::str::FromStr>(word: Option<&str>) -> Option<T> {
+    word?.parse().ok()
+}
+
+/// A running probe. It is killed when this goes.
+#[derive(Debug)]
+pub struct Probe {
+    process: Child,
+    input: ChildStdin,
+}
+
+impl Probe {
+    /// Starts the probe on a job, at a step of its walk over the blocks; what it says goes to `events`.
+    pub fn start(
+        command: &[OsString],
+        job: &str,
+        step: u64,
+        events: SyncSender<Event>,
+    ) -> Result<Self, Error> {
+        let failed = |error: io::Error| Error::Probe(format!("it cannot be started: {error}"));
+        let (program, words) =
+            command.split_first().ok_or_else(|| Error::Probe("no command is known".into()))?;
+        let mut process = Command::new(program)
+            .args(words)
+            .env_clear()
+            // A Ctrl-C is for the link: it decides what becomes of the probe.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let pipes = (process.stdin.take(), process.stdout.take());
+        let (Some(input), Some(output)) = pipes else {
+            return Err(Error::Probe("it has no pipes".into()));
+        };
+        let mut probe = Self { process, input };
+        std::thread::Builder::new()
+            .name("probe-output".into())
+            .spawn(move || relay(output, &events))
+            .map_err(failed)?;
+        probe.say(&format!("{job}.\nstart {step}"))?;
+        Ok(probe)
+    }
+
+    /// Sends a control line.
+    pub fn say(&mut self, line: &str) -> Result<(), Error> {
+        let sent = writeln!(self.input, "{line}").and_then(|()| self.input.flush());
+        sent.map_err(|error| Error::Probe(format!("it does not listen: {error}")))
+    }
+
+    /// Waits for it to end, and says how it did.
+    pub fn wait(&mut self) -> String {
+        match self.process.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.kill();
+        self.wait();
+    }
+}
+
+/// Reads what the probe says until it ends, or says something that cannot be understood.
+fn relay(output: ChildStdout, events: &SyncSender<Event>) {
+    let mut reader = BufReader::new(output);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
+        let event = match (read, line.strip_suffix(b"\n")) {
+            (Ok(0) | Err(_), _) => Event::Silent,
+            (_, Some(text)) => match str::from_utf8(text).ok().and_then(Line::parse) {
+                Some(line) => Event::Said(line),
+                None => Event::Nonsense(String::from_utf8_lossy(text).into_owned()),
+            },
+            (_, None) => Event::Nonsense(String::from_utf8_lossy(&line).into_owned()),
+        };
+        let over = !matches!(event, Event::Said(_));
+        if events.send(event).is_err() || over {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_line_of_the_protocol_is_read() {
+        let block = Line::Block { block: 7, started: 10, ended: 20, sent: 30 };
+        assert_eq!(Line::parse("block 7 10 20 30"), Some(block));
+        assert_eq!(Line::parse("progress 1 2 3"), Some(Line::Progress { done: 1, open: 2, rate: 3 }));
+        assert_eq!(Line::parse("."), Some(Line::Dot));
+        let end = |state, detail: &str| Some(Line::End { state, detail: detail.into() });
+        assert_eq!(Line::parse("end done"), end(EndState::Done, ""));
+        assert_eq!(Line::parse("end failed no more sockets"), end(EndState::Failed, "no more sockets"));
+        assert!(matches!(Line::parse("port 22 open syn-ack 5"), Some(Line::Body(_))));
+        for bad in
+            ["", " ", "block 7 10 20", "block 7 10 20 30 40", "progress 1 2 -3", ". ", "end well", "hello"]
+        {
+            assert_eq!(Line::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in "(block|progress|end|host|\\.| |[0-9-]|\\PC){0,20}") {
+            let _ = Line::parse(&text);
+        }
+    }
+}

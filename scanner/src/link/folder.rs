@@ -1,0 +1,179 @@
+//! The scanner's folder: what is kept between two starts.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use crate::wire::fields::Fields;
+use crate::wire::{Id, base64};
+
+/// `identity.key`, `certificate.der`, `ca.der`, `api.key`, `link.conf`, `spool/`, `journal/`. The folder is for its
+/// owner alone, and so is every file in it.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+/// What `link.conf` holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `HOST:PORT`.
+    pub appliance: String,
+    pub scanner: Id,
+    pub vantage: Id,
+    /// The key that signs jobs.
+    pub job_key: [u8; 32],
+}
+
+impl Folder {
+    /// Names a folder that is there.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Makes the folder, for its owner alone, if it is not there.
+    pub fn create(&self) -> Result<(), Error> {
+        private_folder(&self.0)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Makes sure that no second process works here; the lock lasts as long as the file is held.
+    pub fn lock(&self) -> Result<File, Error> {
+        let path = self.path("lock");
+        let file =
+            options().create(true).write(true).truncate(false).open(&path).map_err(Error::file(&path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::Folder {
+                path: self.0.clone(),
+                what: "another scanner works here; stop it, or choose another --dir",
+            }),
+            Err(fs::TryLockError::Error(source)) => Err(Error::File { path, source }),
+        }
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let path = self.path(name);
+        fs::read(&path).map_err(Error::file(path))
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let (path, tmp) = (self.path(name), self.path(&format!("{name}.tmp")));
+        write_synced(&tmp, bytes)
+            .and_then(|()| fs::rename(&tmp, &path))
+            .and_then(|()| sync_folder(&self.0))
+            .map_err(Error::file(path))
+    }
+
+    pub fn settings(&self) -> Result<Settings, Error> {
+        let broken = || Error::Folder {
+            path: self.path("link.conf"),
+            what: "cannot be understood: remove the folder and enrol anew, with a new token",
+        };
+        if !self.has("link.conf") {
+            return Err(Error::Folder {
+                path: self.0.clone(),
+                what: "no enrolled scanner lives here: run `enrol` first",
+            });
+        }
+        let fields = Fields::parse(&self.read("link.conf")?).map_err(|_| broken())?;
+        let read = || {
+            Some(Settings {
+                appliance: fields.get("appliance")?.to_owned(),
+                scanner: fields.read("scanner").ok()?,
+                vantage: fields.read("vantage").ok()?,
+                job_key: base64::decode_array(fields.get("job-key")?).ok()?,
+            })
+        };
+        read().ok_or_else(broken)
+    }
+
+    /// Keeps the settings: the last step of an enrolment.
+    pub fn keep_settings(&self, settings: &Settings) -> Result<(), Error> {
+        let fields = Fields::new()
+            .with("appliance", &settings.appliance)
+            .with("scanner", settings.scanner)
+            .with("vantage", settings.vantage)
+            .with("job-key", base64::encode(&settings.job_key));
+        self.write("link.conf", fields.to_string().as_bytes())
+    }
+}
+
+/// Makes a folder for its owner alone, if it is not there.
+pub fn private_folder(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file(path))
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+/// Writes a file for its owner alone, and waits until it is on the disk.
+pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A file left over could have other permissions: it is not written into.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = options().create_new(true).write(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Waits until the names in a folder are on the disk.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::temporary;
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_is_kept_is_for_its_owner_alone() {
+        let (folder, _guard) = temporary("folder");
+        folder.write("api.key", b"first").unwrap();
+        folder.write("api.key", b"second").unwrap();
+        assert_eq!(folder.read("api.key").unwrap(), b"second");
+        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(folder.path("api.key")), 0o600);
+        assert_eq!(mode(folder.path("")), 0o700);
+    }
+
+    #[test]
+    fn settings_come_back_and_their_absence_says_what_to_do() {
+        let (folder, _guard) = temporary("settings");
+        assert!(folder.settings().unwrap_err().to_string().contains("run `enrol` first"));
+        let settings = Settings {
+            appliance: "appliance.example:8443".into(),
+            scanner: Id::from_bytes([1; 16]),
+            vantage: Id::from_bytes([2; 16]),
+            job_key: [3; 32],
+        };
+        folder.keep_settings(&settings).unwrap();
+        assert_eq!(folder.settings().unwrap(), settings);
+        folder.write("link.conf", b"appliance: x\n").unwrap();
+        assert!(folder.settings().unwrap_err().to_string().contains("cannot be understood"));
+    }
+
+    #[test]
+    fn two_scanners_do_not_share_a_folder() {
+        let (folder, _guard) = temporary("lock");
+        let held = folder.lock().unwrap();
+        assert!(folder.lock().unwrap_err().to_string().contains("another scanner works here"));
+        drop(held);
+        folder.lock().unwrap();
+    }
+}

@@ -1,0 +1,228 @@
+//! Which blocks of a job are done, so that a restarted scanner goes on where it was.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::folder::{Folder, private_folder, sync_folder};
+use crate::net::Permutation;
+use crate::wire::{Job, hex};
+
+/// One line a finished block, each on the disk before its frames are in the spool.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    walk: Permutation,
+    /// The step of the walk before which everything is done.
+    next: u64,
+    /// Blocks that are done although an earlier one is not.
+    ahead: BTreeSet<u64>,
+    totals: Totals,
+}
+
+/// What the finished blocks come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub probes: u64,
+    pub open: u64,
+}
+
+/// One finished block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    pub block: u64,
+    pub probes: u64,
+    pub open: u64,
+}
+
+impl Done {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.strip_prefix("block ")?.split(' ');
+        let mut number = || words.next()?.parse().ok();
+        let done = Self { block: number()?, probes: number()?, open: number()? };
+        words.next().is_none().then_some(done)
+    }
+}
+
+impl Journal {
+    /// Opens the journal of a job, or begins it. A line that a kill tore off is cut away.
+    pub fn open(folder: &Folder, hash: &[u8; 32], job: &Job) -> Result<Self, Error> {
+        private_folder(&folder.path("journal"))?;
+        let path = path(folder, hash);
+        let failed = || Error::file(&path);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .read(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed())?;
+        let (lines, whole) = read(&file).map_err(failed())?;
+        file.set_len(whole).map_err(failed())?;
+        sync_folder(&folder.path("journal")).map_err(failed())?;
+        let (walk, totals) = (job.walk(), Totals::default());
+        let mut journal = Self { path, file, walk, next: 0, ahead: BTreeSet::new(), totals };
+        for done in lines {
+            journal.count(done);
+        }
+        Ok(journal)
+    }
+
+    /// Whether a block was noted in the journal of a job, which may be gone.
+    pub fn noted(folder: &Folder, hash: &[u8; 32], block: u64) -> Result<bool, Error> {
+        let path = path(folder, hash);
+        match File::open(&path).and_then(|file| read(&file)) {
+            Ok((lines, _)) => Ok(lines.iter().any(|done| done.block == block)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(Error::File { path, source }),
+        }
+    }
+
+    /// Removes the journals of all jobs but this one.
+    pub fn forget_others(folder: &Folder, hash: &[u8; 32]) -> Result<(), Error> {
+        let (journals, keep) = (folder.path("journal"), path(folder, hash));
+        let forget = |journals: &Path| -> io::Result<()> {
+            for entry in fs::read_dir(journals)? {
+                let path = entry?.path();
+                if path != keep {
+                    fs::remove_file(path)?;
+                }
+            }
+            Ok(())
+        };
+        private_folder(&journals)?;
+        forget(&journals).map_err(Error::file(journals))
+    }
+
+    /// The step of the walk to go on with.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether this block is done although an earlier one is not.
+    pub fn is_ahead(&self, block: u64) -> bool {
+        self.ahead.contains(&block)
+    }
+
+    /// Whether every block is done.
+    pub fn complete(&self) -> bool {
+        u128::from(self.next) >= self.walk.count()
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Notes a finished block, and waits until that is on the disk.
+    pub fn note(&mut self, done: Done) -> Result<(), Error> {
+        let line = format!("block {} {} {}\n", done.block, done.probes, done.open);
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(Error::file(&self.path))?;
+        self.count(done);
+        Ok(())
+    }
+
+    fn count(&mut self, done: Done) {
+        self.totals.probes = self.totals.probes.saturating_add(done.probes);
+        self.totals.open = self.totals.open.saturating_add(done.open);
+        self.ahead.insert(done.block);
+        while !self.complete() {
+            let block = u64::try_from(self.walk.at(u128::from(self.next))).unwrap_or(u64::MAX);
+            if !self.ahead.remove(&block) {
+                break;
+            }
+            self.next += 1;
+        }
+    }
+
+    /// The job is over.
+    pub fn remove(self) -> Result<(), Error> {
+        fs::remove_file(&self.path).map_err(Error::file(&self.path))
+    }
+}
+
+fn path(folder: &Folder, hash: &[u8; 32]) -> PathBuf {
+    folder.path("journal").join(hex::encode(hash))
+}
+
+/// The whole lines from the start, and how many bytes they take.
+fn read(mut file: &File) -> io::Result<(Vec<Done>, u64)> {
+    file.rewind()?;
+    let (mut reader, mut lines, mut whole) = (BufReader::new(file), Vec::new(), 0);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = reader.read_until(b'\n', &mut line)?;
+        let text = str::from_utf8(&line).ok().and_then(|text| text.strip_suffix('\n'));
+        let Some(done) = text.and_then(Done::parse) else { return Ok((lines, whole)) };
+        lines.push(done);
+        whole += length as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{job, temporary};
+    use super::*;
+
+    const HASH: [u8; 32] = [1; 32];
+
+    fn order(journal: &Journal) -> Vec<u64> {
+        (0..journal.walk.count()).map(|i| u64::try_from(journal.walk.at(i)).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_restart_goes_on_with_the_first_block_that_is_not_done() {
+        let (folder, _guard) = temporary("journal");
+        let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
+        let blocks = order(&journal);
+        assert!(blocks.len() >= 5);
+        for at in [0, 2, 3] {
+            journal.note(Done { block: blocks[at], probes: 10, open: 1 }).unwrap();
+        }
+        drop(journal);
+        let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
+        assert_eq!(journal.next(), 1);
+        assert!(journal.is_ahead(blocks[2]) && !journal.is_ahead(blocks[1]));
+        assert_eq!(journal.totals(), Totals { probes: 30, open: 3 });
+        journal.note(Done { block: blocks[1], probes: 10, open: 0 }).unwrap();
+        assert_eq!(journal.next(), 4);
+        for block in &blocks[4..] {
+            assert!(!journal.complete());
+            journal.note(Done { block: *block, probes: 1, open: 0 }).unwrap();
+        }
+        assert!(journal.complete());
+        journal.remove().unwrap();
+        assert!(!Journal::noted(&folder, &HASH, blocks[0]).unwrap());
+    }
+
+    #[test]
+    fn a_torn_line_is_cut_away() {
+        let (folder, _guard) = temporary("torn");
+        let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
+        let blocks = order(&journal);
+        journal.note(Done { block: blocks[0], probes: 1, open: 0 }).unwrap();
+        journal.file.write_all(format!("block {} 1", blocks[1]).as_bytes()).unwrap();
+        drop(journal);
+        assert!(!Journal::noted(&folder, &HASH, blocks[1]).unwrap());
+        let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
+        assert_eq!(journal.next(), 1);
+        journal.note(Done { block: blocks[1], probes: 1, open: 0 }).unwrap();
+        assert!(Journal::noted(&folder, &HASH, blocks[1]).unwrap());
+    }
+
+    #[test]
+    fn journals_of_other_jobs_are_forgotten() {
+        let (folder, _guard) = temporary("others");
+        let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
+        journal.note(Done { block: 0, probes: 1, open: 0 }).unwrap();
+        Journal::forget_others(&folder, &HASH).unwrap();
+        assert!(Journal::noted(&folder, &HASH, 0).unwrap());
+        Journal::forget_others(&folder, &[2; 32]).unwrap();
+        assert!(!Journal::noted(&folder, &HASH, 0).unwrap());
+    }
+}

@@ -1,0 +1,54 @@
+//! Sends what waits in the spool.
+
+use std::time::Duration;
+
+use super::api::Client;
+use super::backoff::Backoff;
+use super::session::Session;
+use super::spool::Name;
+use super::{Error, keys, say};
+use crate::wire::hex;
+
+/// How long a frame may take: 4 MiB on a slow line.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Sends until the session stops.
+pub fn run(session: &Session) -> Result<(), Error> {
+    let (mut client, mut backoff) = (session.client(), Backoff::new(Duration::from_secs(30)));
+    while !session.stopping() {
+        for name in session.spool.waiting()? {
+            if session.stopping() {
+                break;
+            }
+            match send(session, &mut client, &name) {
+                Ok(()) => backoff.reset(),
+                Err(error) => {
+                    session.trouble("results cannot be sent; they are kept", error, backoff.wait())?;
+                    break;
+                }
+            }
+        }
+        session.spool.wait(Duration::from_millis(500));
+    }
+    Ok(())
+}
+
+/// Sends one frame; it leaves the spool only when the appliance has it, or says that it will never take it.
+pub fn send(session: &Session, client: &mut Client, name: &Name) -> Result<(), Error> {
+    let frame = session.spool.read(name)?;
+    let hash = hex::encode(&keys::sha256(&frame));
+    match client.post("/scanner/v1/results", &frame, PATIENCE) {
+        Ok(answer) if answer.fields()?.get("frame") == Some(hash.as_str()) => session.spool.remove(name),
+        Ok(_) => Err(Error::Protocol("the receipt is for another frame".into())),
+        Err(Error::Refused { status, slug, detail }) if for_ever(status) => {
+            say(format_args!("the appliance refused results: {slug}: {detail}; they are put aside"));
+            session.spool.set_aside(name)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether asking again is of no use.
+fn for_ever(status: u16) -> bool {
+    matches!(status, 400 | 409 | 413 | 422)
+}

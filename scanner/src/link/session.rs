@@ -1,0 +1,223 @@
+//! A scanner at work: it says that it lives, asks for jobs, does them.
+
+use std::ffi::OsString;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::api::{self, Client, Credentials};
+use super::backoff::Backoff;
+use super::clock::Clock;
+use super::connection::{Dial, Tls, Trust};
+use super::folder::{Folder, Settings};
+use super::journal::Journal;
+use super::keys::Identity;
+use super::spool::Spool;
+use super::{Error, VERSION, runner, say, sender};
+use crate::args::Args;
+use crate::wire::fields::Fields;
+
+/// How often the appliance hears that this scanner lives.
+const HEARTBEAT: Duration = Duration::from_mins(1);
+
+/// How long the appliance may keep a question for work open.
+const LONG_POLL: Duration = Duration::from_secs(25);
+
+/// What the threads of a running scanner share.
+pub struct Session {
+    pub folder: Folder,
+    pub settings: Settings,
+    pub credentials: Arc<Credentials>,
+    pub clock: Arc<Clock>,
+    pub spool: Spool,
+    /// The command that starts a probe.
+    pub probe: Vec<OsString>,
+    pub dial: Arc<dyn Dial>,
+    pub stop: fn() -> bool,
+    /// A thread met what nothing can help against.
+    pub ended: AtomicBool,
+    pub fatal: Mutex<Option<Error>>,
+}
+
+pub fn run(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
+    let folder = Folder::at(args.required("--dir")?);
+    args.finish()?;
+    let settings = folder.settings()?;
+    let _lock = folder.lock()?;
+    let key = folder.read("identity.key")?;
+    let api_key = String::from_utf8(folder.read("api.key")?);
+    let what = "cannot be understood: remove the folder and enrol anew, with a new token";
+    let api_key = api_key.map_err(|_| Error::Folder { path: folder.path("api.key"), what })?;
+    let identity = Identity::from_pkcs8(&key)?;
+    let clock = Arc::new(Clock::default());
+    let own = Some((folder.read("certificate.der")?, key));
+    let tls =
+        Tls::new(&settings.appliance, Trust::Ca(folder.read("ca.der")?), own, Arc::clone(&clock), stop)?;
+    let session = Session {
+        spool: Spool::open(&folder)?,
+        credentials: Arc::new(Credentials { scanner: settings.scanner, api_key, identity }),
+        folder,
+        settings,
+        clock,
+        probe: vec!["/proc/self/exe".into(), "probe".into(), "--job".into(), "-".into()],
+        dial: Arc::new(tls),
+        stop,
+        ended: AtomicBool::new(false),
+        fatal: Mutex::new(None),
+    };
+    say(format_args!(
+        "scanner {} for the appliance at {}",
+        session.settings.scanner, session.settings.appliance
+    ));
+    session.work()
+}
+
+impl Session {
+    /// A connection of one's own to the appliance.
+    pub fn client(&self) -> Client {
+        Client::new(Arc::clone(&self.dial), Arc::clone(&self.clock), Some(Arc::clone(&self.credentials)))
+    }
+
+    /// Whether everything is to end.
+    pub fn stopping(&self) -> bool {
+        (self.stop)() || self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Waits after something went wrong, or fails if waiting does not help.
+    pub fn trouble(&self, what: &str, error: Error, wait: Duration) -> Result<(), Error> {
+        let passing = matches!(error, Error::Network(_) | Error::Protocol(_) | Error::Refused { .. });
+        if self.stopping() {
+            return Err(Error::Stopped);
+        }
+        if !passing || error.is("revoked") {
+            return Err(error);
+        }
+        say(format_args!("{what}: {error}; trying again in {:.1} s", wait.as_secs_f32()));
+        nap(wait, || self.stopping());
+        Ok(())
+    }
+
+    /// Runs until it is asked to stop, or nothing helps any more.
+    pub fn work(&self) -> Result<(), Error> {
+        self.spool.recover(|name| Journal::noted(&self.folder, &name.job, name.block))?;
+        self.first_heartbeat()?;
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.until_its_end(Self::heartbeats));
+            scope.spawn(|| self.until_its_end(sender::run));
+            self.until_its_end(Self::jobs);
+        });
+        let fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        fatal.map_or(Ok(()), Err)
+    }
+
+    /// One thread's end, a panic too, is the end of all; the first error is the one that is told.
+    fn until_its_end(&self, thread: fn(&Self) -> Result<(), Error>) {
+        let _end = EndOfAll(&self.ended);
+        if let Err(error) = thread(self)
+            && !matches!(error, Error::Stopped)
+        {
+            self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
+    fn heartbeat(&self, client: &mut Client) -> Result<(), Error> {
+        let sent = self.clock.now();
+        let body = Fields::new().with("version", VERSION).with("clock", sent).to_string();
+        let answer = client.post("/scanner/v1/heartbeat", body.as_bytes(), api::SHORT)?;
+        self.clock.learn(answer.fields()?.read("now")?, sent);
+        Ok(())
+    }
+
+    /// The first one tells the time, before anything else is signed.
+    fn first_heartbeat(&self) -> Result<(), Error> {
+        let (mut client, mut backoff) = (self.client(), Backoff::new(Duration::from_mins(1)));
+        loop {
+            match self.heartbeat(&mut client) {
+                Ok(()) => return Ok(()),
+                Err(error) => match self.trouble("no heartbeat", error, backoff.wait()) {
+                    Err(Error::Stopped) => return Ok(()),
+                    done => done?,
+                },
+            }
+        }
+    }
+
+    fn heartbeats(&self) -> Result<(), Error> {
+        let mut backoff = Backoff::new(HEARTBEAT);
+        let mut client = self.client();
+        nap(HEARTBEAT, || self.stopping());
+        while !self.stopping() {
+            match self.heartbeat(&mut client) {
+                Ok(()) => {
+                    backoff.reset();
+                    nap(HEARTBEAT, || self.stopping());
+                }
+                Err(error) => self.trouble("no heartbeat", error, backoff.wait())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn jobs(&self) -> Result<(), Error> {
+        let (mut client, mut backoff) = (self.client(), Backoff::new(Duration::from_mins(1)));
+        let body = Fields::new().with("wait", LONG_POLL.as_secs()).to_string();
+        while !self.stopping() {
+            match client.post("/scanner/v1/lease", body.as_bytes(), LONG_POLL + api::SHORT) {
+                Ok(answer) if answer.status == 204 || answer.body.is_empty() => backoff.reset(),
+                Ok(answer) => {
+                    runner::work(self, &answer.body)?;
+                    backoff.reset();
+                }
+                Err(error) => self.trouble("no answer about work", error, backoff.wait())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    /// A session in this folder, as after a start.
+    pub fn for_test(folder: &Folder, settings: Settings, probe: Vec<OsString>, dial: Arc<dyn Dial>) -> Self {
+        let session = Self {
+            folder: folder.clone(),
+            settings,
+            credentials: super::testing::credentials(),
+            clock: Arc::new(Clock::default()),
+            spool: Spool::open(folder).unwrap(),
+            probe,
+            dial,
+            stop: || false,
+            ended: AtomicBool::new(false),
+            fatal: Mutex::new(None),
+        };
+        session.spool.recover(|name| Journal::noted(folder, &name.job, name.block)).unwrap();
+        session
+    }
+}
+
+struct EndOfAll<'a>(&'a AtomicBool);
+
+impl Drop for EndOfAll<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Waits, unless the reason to wait is over.
+pub fn nap(wait: Duration, over: impl Fn() -> bool) {
+    let until = Instant::now() + wait;
+    while !over() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(Duration::from_millis(100)));
+    }
+}
+
+/// Waits, and fails if the process was asked to stop.
+pub fn sleep(wait: Duration, stop: fn() -> bool) -> Result<(), Error> {
+    nap(wait, stop);
+    if stop() { Err(Error::Stopped) } else { Ok(()) }
+}
