@@ -5,6 +5,9 @@ mod sys;
 
 use std::process::ExitCode;
 
+#[cfg(feature = "link")]
+use portolan_scanner::{args::Args, link};
+
 const HELP: &str = "\
 Portolan scanner: probes TCP ports, by hand or for a Portolan appliance.
 
@@ -12,6 +15,8 @@ Usage: portolan-scanner COMMAND [options]
 
 Commands:
   probe      probe ports by hand, without an appliance
+  enrol      make this scanner known to an appliance, with a one-time token
+  run        do the jobs of the appliance
 
   --version  print the version
   --help     print this; COMMAND --help tells more
@@ -28,6 +33,15 @@ fn main() -> ExitCode {
         };
     match arguments.first().map(String::as_str) {
         Some("probe") => probe::main(&arguments[1..]),
+        #[cfg(feature = "link")]
+        Some("enrol") => link(&arguments[1..], link::ENROL_HELP, link::enrol),
+        #[cfg(feature = "link")]
+        Some("run") => link(&arguments[1..], link::RUN_HELP, link::run),
+        #[cfg(not(feature = "link"))]
+        Some(command @ ("enrol" | "run")) => {
+            eprintln!("portolan-scanner: {command}: this program was built without the feature `link`");
+            ExitCode::from(2)
+        }
         Some("--version" | "-V") => {
             println!("portolan-scanner {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -43,6 +57,35 @@ fn main() -> ExitCode {
         None => {
             eprint!("{HELP}");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// A subcommand of the link: its options, and whether the process was asked to end.
+#[cfg(feature = "link")]
+type Subcommand = fn(Args, fn() -> bool) -> Result<(), link::Error>;
+
+/// Runs a subcommand of the link.
+#[cfg(feature = "link")]
+fn link(arguments: &[String], help: &str, command: Subcommand) -> ExitCode {
+    let mut args = Args::new(arguments.iter().cloned());
+    if args.flag("--help") || args.flag("-h") {
+        print!("{help}");
+        return ExitCode::SUCCESS;
+    }
+    if let Err(error) = sys::stop_on_signals() {
+        eprintln!("portolan-scanner: signals cannot be listened for: {error}");
+        return ExitCode::FAILURE;
+    }
+    match command(args, sys::stop_requested) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portolan-scanner: {error}");
+            ExitCode::from(if matches!(error, link::Error::Usage(_) | link::Error::Option { .. }) {
+                2
+            } else {
+                1
+            })
         }
     }
 }
