@@ -9,7 +9,7 @@ use crate::secrets::MasterKey;
 use crate::store::Store;
 use crate::tls::Keys;
 use crate::web::Routes;
-use crate::{docs, identity};
+use crate::{audit, docs, identity};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -86,5 +86,5 @@ impl Deref for App {
 /// Every room's rows: the whole of what the site answers.
 #[must_use]
 pub fn tables() -> Vec<Routes> {
-    vec![identity::routes::routes(), docs::routes::routes()]
+    vec![identity::routes::routes(), audit::routes::routes(), docs::routes::routes()]
 }

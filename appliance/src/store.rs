@@ -19,6 +19,9 @@ mod embedded {
 /// Tables that [`Store::note`] may write: traces of use, none of them configuration.
 const NOTED: [&str; 1] = ["session"];
 
+/// No authorizer: what a connection may do by itself.
+const EVERYTHING: Option<fn(AuthContext<'_>) -> Authorization> = None;
+
 /// The configuration database. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -103,7 +106,7 @@ impl Store {
                 connection.flush_prepared_statement_cache();
                 connection.authorizer(Some(only_noted))?;
                 let answer = note(connection, f);
-                connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
+                connection.authorizer(EVERYTHING)?;
                 answer
             })
             .await
@@ -130,6 +133,8 @@ fn change<T>(
     at: Timestamp,
     f: impl FnOnce(&Transaction) -> Result<(Vec<Entry>, T)>,
 ) -> Result<T> {
+    // Left behind by a note that panicked, it would refuse everything from here on.
+    connection.authorizer(EVERYTHING)?;
     let rows = connection.total_changes();
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (entries, answer) = f(&tx)?;
@@ -239,6 +244,7 @@ mod tests {
         ] {
             assert!(store.note(move |tx| Ok(tx.execute_batch(sql)?)).await.is_err(), "{sql}");
         }
+        store.note(|_| -> Result<()> { panic!("on purpose") }).await.unwrap_err();
         let actor = Actor::system("manager");
         let entry = |tx: &Transaction| Ok((Entry::event("x.y", &json!(null)), set(tx, "a")?));
         store.change(&actor, entry).await.unwrap();

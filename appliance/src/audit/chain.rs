@@ -235,14 +235,20 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_has_a_published_hash() {
-        let (links, head) = chain(&["a".into()]);
-        assert_eq!(links[0].entry, r#"{"text":"a"}"#);
-        let mut bytes = b"portolan-audit-v1\n".to_vec();
-        bytes.extend([0; 32]);
-        bytes.extend([0, 0, 0, 0, 0, 0, 0, 1]);
-        bytes.extend(br#"{"text":"a"}"#);
-        assert_eq!(head.hash, <[u8; 32]>::from(Sha256::digest(bytes)));
+    fn the_published_example_is_what_we_do() {
+        let page = include_str!("../../../docs/formats/audit-chain.md");
+        let mut head = Head::EMPTY;
+        for value in [json!({ "n": 1 }), json!({ "n": 9_007_199_254_740_993_u64 })] {
+            let link = head.link(canonical(value).unwrap());
+            let row = format!(
+                "| {} | `{}` | `{}` |",
+                link.seq,
+                link.entry,
+                portolan_scanner::wire::hex::encode(&link.hash)
+            );
+            assert!(page.contains(&row), "not on the page: {row}");
+            head = Head { seq: link.seq, hash: link.hash };
+        }
     }
 
     #[test]

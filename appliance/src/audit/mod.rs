@@ -5,6 +5,7 @@
 
 pub mod chain;
 mod diff;
+pub mod routes;
 pub mod store;
 
 use std::fmt::Display;

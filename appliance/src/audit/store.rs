@@ -4,7 +4,7 @@ use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params, params_from_iter};
 
 use super::chain::{self, Break, Head, Link, Summary, Verifier};
-use super::{Actor, Entry, Record};
+use super::{Actor, Entry, Outcome, Record};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
@@ -121,7 +121,7 @@ pub struct Filter {
     /// The thing itself.
     pub resource_id: Option<String>,
     /// How it ended.
-    pub outcome: Option<String>,
+    pub outcome: Option<Outcome>,
     /// Not before this.
     pub from: Option<Timestamp>,
     /// Before this.
@@ -144,7 +144,7 @@ impl Filter {
         }
         add("resource = ?", text(&self.resource).map(Sql::from));
         add("resource_id = ?", text(&self.resource_id).map(Sql::from));
-        add("outcome = ?", text(&self.outcome).map(Sql::from));
+        add("outcome = ?", self.outcome.map(|outcome| outcome.as_str().to_owned().into()));
         add("at >= ?", self.from.map(|at| at.micros().into()));
         add("at < ?", self.to.map(|at| at.micros().into()));
         for word in self.q.iter().flat_map(|q| q.split_whitespace()) {
@@ -158,25 +158,30 @@ fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
 }
 
-/// Entries that the filter lets through, newest first, older than `before`; and how many it lets through in all.
+/// Where a page of the list starts and how it runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Oldest first; else newest first.
+    pub ascending: bool,
+    /// Only what comes behind this entry, in that order.
+    pub after: Option<u64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Entries that the filter lets through, and how many it lets through in all.
 ///
 /// # Errors
 /// Any from the database.
-pub fn list(
-    connection: &Connection,
-    filter: &Filter,
-    before: Option<u64>,
-    limit: u32,
-) -> Result<(Vec<(u64, Record)>, u64)> {
+pub fn list(connection: &Connection, filter: &Filter, span: Span) -> Result<(Vec<(u64, Record)>, u64)> {
     let mut conditions = filter.conditions();
     let all = count(connection, &conditions)?;
-    if let Some(before) = before {
-        conditions.push(("seq < ?", i64::try_from(before).unwrap_or(i64::MAX).into()));
+    let (behind, order) = if span.ascending { ("seq > ?", "ASC") } else { ("seq < ?", "DESC") };
+    if let Some(after) = span.after {
+        conditions.push((behind, i64::try_from(after).unwrap_or(i64::MAX).into()));
     }
-    let sql = format!(
-        "SELECT seq, entry FROM audit_entry {} ORDER BY seq DESC LIMIT {limit}",
-        wherever(&conditions)
-    );
+    let (wherever, limit) = (wherever(&conditions), span.limit);
+    let sql = format!("SELECT seq, entry FROM audit_entry {wherever} ORDER BY seq {order} LIMIT {limit}");
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(params_from_iter(conditions.iter().map(|(_, value)| value)))?;
     let mut found = Vec::new();
@@ -245,15 +250,16 @@ mod tests {
             let entry = if n % 2 == 0 {
                 Entry::created("subnet", n, &json!({ "note": "50% of_it", "n": n }))
             } else {
-                Entry::event("sign-in.failed", &json!({ "n": n })).outcome(super::super::Outcome::Refused)
+                Entry::event("sign-in.failed", &json!({ "n": n })).outcome(Outcome::Refused)
             };
             let actor = if n % 2 == 0 { Actor::user(uuid::Uuid::nil(), "Ada") } else { Actor::nobody("bob") };
             store.change(&actor, move |_| Ok((entry, ()))).await.unwrap();
         }
     }
 
-    async fn seqs(store: &Store, filter: Filter, before: Option<u64>) -> (Vec<u64>, u64) {
-        let (rows, all) = store.read(move |c| list(c, &filter, before, 3)).await.unwrap();
+    async fn seqs(store: &Store, filter: Filter, after: Option<u64>) -> (Vec<u64>, u64) {
+        let span = Span { ascending: false, after, limit: 3 };
+        let (rows, all) = store.read(move |c| list(c, &filter, span)).await.unwrap();
         (rows.into_iter().map(|(seq, _)| seq).collect(), all)
     }
 
@@ -271,7 +277,7 @@ mod tests {
             Filter { action: some("subnet.*"), ..Filter::default() },
             Filter { action: some("subnet.created"), ..Filter::default() },
             Filter { resource: some("subnet"), ..Filter::default() },
-            Filter { outcome: some("done"), ..Filter::default() },
+            Filter { outcome: Some(Outcome::Done), ..Filter::default() },
             Filter { q: some("50% of_it"), ..Filter::default() },
         ] {
             assert_eq!(seqs(&store, by_ada.clone(), Some(9)).await, (vec![7, 5, 3], 5), "{by_ada:?}");
@@ -282,6 +288,9 @@ mod tests {
         assert_eq!(seqs(&store, window, None).await, (vec![7], 1));
         let nothing = Filter { q: some("50_"), action: some(""), ..Filter::default() };
         assert_eq!(seqs(&store, nothing, None).await, (vec![], 0));
+        let oldest = Span { ascending: true, after: Some(8), limit: 3 };
+        let (rows, _) = store.read(move |c| list(c, &Filter::default(), oldest)).await.unwrap();
+        assert_eq!(rows.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [9, 10]);
         let offered = store.read(choices).await.unwrap();
         assert_eq!(offered.0, ["sign-in.failed", "subnet.created"]);
         assert_eq!(offered.1, ["sign-in", "subnet"]);

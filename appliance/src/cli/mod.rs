@@ -1,5 +1,7 @@
 //! The command line. `--help` of each command is its whole documentation; the man pages are made from it.
 
+pub mod audit;
+
 use crate::roles::{self, ServeArgs};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -16,6 +18,9 @@ struct Cli {
 enum Command {
     /// Run the appliance: every role in this process, or one of them.
     Serve(ServeArgs),
+    /// Check the audit.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 /// Runs what the command line asks for.
@@ -23,5 +28,6 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => roles::serve(args),
+        Command::Audit(command) => audit::run(&command),
     }
 }

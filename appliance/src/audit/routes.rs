@@ -1,0 +1,252 @@
+//! The audit's pages: the list, and one entry with what changed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::chain::{self, Head};
+use super::store::{self, Filter, Span};
+use super::{Actor, Change, Outcome, Record};
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::web::{Access, Answer, Call, NoInput, Reply, Routes};
+use crate::web::{Cursor, Page, Sort, limit};
+use portolan_scanner::wire::hex;
+
+/// The rows.
+#[must_use]
+pub fn routes() -> Routes {
+    Routes::of("audit", "audit/audit")
+        .get("/audit", Access::Scope("audit:view"), list)
+        .page("audit/list.html")
+        .summary("List the entries of the audit")
+        .nav("System", "Audit", "audit", 800)
+        .get("/audit/{seq}", Access::Scope("audit:view"), show)
+        .page("audit/entry.html")
+        .summary("One entry, with what changed and its place in the chain")
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct AuditQuery {
+    /// Words that all stand somewhere in the entry.
+    q: Option<String>,
+    /// The actor's id, or name in any case.
+    actor: Option<String>,
+    /// An action (`subnet.created`), or a family of them (`subnet.*`).
+    action: Option<String>,
+    /// The kind of thing: `subnet`.
+    resource: Option<String>,
+    /// The thing itself.
+    resource_id: Option<String>,
+    /// `done`, `refused` or `failed`.
+    outcome: Option<Outcome>,
+    /// Not before this time or day (UTC).
+    from: Option<String>,
+    /// Before this time, or no later than this day (UTC).
+    to: Option<String>,
+    /// `-seq` (newest first) or `seq`.
+    sort: Option<String>,
+    /// Rows an answer holds, 1 to 500; 50 when absent.
+    limit: Option<u32>,
+    /// Where the last page ended.
+    cursor: Option<String>,
+}
+
+/// A row of the list.
+#[derive(Serialize, JsonSchema)]
+struct Line {
+    /// Place in the chain, from 1.
+    seq: u64,
+    at: Timestamp,
+    actor: Actor,
+    action: String,
+    resource: String,
+    resource_id: String,
+    outcome: Outcome,
+}
+
+async fn list(call: Call, query: AuditQuery) -> Answer<Page<Line>> {
+    let sort = Sort::parse(query.sort.as_deref().filter(|s| !s.is_empty()).or(Some("-seq")), &["seq"])?;
+    let limit = limit(query.limit)?;
+    let after = query.cursor.as_deref().filter(|c| !c.is_empty()).map(|c| after(c, &sort)).transpose()?;
+    let filter = Filter {
+        actor: query.actor,
+        action: query.action,
+        resource: query.resource,
+        resource_id: query.resource_id,
+        outcome: query.outcome,
+        from: query.from.map(|text| moment("from", &text)).transpose()?.flatten().map(|(first, _)| first),
+        to: query.to.map(|text| moment("to", &text)).transpose()?.flatten().map(|(_, end)| end),
+        q: query.q,
+    };
+    // One more than asked says whether there is a next page.
+    let span = Span { ascending: !sort.descending, after, limit: limit + 1 };
+    let (mut rows, total) = call.app.store.read(move |c| store::list(c, &filter, span)).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let last = rows.last().filter(|_| more);
+    let next = last.map(|(seq, _)| Cursor::after("audit", &sort, vec![seq.to_string()]));
+    Ok(Reply::ok(Page { items: rows.into_iter().map(line).collect(), next, total }))
+}
+
+fn line((seq, record): (u64, Record)) -> Line {
+    let Record { at, actor, action, resource, resource_id, outcome, .. } = record;
+    Line { seq, at, actor, action, resource, resource_id, outcome }
+}
+
+fn after(cursor: &str, sort: &Sort) -> Result<u64> {
+    let key = Cursor::read(cursor, "audit", sort, 1)?;
+    key[0].parse().map_err(|_| Error::invalid("cursor", "is not a cursor that this site gave"))
+}
+
+/// A time is a moment; a day, as a date field of a form gives it, is from its start to the next one's.
+fn moment(field: &str, text: &str) -> Result<Option<(Timestamp, Timestamp)>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let refused = || Error::invalid(field, "write a day like 2026-11-22 or a time like 2026-11-22T10:00:00Z");
+    if text.len() == "2026-11-22".len() {
+        let start = Timestamp::parse(&format!("{text}T00:00:00Z")).map_err(|_| refused())?;
+        return Ok(Some((start, start + std::time::Duration::from_hours(24))));
+    }
+    Timestamp::parse(text).map(|at| Some((at, at))).map_err(|_| refused())
+}
+
+/// One entry and its place in the chain.
+#[derive(Serialize, JsonSchema)]
+struct EntryPage {
+    /// Place in the chain, from 1.
+    seq: u64,
+    at: Timestamp,
+    actor: Actor,
+    action: String,
+    resource: String,
+    resource_id: String,
+    outcome: Outcome,
+    /// Field by field, what changed.
+    changes: Vec<Change>,
+    /// What the fields do not say; null when there is nothing.
+    detail: Value,
+    /// Hash of the entry before, hex.
+    prev_hash: String,
+    /// Hash of this entry, hex.
+    hash: String,
+    /// Whether the hash is that of the entry as it stands here.
+    intact: bool,
+    /// The entry as it was hashed: canonical JSON (RFC 8785).
+    canonical: String,
+    /// Whether an entry follows.
+    has_next: bool,
+}
+
+async fn show(call: Call, _: NoInput) -> Answer<EntryPage> {
+    let seq = call.param("seq").to_owned();
+    let none = || Error::not_found("audit entry", &seq);
+    // Beyond what SQLite can count there is nothing either.
+    let number = seq.parse().ok().filter(|n| i64::try_from(*n).is_ok()).ok_or_else(none)?;
+    let found = call.app.store.read(move |c| Ok((store::get(c, number)?, store::head(c)?))).await?;
+    let (Some((link, record)), head) = found else { return Err(none()) };
+    let before = Head { seq: link.seq.saturating_sub(1), hash: link.prev };
+    let Record { at, actor, action, resource, resource_id, outcome, changes, detail } = record;
+    Ok(Reply::ok(EntryPage {
+        seq: link.seq,
+        at,
+        actor,
+        action,
+        resource,
+        resource_id,
+        outcome,
+        changes,
+        detail,
+        prev_hash: hex::encode(&link.prev),
+        hash: hex::encode(&link.hash),
+        intact: chain::follow(before, &link).is_ok(),
+        has_next: head.seq > link.seq,
+        canonical: link.entry,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit::Entry;
+    use crate::test::TestSite;
+
+    /// A site with setup's own entries and then one of subnet "a".
+    async fn site() -> TestSite {
+        let site = TestSite::new().await;
+        let entry = Entry::created("subnet", "a", &json!({ "cidr": "10.0.0.0/24", "api_key": "s3cret" }));
+        let actor = Actor::system("manager");
+        site.app.store.change(&actor, move |_| Ok((entry, ()))).await.unwrap();
+        site
+    }
+
+    #[tokio::test]
+    async fn the_list_filters_pages_and_opens() {
+        let site = site().await;
+        let list = site.get("/audit?action=subnet.*&from=2026-11-22&to=2026-11-22&q=").await.json();
+        assert_eq!((&list["total"], &list["items"][0]["action"]), (&json!(1), &json!("subnet.created")));
+        assert_eq!(site.get("/audit?to=2026-11-21").await.json()["total"], 0);
+        let first = site.get("/audit?limit=1").await.json();
+        let cursor = first["next"].as_str().unwrap();
+        let second = site.get(&format!("/audit?limit=1&cursor={cursor}")).await.json();
+        assert_eq!(second["items"][0]["seq"], json!(first["items"][0]["seq"].as_u64().unwrap() - 1));
+        let seq = list["items"][0]["seq"].as_u64().unwrap();
+        let entry = site.get(&format!("/audit/{seq}")).await.json();
+        assert_eq!((&entry["intact"], &entry["has_next"]), (&json!(true), &json!(false)));
+        assert_eq!(entry["changes"][1], json!({ "field": "cidr", "after": "10.0.0.0/24" }));
+        assert!(!entry.to_string().contains("s3cret"));
+    }
+
+    #[tokio::test]
+    async fn both_pages_render_and_show_what_changed() {
+        let site = site().await;
+        let seq = site.app.store.audit_head().await.unwrap().seq;
+        let list = site.page("/audit?actor=manager").await;
+        assert!(list.status.is_success() && list.text.contains("subnet.created"), "{}", list.text);
+        let entry = site.page(&format!("/audit/{seq}")).await;
+        assert!(entry.status.is_success() && entry.text.contains("10.0.0.0"), "{}", entry.text);
+        assert!(entry.text.contains("It fits the entry"));
+        assert!(site.page("/audit?actor=none-such").await.status.is_success());
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_refused_by_name_and_strangers_see_nothing() {
+        let site = site().await;
+        for (path, field) in [
+            ("/audit?from=yesterday", "from"),
+            ("/audit?to=x", "to"),
+            ("/audit?sort=actor", "sort"),
+            ("/audit?limit=0", "limit"),
+            ("/audit?cursor=zzz", "cursor"),
+            ("/audit?outcome=maybe", "outcome"),
+            ("/audit?colour=red", "colour"),
+        ] {
+            let answer = site.get(path).await;
+            assert_eq!(answer.status, 422, "{path}: {}", answer.text);
+            assert_eq!(answer.fields(), [field], "{path}");
+        }
+        for path in ["/audit/0", "/audit/999", "/audit/x", "/audit/18446744073709551615"] {
+            assert_eq!(site.get(path).await.status, 404, "{path}");
+        }
+        for path in ["/audit", "/audit/1"] {
+            assert_eq!(site.stranger().get(path).await.status, 401, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_day_reaches_to_its_end_and_nonsense_names_the_field() {
+        let (start, end) = moment("from", "2026-11-22").unwrap().unwrap();
+        assert_eq!(start, Timestamp::parse("2026-11-22T00:00:00Z").unwrap());
+        assert_eq!(end, Timestamp::parse("2026-11-23T00:00:00Z").unwrap());
+        assert_eq!(moment("from", " ").unwrap(), None);
+        for bad in ["yesterday!", "2026-13-01", "yesterday"] {
+            let Err(Error::Invalid(fields)) = moment("to", bad) else { panic!("{bad} was taken") };
+            assert_eq!(fields[0].field, "to");
+        }
+    }
+}
