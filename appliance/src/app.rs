@@ -5,6 +5,7 @@ use crate::docs::Docs;
 use crate::identity::Identity;
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
+use crate::results::ResultsService;
 use crate::secrets::MasterKey;
 use crate::store::Store;
 use crate::tls::Keys;
@@ -31,6 +32,8 @@ pub struct Services {
     pub keys: Keys,
     /// How the outside reaches this appliance.
     pub public: Public,
+    /// What was seen.
+    pub results: ResultsService,
     /// The documentation.
     pub docs: Docs,
     /// Who is there.
@@ -53,6 +56,8 @@ pub struct Parts {
     pub keys: Keys,
     /// How the outside reaches this appliance.
     pub public: Public,
+    /// The results store, open.
+    pub results: ResultsService,
 }
 
 /// How the outside reaches this appliance, as the administrator said: never taken from a request.
@@ -68,11 +73,21 @@ impl App {
     /// Wires the rooms.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, random, store, jobs, master, keys, public } = parts;
+        let Parts { clock, random, store, jobs, master, keys, public, results } = parts;
         let ids = Ids::with(clock.clone(), random.clone());
         let session_key = *master.derive("session");
         let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random, session_key);
-        Self(Arc::new(Services { docs: Docs::embedded(), clock, ids, store, jobs, keys, public, identity }))
+        Self(Arc::new(Services {
+            docs: Docs::embedded(),
+            clock,
+            ids,
+            store,
+            jobs,
+            keys,
+            public,
+            results,
+            identity,
+        }))
     }
 }
 

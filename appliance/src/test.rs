@@ -4,6 +4,8 @@ use crate::app::{App, Parts, Public, tables};
 use crate::clock::{Clock, Hand, Timestamp};
 use crate::ids::Random;
 use crate::jobs::Jobs;
+use crate::results::ResultsService;
+use crate::results::duckdb::DuckDb;
 use crate::secrets::MasterKey;
 use crate::secrets::signing::JobKey;
 use crate::store::Store;
@@ -78,6 +80,7 @@ impl TestSite {
             public: Public { scanner_address: format!("{HOST}:8443"), ca_sha256: "ab".repeat(32) },
             store: Store::in_memory(clock.clone()).unwrap(),
             jobs: Jobs::in_memory().unwrap(),
+            results: ResultsService::new(Arc::new(DuckDb::in_memory().unwrap())),
             random,
             master: MasterKey::from_bytes([7; 32].into()),
             clock,

@@ -1,9 +1,12 @@
 //! The command line. `--help` of each command is its whole documentation; the man pages are made from it.
 
 pub mod audit;
+pub mod results;
 
 use crate::roles::{self, ServeArgs};
+use audit::AuditCommand;
 use clap::{Parser, Subcommand};
+use results::ResultsCommand;
 use std::process::ExitCode;
 
 /// Schedules TCP port scans from many scanners, keeps every result, says what changed, and proves it.
@@ -18,9 +21,12 @@ struct Cli {
 enum Command {
     /// Run the appliance: every role in this process, or one of them.
     Serve(ServeArgs),
-    /// Check the audit.
+    /// The audit chain, without the appliance running.
     #[command(subcommand)]
-    Audit(audit::AuditCommand),
+    Audit(AuditCommand),
+    /// The results store, without the appliance running.
+    #[command(subcommand)]
+    Results(ResultsCommand),
 }
 
 /// Runs what the command line asks for.
@@ -29,5 +35,6 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => roles::serve(args),
         Command::Audit(command) => audit::run(&command),
+        Command::Results(command) => results::run(&command),
     }
 }

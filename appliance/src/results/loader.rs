@@ -359,7 +359,7 @@ fn minute(now: Timestamp) -> i64 {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await?
+    crate::blocking::run(work).await?
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod coverage;
 pub mod diff;
 pub mod duckdb;
 pub mod evidence;
+pub mod keys;
 pub mod loader;
 pub mod portset;
 pub mod rebuild;
@@ -325,25 +326,27 @@ impl ResultsService {
     pub async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&dyn Store) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
+    ) -> Result<T, crate::error::Error> {
         let store = self.store.clone();
-        let answer = tokio::task::spawn_blocking(move || question(&*store)).await;
-        answer.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        Ok(crate::blocking::run(move || question(&*store)).await??)
     }
 
-    /// What changed from scan `before` to scan `after`, one vantage after the other. Changes go to `emit`, which runs
-    /// on the blocking pool and is given back when all is done.
+    /// What changed from scan `before` to scan `after`, one vantage after the other. `emit` puts the changes
+    /// `into` whatever is to hold them, on the blocking pool; it is given back when all is done.
     ///
     /// # Errors
     /// When the store fails, or the first error of `emit`.
-    pub async fn diff<F>(&self, before: Uuid, after: Uuid, emit: F) -> Result<(Vec<(Uuid, Counts)>, F), Error>
-    where
-        F: FnMut(Uuid, Change) -> Result<(), Error> + Send + 'static,
-    {
+    pub async fn diff<T: Send + 'static>(
+        &self,
+        before: Uuid,
+        after: Uuid,
+        mut into: T,
+        mut emit: impl FnMut(&mut T, Uuid, Change) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(Vec<(Uuid, Counts)>, T), crate::error::Error> {
         self.ask(move |store| {
-            let mut emit = emit;
-            let counts = diff_scans(store, before, after, &mut emit)?;
-            Ok((counts, emit))
+            let counts =
+                diff_scans(store, before, after, |vantage, change| emit(&mut into, vantage, change))?;
+            Ok((counts, into))
         })
         .await
     }

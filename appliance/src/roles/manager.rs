@@ -2,10 +2,16 @@
 
 use super::{Failure, ServeArgs, Stop};
 use crate::app::{App, Parts, Public, tables};
+use crate::blocking;
 use crate::clock::Clock;
+use crate::error::Error;
 use crate::ids::Random;
 use crate::jobs::Jobs;
 use crate::layout::Layout;
+use crate::results::duckdb::{DuckDb, Limits};
+use crate::results::evidence::Evidence;
+use crate::results::loader::Loader;
+use crate::results::{self, ResultsService};
 use crate::secrets::{MasterKey, credentials_directory};
 use crate::sqlite::Opening;
 use crate::store::Store;
@@ -33,7 +39,17 @@ pub async fn run(
     let public = Public { scanner_address, ca_sha256: keys.ca.fingerprint() };
     let certificate = keys.ui.fingerprint()?;
     let config = Arc::new(keys.ui.config()?);
-    let app = App::new(Parts { clock, random, store, jobs, master, keys, public });
+    let results = open_results(&layout).await?;
+    let loader = Loader {
+        jobs: jobs.clone(),
+        store: results.clone(),
+        layout: layout.clone(),
+        clock: clock.clone(),
+        key_of: results::keys::from(store.clone()),
+        job_key: keys.job.public(),
+    };
+    let results = ResultsService::new(results);
+    let app = App::new(Parts { clock, random, store, jobs, master, keys, public, results });
     let site = Arc::new(Site::new(app.clone(), tables())?);
     println!("portolan: pages at https://{}/", listener.address);
     println!("portolan: certificate sha256 {certificate}");
@@ -42,6 +58,21 @@ pub async fn run(
         println!("portolan: setup code {code}");
         tracing::info!(code, "no owner yet: open the pages and enter this code");
     }
-    web::serve(listener, config, site.router(), stop.asked()).await?;
-    Ok(())
+    // Dropped with the pages: the loader may be stopped at any point.
+    let loading = tokio::spawn(loader.run());
+    let served = web::serve(listener, config, site.router(), stop.asked()).await;
+    loading.abort();
+    Ok(served?)
+}
+
+/// Opens the results store; with evidence but no store, says how one gets it back.
+async fn open_results(layout: &Layout) -> Result<Arc<DuckDb>, Failure> {
+    let (path, evidence) = (layout.results(), Evidence::new(layout.evidence()));
+    let opened = blocking::run(move || {
+        if !path.exists() && !evidence.is_empty().unwrap_or(true) {
+            tracing::warn!("there is evidence but no results store: stop and run `portolan results rebuild`");
+        }
+        DuckDb::open(&path, Limits::default())
+    });
+    Ok(Arc::new(opened.await?.map_err(Error::from)?))
 }
