@@ -186,10 +186,15 @@ impl Browser {
         findings.iter().map(|finding| describe(finding, &self.path())).collect()
     }
 
-    /// What the browser complained about since the last call: blocked scripts, failed loads, errors.
+    /// What the browser complained about since the last call: blocked scripts, failed loads, errors. That a form
+    /// was answered with 422 is not among it.
     pub fn complaints(&self) -> Vec<String> {
         let log = self.command("POST", "/se/log", &json!({ "type": "browser" }));
-        let severe = |entry: &&Value| entry["level"] == "SEVERE";
+        let refused = "the server responded with a status of 422";
+        let severe = |entry: &&Value| {
+            entry["level"] == "SEVERE"
+                && !entry["message"].as_str().is_some_and(|text| text.contains(refused))
+        };
         let entries = log.as_array().into_iter().flatten().filter(severe);
         entries.map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
     }

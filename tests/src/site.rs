@@ -80,7 +80,7 @@ impl Site {
             code: None,
             processes: Vec::new(),
             users: Vec::new(),
-            pages_tls: tls::pinned(),
+            pages_tls: tls::pinned(""),
             folder: None,
         }
     }
@@ -99,14 +99,19 @@ impl Site {
         if ["all", "ingest"].contains(&role) {
             command.args(["--scanner-listen", &self.scanners.to_string()]);
         }
+        let fresh = !self.data.join("config/config.db").exists();
         let mut process = Process::start(role, &mut command, &log);
         if ["all", "manager"].contains(&role) {
             process.line_after("portolan: pages at ", PATIENCE);
+            let sha256 = process.line_after("portolan: certificate sha256 ", PATIENCE);
+            self.pages_tls = tls::pinned(&sha256);
+            if fresh {
+                self.code = Some(process.line_after("portolan: setup code ", PATIENCE));
+            }
         }
         if ["all", "ingest"].contains(&role) {
             process.line_after("portolan: scanners at ", PATIENCE);
         }
-        self.code = process.printed("portolan: setup code ").or(self.code.take());
         self.processes.push((role.into(), process));
     }
 

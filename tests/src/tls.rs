@@ -1,22 +1,24 @@
-//! TLS as a careful client has it: the page's self-signed certificate is pinned at first sight, the scanners'
-//! door is checked against the appliance's own CA.
+//! TLS as a careful client has it: the pages' self-signed certificate is pinned by its printed SHA-256, the
+//! scanners' door is checked against the appliance's own CA.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use portolan_scanner::wire::hex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use sha2::{Digest, Sha256};
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Takes the first certificate that it sees, and after that only this one.
-pub fn pinned() -> Arc<ClientConfig> {
+/// Takes the one certificate that has this SHA-256, in hexadecimal.
+pub fn pinned(sha256: &str) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let builder = builder.expect("the provider has TLS 1.3").dangerous();
-    let verifier = Arc::new(FirstSeen { seen: OnceLock::new(), provider: provider() });
+    let verifier = Arc::new(Pinned { sha256: sha256.into(), provider: provider() });
     Arc::new(builder.with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
@@ -37,12 +39,12 @@ pub fn trusting(ca: &[u8], identity: Option<(&[u8], &[u8])>) -> Result<Arc<Clien
 }
 
 #[derive(Debug)]
-struct FirstSeen {
-    seen: OnceLock<Vec<u8>>,
+struct Pinned {
+    sha256: String,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for FirstSeen {
+impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -51,7 +53,7 @@ impl ServerCertVerifier for FirstSeen {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.seen.get_or_init(|| end_entity.to_vec()) == end_entity.as_ref() {
+        if hex::encode(&Sha256::digest(end_entity)) == self.sha256 {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
