@@ -32,4 +32,5 @@ function ask(question, link) {
   dialog.addEventListener("close", () => { dialog.remove(); link.focus(); });
   document.body.append(dialog);
   dialog.showModal();
+  dialog.querySelector("a[data-dismiss]")?.focus(); // not the deed
 }

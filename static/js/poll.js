@@ -2,6 +2,7 @@
 // carries data-live and an id. It stops when the answer no longer asks to be polled: the thing has ended.
 
 const SLOWEST = 30;
+const shown = new Map();
 
 export function poll() {
   const asking = document.querySelector("[data-poll]");
@@ -33,7 +34,7 @@ async function tick(every, failures) {
   }
   for (const old of document.querySelectorAll("[data-live][id]")) {
     const fresh = next.getElementById(old.id);
-    if (fresh && fresh.outerHTML !== old.dataset.last) swap(old, fresh);
+    if (fresh && fresh.outerHTML !== shown.get(old.id)) swap(old, fresh);
   }
   const asking = next.querySelector("[data-poll]");
   if (asking) schedule(seconds(asking), 0);
@@ -48,7 +49,7 @@ function swap(old, fresh) {
   }
   const scrolled = [...old.querySelectorAll(".scroll")].map((element) => element.scrollLeft);
   old.replaceChildren(...fresh.childNodes);
-  old.dataset.last = html;
+  shown.set(old.id, html);
   old.querySelectorAll(".scroll").forEach((element, i) => { element.scrollLeft = scrolled[i] ?? 0; });
   if (focus) [...old.querySelectorAll("a, button, input, select, summary, [tabindex]")].find((e) => keyOf(e) === focus)?.focus();
 }
