@@ -217,6 +217,9 @@ fn query_with(page: &Jinja, changes: Kwargs) -> Result<String, minijinja::Error>
 }
 
 #[cfg(test)]
+mod samples;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
