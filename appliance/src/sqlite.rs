@@ -164,32 +164,38 @@ fn connect(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a file only to read it, also one that another process writes, and one on a medium that cannot be
-/// written (then it must have been closed cleanly).
+/// Opens a file only to read it, also one that another process writes, and one in a folder that cannot be
+/// written (then whoever wrote it must have closed it).
 ///
 /// # Errors
 /// When it is not there or is no database.
 pub fn open_read_only(path: &Path) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let look = |connection: &Connection| {
-        connection.query_row("SELECT 1 FROM sqlite_master", [], |_| Ok(())).optional()
-    };
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
-    match look(&connection) {
-        Ok(_) => Ok(connection),
+    use rusqlite::ErrorCode::{CannotOpen, ReadOnly};
+    match look(Connection::open_with_flags(path, READ_ONLY)?) {
+        // Without its side files a WAL database needs to make them, unless it is known not to change.
         Err(e)
-            if e.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
+            if matches!(e.sqlite_error_code(), Some(CannotOpen | ReadOnly))
                 && !beside(path, "-wal").exists() =>
         {
-            let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-            let uri = format!("file:{name}?immutable=1");
-            let connection = Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)?;
-            look(&connection)?;
-            Ok(connection)
+            Ok(open_unchanging(path)?)
         }
-        Err(e) => Err(e.into()),
+        other => Ok(other?),
     }
+}
+
+const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+fn open_unchanging(path: &Path) -> rusqlite::Result<Connection> {
+    let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    look(Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?)
+}
+
+/// The first read is what really opens the file.
+fn look(connection: Connection) -> rusqlite::Result<Connection> {
+    connection.busy_timeout(BUSY)?;
+    connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+    Ok(connection)
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {
@@ -296,6 +302,21 @@ mod tests {
             let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o660, "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_only_read_is_not_changed_nor_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("50%?#.db");
+        assert!(open_read_only(&path).is_err());
+        assert!(!path.exists());
+        drop(Database::open(&path, Opening::Owner, &migrations(1)).unwrap());
+        for connection in [open_read_only(&path).unwrap(), open_unchanging(&path).unwrap()] {
+            assert_eq!(schema_version(&connection).unwrap(), 1);
+            assert!(connection.execute("INSERT INTO t1 VALUES (1)", []).is_err());
+        }
+        std::fs::write(&path, "garbage garbage garbage").unwrap();
+        assert!(open_read_only(&path).is_err());
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use portolan_scanner::wire::hex;
 
 use crate::audit::chain::{Head, Summary};
 use crate::audit::store::verify;
+use crate::error::Error;
 use crate::layout::Layout;
 use crate::sqlite::open_read_only;
 
@@ -51,6 +52,7 @@ fn verdict(args: &VerifyArgs) -> (String, u8) {
     match checked {
         Ok(Ok(Summary { count, head })) => (format!("ok: {count} entries, head {}", written(head)), 0),
         Ok(Err(found)) => (format!("broken: {found}"), 1),
+        Err(Error::Internal(cause)) => (format!("{}: {cause}", path.display()), 2),
         Err(error) => (format!("{}: {error}", path.display()), 2),
     }
 }
