@@ -1,5 +1,6 @@
 //! Benchmarks, side by side with peers on the same work; each prints a table.
 
+mod ingest;
 mod measure;
 mod scan;
 mod space;
@@ -10,6 +11,8 @@ use std::process::ExitCode;
 const HELP: &str = "\
 Usage: portolan-bench COMMAND
 
+  ingest [--open N] [--per-host N] [--dir DIR]
+                    open ports per second from the spool to committed, beside DuckDB's row appender
   scan [--runs N]   probes per CPU-second and recall of `portolan-scanner probe`, beside nmap (as root)
 ";
 
@@ -17,6 +20,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        ["ingest", options @ ..] => ingest::run(options),
         ["scan"] => scan::run(5),
         ["scan", "--runs", runs] => match runs.parse() {
             Ok(runs @ 1..=100) => scan::run(runs),
