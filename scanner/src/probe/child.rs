@@ -19,7 +19,10 @@ use super::clock::Clock;
 use super::engine::{self, Driver, End, Order};
 use super::pace::{Instant, SECOND};
 use super::schedule::{Finished, Progress, Schedule};
-use crate::sys;
+use crate::sys::{self, Epoll, Event};
+
+/// How long orders are waited for that follow the job at once.
+const MOMENT_MS: u32 = 50;
 
 /// Runs the job that comes in on standard input.
 pub fn main() -> ExitCode {
@@ -92,6 +95,21 @@ impl Input {
         Some(line)
     }
 
+    /// Reads the orders that were sent along with the job: all of a file, else what comes within a moment, so
+    /// that a `start` is known before the first probe.
+    fn orders_sent_along(&mut self) -> io::Result<()> {
+        if self.is_file {
+            while self.fill()? > 0 {}
+        } else if !self.bytes.contains(&b'\n') {
+            let epoll = Epoll::new()?;
+            epoll.watch_input(self.file.as_fd(), 0)?;
+            if epoll.wait(&mut [Event::NONE], MOMENT_MS)? > 0 {
+                self.fill()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the job: everything up to the line `.`. Its signature line, if it came along, is cut off; the link
     /// has verified it.
     fn job(&mut self) -> io::Result<Job> {
@@ -112,9 +130,7 @@ impl Input {
         };
         let rest = self.bytes.split_off(end);
         let frame = std::mem::replace(&mut self.bytes, rest[2..].to_vec());
-        if self.is_file {
-            while self.fill()? > 0 {}
-        }
+        self.orders_sent_along()?;
         let text = match wire::split(&frame) {
             Ok(signed) => signed.text,
             Err(_) => std::str::from_utf8(&frame).map_err(|_| invalid("the job is not UTF-8".into()))?,

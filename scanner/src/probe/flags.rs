@@ -9,12 +9,6 @@ use portolan_scanner::wire::{Id, Job, Preset};
 /// The most probes that are taken on by hand: 10.0.0.0/8 on every port is within it.
 pub const MAX_PROBES: u128 = 2_000_000_000_000;
 
-/// How many probes a block has at most, when there is more than one host in it.
-const BLOCK_PAIRS: u32 = 1 << 17;
-
-/// How many hosts a block has at most.
-const BLOCK_HOSTS: u32 = 4_096;
-
 /// A scan by hand.
 #[derive(Debug)]
 pub struct Flags {
@@ -125,7 +119,7 @@ impl Flags {
             timeout_ms: timeout.unwrap_or(base.timeout_ms),
             retries: retries.unwrap_or(base.retries),
             seed: seed(),
-            block_hosts: (BLOCK_PAIRS / ports.count()).clamp(1, BLOCK_HOSTS),
+            block_hosts: Job::block_hosts_for(ports.count()),
             targets,
             ports,
         };

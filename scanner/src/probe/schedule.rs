@@ -11,12 +11,14 @@ use super::block::{Block, Host, Turn};
 use super::pace::{Instant, Pace, Rate, SECOND};
 use super::preset::{Numbers, numbers};
 
-/// How many pairs may be worked on at once, over all blocks: what bounds the memory. A block with more than
-/// this is refused by [`Schedule::new`].
-pub const MAX_PAIRS: u128 = 1 << 20;
+/// How many pairs, hosts and blocks are worked on at once, unless a single block has more: while the last answers
+/// of one block are waited for, others go on. This is what bounds the memory.
+const ENOUGH_PAIRS: u128 = 1 << 20;
+const ENOUGH_HOSTS: u128 = 1 << 14;
+const ENOUGH_BLOCKS: u128 = 1 << 12;
 
-/// How many blocks may be worked on at once: while the last answers of one are waited for, others go on.
-const MAX_BLOCKS: usize = 8;
+/// The most pairs a block may have; [`Job::block_hosts_for`] keeps far below.
+const MAX_PAIRS: u128 = 1 << 25;
 
 /// How many pairs of a block may wait for their hosts before no more are drawn.
 const MAX_WAITING: u32 = 1 << 14;
@@ -102,6 +104,8 @@ pub struct Schedule {
     blocks: VecDeque<Block>,
     /// The step of the walk at which the first of them stands.
     step: u64,
+    /// The place of the first of them that has turns to draw; none before it has.
+    drawing: usize,
     most_blocks: usize,
     /// Turns to be taken again.
     again: Agenda<Turn>,
@@ -123,11 +127,12 @@ impl Schedule {
         if pairs > MAX_PAIRS {
             let ports = job.ports.count();
             return Err(format!(
-                "block-hosts: {hosts} hosts x {ports} ports are {pairs} probes a block; at most {MAX_PAIRS} are kept in memory"
+                "block-hosts: a block of {hosts} hosts x {ports} ports has {pairs} probes; \
+                 at most {MAX_PAIRS} are kept in memory"
             ));
         }
         let most_blocks =
-            usize::try_from(MAX_PAIRS / pairs.max(1)).unwrap_or(MAX_BLOCKS).clamp(1, MAX_BLOCKS);
+            (ENOUGH_PAIRS / pairs.max(1)).min(ENOUGH_HOSTS / hosts.max(1)).clamp(1, ENOUGH_BLOCKS);
         Ok(Self {
             ports: job.ports.each().collect(),
             walk: job.walk(),
@@ -137,7 +142,8 @@ impl Schedule {
             pace: Pace::default(),
             blocks: VecDeque::new(),
             step: 0,
-            most_blocks,
+            drawing: 0,
+            most_blocks: usize::try_from(most_blocks).expect("at most ENOUGH_BLOCKS"),
             again: Agenda::new(),
             ready: Agenda::new(),
             progress: Progress::default(),
@@ -168,6 +174,7 @@ impl Schedule {
         self.blocks.clear();
         self.again.clear();
         self.ready.clear();
+        self.drawing = 0;
         self.step = step.min(self.job.blocks());
         self.progress = Progress { done: self.pairs_before(self.step), ..Progress::default() };
     }
@@ -197,6 +204,7 @@ impl Schedule {
         }
         let mut block = self.blocks.pop_front()?;
         self.step += 1;
+        self.drawing = self.drawing.saturating_sub(1);
         let hosts = block.records(&self.ports);
         Some(Finished { number: block.number, started: block.started, sent: block.sent, hosts })
     }
@@ -302,7 +310,7 @@ impl Schedule {
         if self.again.len() >= MAX_AGAIN {
             return None;
         }
-        let mut index = 0;
+        let mut index = self.drawing;
         loop {
             if index == self.blocks.len() {
                 if index == self.most_blocks || !self.more_blocks() {
@@ -313,7 +321,10 @@ impl Schedule {
                 self.blocks.push_back(Block::new(&self.job, number, now));
             }
             while self.blocks[index].waiting < MAX_WAITING {
-                let Some(turn) = self.blocks[index].draw() else { break };
+                let Some(turn) = self.blocks[index].draw() else {
+                    self.drawing += usize::from(self.drawing == index);
+                    break;
+                };
                 if self.may_go(index, turn, now) {
                     return Some((index, turn));
                 }

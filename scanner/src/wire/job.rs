@@ -129,6 +129,18 @@ impl Job {
         Ok(())
     }
 
+    /// Hosts a block that suit a job of so many ports: 2^17 probes or a single host, and at most 4,096 hosts, so
+    /// that a probe keeps several blocks in a few MiB and a part of the results is small.
+    #[must_use]
+    pub const fn block_hosts_for(ports: u32) -> u32 {
+        let hosts = (1 << 17) / if ports == 0 { 1 } else { ports };
+        match hosts {
+            0 => 1,
+            1..=4_096 => hosts,
+            _ => 4_096,
+        }
+    }
+
     /// How many hosts.
     #[must_use]
     pub fn hosts(&self) -> u128 {

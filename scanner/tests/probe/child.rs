@@ -129,7 +129,7 @@ fn what_is_not_a_job_is_refused_by_what_is_wrong_with_it() {
             "frame version \"9\" is not known here",
         ),
         (good.replace("rate: 100000", "rate: 0") + ".\n", "the job cannot be read"),
-        (format!("{}.\n", large.encode()), "block-hosts: 60000 hosts x 65535 ports"),
+        (format!("{}.\n", large.encode()), "block-hosts: a block of 60000 hosts x 65535 ports"),
     ] {
         let mut link = Link::start_with(&input);
         drop(link.orders.take());
