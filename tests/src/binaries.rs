@@ -1,7 +1,8 @@
 //! Where the binaries under test lie.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// The appliance: `PORTOLAN_BIN`, else `portolan` beside the test binary's target folder.
 pub fn portolan() -> PathBuf {
@@ -27,6 +28,18 @@ pub fn repository() -> PathBuf {
         .parent()
         .expect("the crate lies in the repository")
         .to_path_buf()
+}
+
+/// A copy of the appliance in this folder, with the library that it needs: any user may run it there, whoever the
+/// build's own folder belongs to.
+pub fn for_everyone(folder: &Path) -> PathBuf {
+    let copy = folder.join("portolan");
+    fs::copy(portolan(), &copy).expect("the program can be copied");
+    let library = repository().join(".duckdb/libduckdb.so");
+    if library.exists() {
+        fs::copy(library, folder.join("libduckdb.so")).expect("the library can be copied");
+    }
+    copy
 }
 
 fn binary(variable: &str, name: &str) -> PathBuf {

@@ -1,6 +1,8 @@
 //! An appliance under test: a fresh data folder, the real server, an owner.
 
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -31,16 +33,24 @@ pub struct Site {
     code: Option<String>,
     processes: Vec<(String, Process)>,
     users: Vec<(String, String)>,
+    program: PathBuf,
+    arguments: Vec<String>,
     pages_tls: std::sync::Arc<rustls::ClientConfig>,
     folder: Option<TempDir>,
 }
 
 impl Site {
-    /// All roles in one process, on free ports of 127.0.0.1, in a fresh folder.
-    pub fn start() -> Site {
+    /// A site on free ports of 127.0.0.1, in a fresh folder; nothing is started yet.
+    pub fn fresh() -> Site {
         let folder = TempDir::with_prefix("portolan-").expect("a temporary folder can be made");
         let mut site = Self::in_folder(folder.path());
         site.folder = Some(folder);
+        site
+    }
+
+    /// The same, with all roles running in one process.
+    pub fn start() -> Site {
+        let mut site = Self::fresh();
         site.run("all");
         site
     }
@@ -55,15 +65,22 @@ impl Site {
 
     /// One process a role, all under the user who runs the tests.
     pub fn start_roles() -> Site {
-        Self::start_roles_as(&[])
+        let mut site = Self::fresh();
+        for role in ROLES {
+            site.run(role);
+        }
+        site
     }
 
-    /// One process a role; `users` gives for a role the arguments of `setpriv` that it is started through.
-    pub fn start_roles_as(users: &[(&str, &str)]) -> Site {
-        let folder = TempDir::with_prefix("portolan-").expect("a temporary folder can be made");
-        let mut site = Self::in_folder(folder.path());
-        site.folder = Some(folder);
+    /// One process a role, each under its own user; `users` gives for a role the arguments of `setpriv` that it is
+    /// started through. `prepare` makes the data folder beforehand, as an installer does.
+    pub fn start_roles_as(users: &[(&str, &str)], prepare: impl FnOnce(&Path)) -> Site {
+        let mut site = Self::fresh();
+        let folder = site.data.parent().expect("it lies in the temporary folder").to_owned();
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("it is ours");
+        prepare(&site.data);
         site.users = users.iter().map(|(role, how)| ((*role).to_owned(), (*how).to_owned())).collect();
+        site.program = binaries::for_everyone(&folder);
         for role in ROLES {
             site.run(role);
         }
@@ -80,9 +97,18 @@ impl Site {
             code: None,
             processes: Vec::new(),
             users: Vec::new(),
+            program: binaries::portolan(),
+            arguments: Vec::new(),
             pages_tls: tls::pinned(""),
             folder: None,
         }
+    }
+
+    /// Further arguments for every process started from now on.
+    #[must_use]
+    pub fn with(mut self, arguments: &[&str]) -> Site {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self
     }
 
     /// Starts a role (`all`: every role in one process) and waits until it serves.
@@ -99,6 +125,7 @@ impl Site {
         if ["all", "ingest"].contains(&role) {
             command.args(["--scanner-listen", &self.scanners.to_string()]);
         }
+        command.args(&self.arguments);
         let fresh = !self.data.join("config/config.db").exists();
         let mut process = Process::start(role, &mut command, &log);
         if ["all", "manager"].contains(&role) {
@@ -117,10 +144,12 @@ impl Site {
 
     fn command(&self, role: &str) -> Command {
         let mut command = match self.users.iter().find(|(name, _)| name == role) {
-            None => Command::new(binaries::portolan()),
+            None => Command::new(&self.program),
             Some((_, how)) => {
                 let mut command = Command::new("setpriv");
-                command.args(how.split(' ')).arg(binaries::portolan());
+                command.args(how.split(' ')).arg(&self.program);
+                // Where `for_everyone` put the library, if there is one.
+                command.env("LD_LIBRARY_PATH", self.program.parent().expect("it lies in a folder"));
                 command
             }
         };

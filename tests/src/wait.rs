@@ -25,3 +25,8 @@ pub fn wait_until<T>(what: &str, within: Duration, mut ready: impl FnMut() -> Op
 pub fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970")
 }
+
+/// Lets time pass: for a moment that is to come at random, never in the hope that something is done by then.
+pub fn pause(time: Duration) {
+    sleep(time);
+}
