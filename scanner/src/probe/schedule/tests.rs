@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use portolan_scanner::wire::Preset;
+use proptest::prelude::*;
 
 use super::*;
 use crate::probe::pace::SLACK;
@@ -268,4 +269,58 @@ fn small_blocks_of_a_silent_network_do_not_hold_each_other_up() {
     assert_eq!(run.blocks.len(), 2_048);
     // 4,096 probes at 10,000/s, and the last one's second.
     assert!(run.ended < 2_500 * MILLI + SECOND / 2, "{} ms", run.ended / MILLI);
+}
+
+/// A port's behaviour, the same each time it is asked for.
+fn behaviour(target: SocketAddr, salt: u64) -> Port {
+    let IpAddr::V4(v4) = target.ip() else { return Port::Closed };
+    let mixed = (u64::from(u32::from(v4)) << 16 | u64::from(target.port())).wrapping_add(salt);
+    match mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61 {
+        0 | 1 => Port::Open,
+        2 => Port::Silent,
+        3 => Port::Late(1),
+        4 => Port::Late(2),
+        _ => Port::Closed,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_the_network_does_every_pair_is_said_as_it_is(
+        (hosts, block_hosts, ports) in (1u8..30, 1u32..12, 1u16..40),
+        (preset, rate, host_rate) in (0usize..3, 50u32..5_000, 5u32..2_000),
+        (retries, salt, start) in (0u32..3, any::<u64>(), any::<u64>()),
+    ) {
+        let mut job = job(&format!("10.0.0.1-10.0.0.{hosts}"), &format!("1000-{}", 999 + ports));
+        (job.block_hosts, job.preset, job.rate) = (block_hosts, Preset::ALL[preset], rate);
+        (job.host_rate, job.retries) = (host_rate, retries);
+        let start = start % (job.blocks() + 1);
+        let mut schedule = schedule(job.clone());
+        schedule.start_at(start);
+        let run = run(&mut schedule, |target| behaviour(target, salt), Instant::MAX);
+        prop_assert!(run.most_to_a_host <= numbers(job.preset).host_in_flight as usize);
+        prop_assert_eq!(u128::from(schedule.progress().done), job.probes());
+        let walk: Vec<u64> = (start..job.blocks()).map(|i| u64::try_from(job.walk().at(i.into())).unwrap()).collect();
+        prop_assert_eq!(run.blocks.iter().map(|block| block.number).collect::<Vec<_>>(), walk.clone());
+        let mut attempts = 0;
+        for number in walk {
+            for address in job.block_targets(number).iter().flat_map(|range| range.first..=range.last) {
+                let address = portolan_scanner::net::u128_to_addr(address);
+                for port in job.ports.each() {
+                    let port_is = behaviour(SocketAddr::new(address, port), salt);
+                    let (reason, tries) = match port_is {
+                        Port::Open => (Reason::SynAck, 1),
+                        Port::Late(late) if late <= retries as usize => (Reason::Refused, late + 1),
+                        Port::Silent | Port::Late(_) => (Reason::NoAnswer, retries as usize + 1),
+                        Port::Closed | Port::NoRoom => (Reason::Refused, 1),
+                    };
+                    attempts += tries;
+                    prop_assert_eq!(said(&run.blocks, &address.to_string(), port), Some(reason));
+                }
+            }
+        }
+        prop_assert_eq!(run.attempts.len(), attempts);
+    }
 }
