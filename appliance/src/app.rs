@@ -6,11 +6,12 @@ use crate::identity::Identity;
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::results::ResultsService;
+use crate::scope::Scope;
 use crate::secrets::MasterKey;
 use crate::store::Store;
 use crate::tls::Keys;
 use crate::web::Routes;
-use crate::{audit, docs, identity};
+use crate::{audit, docs, identity, scope};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -38,6 +39,8 @@ pub struct Services {
     pub docs: Docs,
     /// Who is there.
     pub identity: Identity,
+    /// What scans cover.
+    pub scope: Scope,
 }
 
 /// What the services are made from.
@@ -77,6 +80,7 @@ impl App {
         let ids = Ids::with(clock.clone(), random.clone());
         let session_key = *master.derive("session");
         let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random, session_key);
+        let scope = Scope::new(store.clone(), clock.clone(), ids.clone());
         Self(Arc::new(Services {
             docs: Docs::embedded(),
             clock,
@@ -87,6 +91,7 @@ impl App {
             public,
             results,
             identity,
+            scope,
         }))
     }
 }
@@ -101,5 +106,12 @@ impl Deref for App {
 /// Every room's rows: the whole of what the site answers.
 #[must_use]
 pub fn tables() -> Vec<Routes> {
-    vec![identity::routes::routes(), audit::routes::routes(), docs::routes::routes()]
+    vec![
+        scope::routes::templates(),
+        scope::routes::subnets(),
+        scope::routes::port_lists(),
+        identity::routes::routes(),
+        audit::routes::routes(),
+        docs::routes::routes(),
+    ]
 }

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod ingest;
 pub mod jobs;
 pub mod layout;
+pub mod listing;
 pub mod noun;
 pub mod results;
 pub mod roles;

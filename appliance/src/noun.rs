@@ -3,17 +3,92 @@
 
 use std::fmt::Display;
 
+use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::audit::Entry;
+use crate::clock::Timestamp;
 use crate::error::{Error, FieldError, Result};
 
 /// The most characters of a name.
 pub const NAME_MAX: usize = 100;
 /// The most characters of a note.
 pub const NOTE_MAX: usize = 2_000;
+
+/// A thing as it is kept: what its owner decides (`fields`, which is also what the audit tells of), and the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept<F> {
+    /// Its id.
+    pub id: Uuid,
+    /// What its owner decides.
+    pub fields: F,
+    /// Counts its changes, from 1.
+    pub version: i64,
+    /// When it was made or last changed.
+    pub updated_at: Timestamp,
+}
+
+impl<F> Kept<F> {
+    /// Reads the columns that every noun's table has, and the fields by `fields`.
+    ///
+    /// # Errors
+    /// When a column is missing or holds something else.
+    pub fn read(row: &Row, fields: impl FnOnce(&Row) -> rusqlite::Result<F>) -> rusqlite::Result<Self> {
+        let Key(id) = row.get("id")?;
+        let (version, updated_at) = (row.get("version")?, row.get("updated_at")?);
+        Ok(Self { id, fields: fields(row)?, version, updated_at })
+    }
+}
+
+impl<F: PartialEq + Serialize> Kept<F> {
+    /// Changes it to `fields` by `write`, and gives the entry that tells of it. Where `fields` are what is there
+    /// already, nothing is written and nothing told: a form that was sent twice is answered like the first.
+    ///
+    /// # Errors
+    /// As [`based_on`], and what `write` returns.
+    pub fn change(
+        &self,
+        resource: &str,
+        version: Option<i64>,
+        fields: &F,
+        write: impl FnOnce() -> Result<()>,
+    ) -> Result<Vec<Entry>> {
+        if version.is_some() && self.fields == *fields {
+            return Ok(vec![]);
+        }
+        based_on(version, self.version)?;
+        write()?;
+        Ok(vec![Entry::updated(resource, self.id, &self.fields, fields)])
+    }
+}
+
+/// What a deletion may say: the version it is based on.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deletion {
+    /// The version that was read; another one there is not deleted.
+    #[serde(default)]
+    pub version: Option<i64>,
+}
+
+/// A deletion's page: the thing, and what keeps it from being deleted.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct DeletePage<T> {
+    /// The thing.
+    pub item: T,
+    /// Who uses it; with any, it cannot be deleted.
+    pub in_use: Vec<Use>,
+}
+
+/// A form's page.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct EditPage<T> {
+    /// The thing as it is; none for a new one.
+    pub item: Option<T>,
+}
 
 /// Another thing, by its id and its name as it is now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -27,7 +102,9 @@ pub struct Link {
 /// What uses a thing, and so keeps it from being deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Use {
-    /// The page of the user.
+    /// Its id.
+    pub id: Uuid,
+    /// Its page.
     pub path: String,
     /// Its name.
     pub name: String,
@@ -92,6 +169,17 @@ impl Refusals {
         note
     }
 
+    /// The value, when nothing was refused: neither it nor anything beside it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with everything that was.
+    pub fn end_with<T>(self, value: Option<T>) -> Result<T> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(Error::Invalid(self.0)),
+        }
+    }
+
     /// Nothing was refused.
     ///
     /// # Errors
@@ -133,6 +221,14 @@ pub fn not_yet(version: Option<i64>) -> Result<()> {
         None => Ok(()),
         Some(_) => Err(Error::invalid("version", "what is not made yet has no version: leave it out")),
     }
+}
+
+/// For `#[serde(serialize_with)]`: a value as the text it displays as.
+///
+/// # Errors
+/// The serializer's.
+pub fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// An id as SQL keeps it: lower-case text with hyphens.
@@ -195,9 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn a_change_that_is_there_already_writes_nothing_whatever_its_version() {
+        let kept = Kept { id: Uuid::nil(), fields: "a", version: 2, updated_at: Timestamp::EPOCH };
+        let never = || panic!("written");
+        assert_eq!(kept.change("thing", Some(1), &"a", never).unwrap(), []);
+        assert!(matches!(kept.change("thing", Some(1), &"b", never), Err(Error::Stale)));
+        assert!(matches!(kept.change("thing", None, &"a", never), Err(Error::Invalid(_))));
+        assert_eq!(kept.change("thing", Some(2), &"b", || Ok(())).unwrap().len(), 1);
+    }
+
+    #[test]
     fn what_is_in_use_says_by_whom() {
         unused("subnet", "Plant A", &[]).unwrap();
-        let by = Use { path: "/templates/1".into(), name: "Weekly".into(), kind: "template" };
+        let by =
+            Use { id: Uuid::nil(), path: "/templates/1".into(), name: "Weekly".into(), kind: "template" };
         let said = unused("subnet", "Plant A", &[by]).unwrap_err().to_string();
         assert_eq!(said, "subnet “Plant A” is used by the template “Weekly”");
     }

@@ -145,6 +145,18 @@ impl TestSite {
         accept: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> Answered {
+        self.send_with(method, path, accept, &[], body).await
+    }
+
+    /// Any body, with more headers.
+    pub async fn send_with(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        headers: &[(&str, &str)],
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Answered {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -154,6 +166,9 @@ impl TestSite {
             .extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
         if let Some(cookie) = &self.cookie {
             request = request.header(header::COOKIE, cookie);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let body = match body {
             Some((media, bytes)) => {

@@ -1,6 +1,44 @@
 //! What scans cover: subnets, port lists, and the templates that join them with scanners and a timing.
+//!
+//! Other rooms ask [`Scope::template`] and [`resolve`]: the latter gives a template's targets and ports as sets, never
+//! as a list of addresses.
 
 mod count;
+mod extent;
+mod port_lists;
 pub mod port_names;
+pub mod routes;
+mod store;
+mod subnets;
+mod templates;
+#[cfg(test)]
+mod tests;
+mod timing;
+
+use crate::clock::Clock;
+use crate::ids::Ids;
+use crate::store::Store;
 
 pub use count::Count;
+pub use extent::{PROBES_MAX, Resolved, resolve};
+pub use port_lists::{PortList, PortListInput, PortListQuery};
+pub use store::{templates_of_port_list, templates_of_scanner, templates_of_subnet};
+pub use subnets::{Family, Subnet, SubnetInput, SubnetQuery};
+pub use templates::{Template, TemplateForm, TemplateInput, TemplateQuery};
+pub use timing::{Preset, Timing};
+
+/// The service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    store: Store,
+    clock: Clock,
+    ids: Ids,
+}
+
+impl Scope {
+    /// Works on this database.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, ids: Ids) -> Self {
+        Self { store, clock, ids }
+    }
+}

@@ -132,7 +132,7 @@ async fn read(
     typed: &mut Value,
 ) -> Result<Value, Error> {
     if method == Method::GET || method == Method::HEAD {
-        return route.shape.read(&input::pairs(asked.query.as_bytes())?);
+        return route.shape.read(&input::pairs("query", asked.query.as_bytes())?);
     }
     let bytes = axum::body::to_bytes(body, guard::MAX_BODY).await.map_err(|_| Error::TooLarge)?;
     let media =
@@ -143,7 +143,7 @@ async fn read(
         "application/json" => serde_json::from_slice(&bytes)
             .map_err(|error| Error::invalid("body", format!("is not valid JSON: {error}")))?,
         "application/x-www-form-urlencoded" => {
-            let pairs = input::pairs(&bytes)?;
+            let pairs = input::pairs("body", &bytes)?;
             *typed = route.shape.typed(&pairs);
             route.shape.read(&pairs)?
         }
@@ -322,7 +322,7 @@ fn page(
     let kept = guard::cookie(&asked.headers, NOTICE_COOKIE).filter(|text| !text.is_empty());
     let theme = guard::cookie(&asked.headers, THEME_COOKIE).filter(|theme| ["light", "dark"].contains(theme));
     let params: BTreeMap<String, String> =
-        input::pairs(asked.query.as_bytes()).unwrap_or_default().into_iter().rev().collect();
+        input::pairs("query", asked.query.as_bytes()).unwrap_or_default().into_iter().rev().collect();
     let context = Context {
         data,
         errors,

@@ -120,17 +120,18 @@ impl Shape {
     }
 }
 
-/// Pairs from `application/x-www-form-urlencoded` text; a form sends at most 10,000 fields.
-pub(super) fn pairs(text: &[u8]) -> Result<Vec<(String, String)>, Error> {
+/// Pairs from `application/x-www-form-urlencoded` text; a form sends at most 10,000 fields. `part` is
+/// what a refusal names: `body` or `query`.
+pub(super) fn pairs(part: &str, text: &[u8]) -> Result<Vec<(String, String)>, Error> {
     if std::str::from_utf8(text).is_err() {
-        return Err(Error::invalid("body", "is not valid UTF-8"));
+        return Err(Error::invalid(part, "is not valid UTF-8"));
     }
     let pairs: Vec<(String, String)> = form_urlencoded::parse(text).into_owned().take(10_001).collect();
     if pairs.len() > 10_000 {
         return Err(Error::TooLarge);
     }
     if pairs.iter().any(|(key, value)| key.contains('\u{fffd}') || value.contains('\u{fffd}')) {
-        return Err(Error::invalid("body", "is not valid UTF-8"));
+        return Err(Error::invalid(part, "is not valid UTF-8"));
     }
     Ok(pairs)
 }
@@ -230,7 +231,7 @@ mod tests {
 
     fn read(form: &str) -> Result<Sample, Error> {
         let shape = Shape::of::<Sample>();
-        typed(shape.read(&pairs(form.as_bytes())?)?)
+        typed(shape.read(&pairs("body", form.as_bytes())?)?)
     }
 
     fn field(error: Error) -> String {
@@ -264,7 +265,7 @@ mod tests {
     #[test]
     fn what_was_typed_is_kept_but_never_a_secret() {
         let shape = Shape::of::<Sample>();
-        let pairs = pairs(b"name=x&password=hunter2&numbers=1&unknown=2").unwrap();
+        let pairs = pairs("body", b"name=x&password=hunter2&numbers=1&unknown=2").unwrap();
         assert_eq!(shape.typed(&pairs), json!({"name": "x", "numbers": ["1"]}));
         assert_eq!(shape.secrets(), ["password"]);
     }

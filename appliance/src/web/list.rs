@@ -21,6 +21,17 @@ pub struct Page<T> {
     pub total: u64,
 }
 
+impl<T> Page<T> {
+    /// The same page of what `f` makes of its rows.
+    ///
+    /// # Errors
+    /// The first of `f`.
+    pub fn try_map<U>(self, f: impl FnMut(T) -> Result<U, Error>) -> Result<Page<U>, Error> {
+        let items = self.items.into_iter().map(f).collect::<Result<_, _>>()?;
+        Ok(Page { items, next: self.next, total: self.total })
+    }
+}
+
 /// What every list takes; a list with filters repeats these fields beside its own.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
