@@ -291,3 +291,18 @@ fn a_body_line_that_cannot_stand_is_refused() {
         assert!(results::parse_hosts(bad).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn the_published_vectors_are_read_and_the_refused_ones_refused() {
+    let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors"));
+    for name in ["job", "results", "receipt"] {
+        let frame = std::fs::read(folder.join(name).with_extension("frame")).unwrap();
+        assert_eq!(again(&frame).map(String::into_bytes), Ok(frame), "{name}");
+    }
+    let refused: Vec<_> = std::fs::read_dir(folder.join("refused")).unwrap().collect();
+    assert!(!refused.is_empty());
+    for entry in refused {
+        let path = entry.unwrap().path();
+        assert!(again(&std::fs::read(&path).unwrap()).is_err(), "{}", path.display());
+    }
+}
