@@ -120,6 +120,11 @@ fn options() -> OpenOptions {
 
 /// Writes a file for its owner alone, and waits until it is on the disk.
 pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_private(path, bytes)?.sync_all()
+}
+
+/// Writes a file for its owner alone. It is on the disk when the file that is returned was synced.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
     // A file left over could have other permissions: it is not written into.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -127,7 +132,7 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let mut file = options().create_new(true).write(true).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    Ok(file)
 }
 
 /// Waits until the names in a folder are on the disk.

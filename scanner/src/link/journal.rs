@@ -117,12 +117,15 @@ impl Journal {
         self.totals
     }
 
-    /// Notes a finished block, and waits until that is on the disk.
-    pub fn note(&mut self, done: Done) -> Result<(), Error> {
-        let line = format!("block {} {} {}\n", done.block, done.probes, done.open);
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+    /// Notes finished blocks, and waits until that is on the disk.
+    pub fn note(&mut self, blocks: &[Done]) -> Result<(), Error> {
+        let line = |done: &Done| format!("block {} {} {}\n", done.block, done.probes, done.open);
+        let lines: String = blocks.iter().map(line).collect();
+        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(Error::file(&self.path))?;
-        self.count(done);
+        for done in blocks {
+            self.count(*done);
+        }
         Ok(())
     }
 
@@ -182,18 +185,18 @@ mod tests {
         let blocks = order(&journal);
         assert!(blocks.len() >= 5);
         for at in [0, 2, 3] {
-            journal.note(Done { block: blocks[at], probes: 10, open: 1 }).unwrap();
+            journal.note(&[Done { block: blocks[at], probes: 10, open: 1 }]).unwrap();
         }
         drop(journal);
         let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
         assert_eq!(journal.next(), 1);
         assert!(journal.is_ahead(blocks[2]) && !journal.is_ahead(blocks[1]));
         assert_eq!(journal.totals(), Totals { probes: 30, open: 3 });
-        journal.note(Done { block: blocks[1], probes: 10, open: 0 }).unwrap();
+        journal.note(&[Done { block: blocks[1], probes: 10, open: 0 }]).unwrap();
         assert_eq!(journal.next(), 4);
         for block in &blocks[4..] {
             assert!(!journal.complete());
-            journal.note(Done { block: *block, probes: 1, open: 0 }).unwrap();
+            journal.note(&[Done { block: *block, probes: 1, open: 0 }]).unwrap();
         }
         assert!(journal.complete());
         journal.remove().unwrap();
@@ -205,13 +208,13 @@ mod tests {
         let (folder, _guard) = temporary("torn");
         let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
         let blocks = order(&journal);
-        journal.note(Done { block: blocks[0], probes: 1, open: 0 }).unwrap();
+        journal.note(&[Done { block: blocks[0], probes: 1, open: 0 }]).unwrap();
         journal.file.write_all(format!("block {} 1", blocks[1]).as_bytes()).unwrap();
         drop(journal);
         assert!(!Journal::noted(&folder, &HASH, blocks[1]).unwrap());
         let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
         assert_eq!(journal.next(), 1);
-        journal.note(Done { block: blocks[1], probes: 1, open: 0 }).unwrap();
+        journal.note(&[Done { block: blocks[1], probes: 1, open: 0 }]).unwrap();
         assert!(Journal::noted(&folder, &HASH, blocks[1]).unwrap());
     }
 
@@ -219,7 +222,7 @@ mod tests {
     fn journals_of_other_jobs_are_forgotten() {
         let (folder, _guard) = temporary("others");
         let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
-        journal.note(Done { block: 0, probes: 1, open: 0 }).unwrap();
+        journal.note(&[Done { block: 0, probes: 1, open: 0 }]).unwrap();
         Journal::forget_others(&folder, &HASH).unwrap();
         assert!(Journal::noted(&folder, &HASH, 0).unwrap());
         Journal::forget_others(&folder, &[2; 32]).unwrap();

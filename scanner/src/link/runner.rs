@@ -1,5 +1,6 @@
 //! One job, from the lease to its end.
 
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ const RENEW: Duration = Duration::from_millis(1500);
 /// A part of a block is sent when its text is longer than this. One host more takes at most 2.4 MB, so that a frame
 /// stays below its limit.
 const PART: usize = 1 << 20;
+
+/// How many finished blocks go into the spool at once, at most.
+const GROUP: usize = 64;
 
 /// How long the probe may take to end after a cancel.
 const CANCEL: Duration = Duration::from_secs(30);
@@ -85,7 +89,15 @@ pub fn work(session: &Session, frame: &[u8]) -> Result<(), Error> {
     shared.set(journal.totals().probes, journal.totals().open, 0);
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| renew(session, &hash, &shared));
-        let mut run = Run { session, job: &job, hash, journal: &mut journal, shared: &shared, cancel: None };
+        let mut run = Run {
+            session,
+            job: &job,
+            hash,
+            journal: &mut journal,
+            shared: &shared,
+            finished: Vec::new(),
+            cancel: None,
+        };
         let outcome = run.run();
         shared.over.store(true, Ordering::Relaxed);
         outcome
@@ -179,6 +191,8 @@ struct Run<'a> {
     hash: [u8; 32],
     journal: &'a mut Journal,
     shared: &'a Shared,
+    /// Blocks that are whole, but not yet in the spool.
+    finished: Vec<Block>,
     /// Since when it is to end early, and as what.
     cancel: Option<(Instant, EndState, &'static str)>,
 }
@@ -259,10 +273,15 @@ impl Run<'_> {
             if self.cancel.is_some_and(|(since, ..)| since.elapsed() > CANCEL) {
                 break Ok(Ending::Broken("it did not end when it was cancelled".into()));
             }
-            let event = match events.recv_timeout(Duration::from_millis(200)) {
-                Ok(event) => event,
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => Event::Silent,
+            let event = if let Ok(event) = events.try_recv() {
+                event
+            } else {
+                self.commit()?;
+                match events.recv_timeout(Duration::from_millis(200)) {
+                    Ok(event) => event,
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => Event::Silent,
+                }
             };
             let said = match event {
                 Event::Said(line) => line,
@@ -274,7 +293,10 @@ impl Run<'_> {
                     self.shared.set(done, before.open.saturating_add(open), rate);
                 }
                 (Line::End { state, detail }, None) => break Ok(Ending::Said(state, detail)),
-                (Line::Block { block: number, started, ended, sent }, None) if number < self.job.blocks() => {
+                (Line::Block { block: number, started, ended, sent }, None)
+                    if number < self.job.blocks()
+                        && self.finished.iter().all(|done| done.number != number) =>
+                {
                     block = Some(Block { number, started, ended, sent, ..Block::default() });
                 }
                 (Line::Body(line), Some(open)) => match self.add(open, &line) {
@@ -293,6 +315,7 @@ impl Run<'_> {
         if let Some(block) = block {
             self.session.spool.discard(&block.parts);
         }
+        self.commit()?;
         ending
     }
 
@@ -355,12 +378,12 @@ impl Run<'_> {
         let name = Name { job: self.hash, block: block.number, part: part.part };
         let frame = seal(part.encode(), |text| self.session.credentials.identity.sign(text));
         block.parts.push(name);
-        self.session.spool.prepare(&name, &frame)?;
+        block.files.push(self.session.spool.prepare(&name, &frame)?);
         block.text.clear();
         Ok(())
     }
 
-    /// Puts a whole block into the spool.
+    /// Takes a whole block; it is in the spool after the next [`Run::commit`].
     fn finish(&mut self, block: &mut Block) -> Result<(), Error> {
         self.prepare(block, true)?;
         if block.hosts != self.job.block_targets(block.number).count() {
@@ -371,8 +394,22 @@ impl Run<'_> {
             self.session.spool.discard(&block.parts);
             return Ok(());
         }
-        self.journal.note(Done { block: block.number, probes: block.probes, open: block.open })?;
-        self.session.spool.publish(&block.parts)
+        self.finished.push(std::mem::take(block));
+        if self.finished.len() < GROUP { Ok(()) } else { self.commit() }
+    }
+
+    /// Puts the finished blocks into the spool. Many at once cost the disk little more than one.
+    fn commit(&mut self) -> Result<(), Error> {
+        if self.finished.is_empty() {
+            return Ok(());
+        }
+        let mut finished = std::mem::take(&mut self.finished);
+        let files: Vec<File> = finished.iter_mut().flat_map(|block| block.files.drain(..)).collect();
+        self.session.spool.settle(&files)?;
+        let done = |block: &Block| Done { block: block.number, probes: block.probes, open: block.open };
+        self.journal.note(&finished.iter().map(done).collect::<Vec<_>>())?;
+        let names: Vec<Name> = finished.iter().flat_map(|block| block.parts.iter().copied()).collect();
+        self.session.spool.publish(&names)
     }
 
     /// Waits until the appliance has every result of this job; `false` if the job is not ours any more. Then what
@@ -401,6 +438,7 @@ struct Block {
     /// The body lines of the part that is being read.
     text: String,
     parts: Vec<Name>,
+    files: Vec<File>,
     hosts: u128,
     probes: u64,
     open: u64,

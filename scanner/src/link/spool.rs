@@ -4,14 +4,14 @@
 //! Killed before the note, the block is probed again and the frame in `tmp/` is thrown away; killed after it, the
 //! frame is taken up at the next start. So every block is in the spool exactly once.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Error;
-use super::folder::{Folder, private_folder, sync_folder, write_synced};
+use super::folder::{Folder, private_folder, sync_folder, write_private};
 use crate::wire::hex;
 
 /// The frames that wait, `refused/` for those that the appliance will never take, `tmp/` for unfinished ones.
@@ -79,11 +79,16 @@ impl Spool {
         Ok(())
     }
 
-    /// Writes a frame that is not in the spool yet.
-    pub fn prepare(&self, name: &Name, frame: &str) -> Result<(), Error> {
+    /// Writes a frame that is not in the spool yet. The file is to be given to [`Spool::settle`].
+    pub fn prepare(&self, name: &Name, frame: &str) -> Result<File, Error> {
         let path = self.tmp().join(name.file());
-        write_synced(&path, frame.as_bytes()).map_err(Error::file(&path))?;
-        sync_folder(&self.tmp()).map_err(Error::file(self.tmp()))
+        write_private(&path, frame.as_bytes()).map_err(Error::file(path))
+    }
+
+    /// Waits until prepared frames are on the disk.
+    pub fn settle(&self, frames: &[File]) -> Result<(), Error> {
+        let synced = frames.iter().try_for_each(File::sync_all);
+        synced.and_then(|()| sync_folder(&self.tmp())).map_err(Error::file(self.tmp()))
     }
 
     /// Throws prepared frames away.
