@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::docs::Docs;
+use crate::fleet::{self, Fleet};
 use crate::identity::Identity;
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
@@ -41,6 +42,8 @@ pub struct Services {
     pub identity: Identity,
     /// What scans cover.
     pub scope: Scope,
+    /// Scanners and vantages.
+    pub fleet: Fleet,
 }
 
 /// What the services are made from.
@@ -79,8 +82,18 @@ impl App {
         let Parts { clock, random, store, jobs, master, keys, public, results } = parts;
         let ids = Ids::with(clock.clone(), random.clone());
         let session_key = *master.derive("session");
-        let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random, session_key);
         let scope = Scope::new(store.clone(), clock.clone(), ids.clone());
+        let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random.clone(), session_key);
+        let fleet = Fleet::new(fleet::Parts {
+            clock: clock.clone(),
+            ids: ids.clone(),
+            random,
+            store: store.clone(),
+            jobs: jobs.clone(),
+            ca: Arc::clone(&keys.ca),
+            job_key: keys.job.public(),
+            address: public.scanner_address.clone(),
+        });
         Self(Arc::new(Services {
             docs: Docs::embedded(),
             clock,
@@ -92,6 +105,7 @@ impl App {
             results,
             identity,
             scope,
+            fleet,
         }))
     }
 }
@@ -110,6 +124,8 @@ pub fn tables() -> Vec<Routes> {
         scope::routes::templates(),
         scope::routes::subnets(),
         scope::routes::port_lists(),
+        fleet::routes::scanners(),
+        fleet::routes::vantages(),
         identity::routes::routes(),
         audit::routes::routes(),
         docs::routes::routes(),

@@ -2,58 +2,33 @@
 
 use portolan_scanner::net::Ranges;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
-use crate::error::{Error, FieldError, Result};
-
-/// A vantage to be made.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewVantage {
-    /// What people call the place; unique.
-    pub name: String,
-    /// Anything worth knowing.
-    #[serde(default)]
-    pub note: String,
-}
+use crate::error::{Error, Result};
+use crate::noun::Refusals;
 
 /// A vantage as it should be.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct VantageEdit {
+pub struct VantageInput {
     /// What people call the place; unique.
     pub name: String,
     /// Anything worth knowing.
     #[serde(default)]
     pub note: String,
-    /// The version that was read.
-    pub version: i64,
-}
-
-/// A scanner to be added.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewScanner {
-    /// What people call it; unique among scanners that are not revoked.
-    pub name: String,
-    /// The vantage it stands in.
-    pub vantage: Uuid,
-    /// Addresses, ranges and subnets its requests may come from; empty: any.
-    #[serde(default)]
-    pub binding: String,
-    /// Anything worth knowing.
-    #[serde(default)]
-    pub note: String,
+    /// On a change: the version that was read.
+    pub version: Option<i64>,
 }
 
 /// A scanner as it should be.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ScannerEdit {
+pub struct ScannerInput {
     /// What people call it; unique among scanners that are not revoked.
     pub name: String,
     /// The vantage it stands in.
+    #[serde(deserialize_with = "chosen")]
     pub vantage: Uuid,
     /// Addresses, ranges and subnets its requests may come from; empty: any.
     #[serde(default)]
@@ -61,86 +36,51 @@ pub struct ScannerEdit {
     /// Anything worth knowing.
     #[serde(default)]
     pub note: String,
-    /// The version that was read.
-    pub version: i64,
+    /// On a change: the version that was read.
+    pub version: Option<i64>,
 }
 
-const NAME_CHARS: usize = 100;
-const NOTE_CHARS: usize = 2_000;
+/// The most separate ranges of a binding.
 const BINDING_RANGES: usize = 256;
 
-impl NewVantage {
-    /// Name and note without the blanks around them.
+impl VantageInput {
+    /// Name and note as they are kept.
     pub(super) fn checked(self) -> Result<Self> {
-        let mut wrong = Wrong::default();
-        let (name, note) = (wrong.name(&self.name), wrong.note(&self.note));
-        wrong.none(Self { name, note })
+        let mut refusals = Refusals::new();
+        let (name, note) = (refusals.name(&self.name), refusals.note(&self.note));
+        refusals.end().map(|()| Self { name, note, ..self })
     }
 }
 
-impl NewScanner {
-    /// Name and note without the blanks around them, the binding in its one spelling.
+impl ScannerInput {
+    /// Name and note as they are kept, the binding in its one spelling.
     pub(super) fn checked(self) -> Result<Self> {
-        let mut wrong = Wrong::default();
-        let (name, note) = (wrong.name(&self.name), wrong.note(&self.note));
-        let binding = wrong.binding(&self.binding);
-        wrong.none(Self { name, note, binding, ..self })
+        let mut refusals = Refusals::new();
+        let (name, note) = (refusals.name(&self.name), refusals.note(&self.note));
+        let ranges = refusals.take("binding", Ranges::parse(&self.binding)).unwrap_or_default();
+        if ranges.iter().len() > BINDING_RANGES {
+            refusals.say("binding", format!("takes at most {BINDING_RANGES} separate ranges"));
+        }
+        refusals.end().map(|()| Self { name, note, binding: ranges.to_string(), ..self })
     }
 }
 
-#[derive(Default)]
-struct Wrong(Vec<FieldError>);
+fn chosen<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Uuid, D::Error> {
+    let typed = String::deserialize(deserializer)?;
+    Uuid::try_parse(&typed).map_err(|_| serde::de::Error::custom("choose a vantage"))
+}
 
-impl Wrong {
-    fn say(&mut self, field: &str, message: impl Into<String>) {
-        self.0.push(FieldError { field: field.into(), message: message.into() });
-    }
-
-    fn name(&mut self, text: &str) -> String {
-        let text = text.trim();
-        if text.is_empty() {
-            self.say("name", "must not be empty");
-        } else if text.chars().count() > NAME_CHARS || text.chars().any(char::is_control) {
-            self.say("name", format!("takes up to {NAME_CHARS} characters, in one line"));
-        }
-        text.to_owned()
-    }
-
-    fn note(&mut self, text: &str) -> String {
-        let text = text.trim().replace("\r\n", "\n");
-        let odd = |letter: char| letter.is_control() && letter != '\n' && letter != '\t';
-        if text.chars().count() > NOTE_CHARS || text.chars().any(odd) {
-            self.say("note", format!("takes up to {NOTE_CHARS} characters of text"));
-        }
-        text
-    }
-
-    fn binding(&mut self, text: &str) -> String {
-        match Ranges::parse(text) {
-            Ok(ranges) if ranges.iter().len() > BINDING_RANGES => {
-                self.say("binding", format!("takes up to {BINDING_RANGES} separate ranges"));
-                String::new()
-            }
-            Ok(ranges) => ranges.to_string(),
-            Err(error) => {
-                self.say("binding", error.to_string());
-                String::new()
-            }
-        }
-    }
-
-    fn none<T>(self, value: T) -> Result<T> {
-        if self.0.is_empty() { Ok(value) } else { Err(Error::Invalid(self.0)) }
-    }
+/// There is no such vantage.
+pub(super) fn no_vantage() -> Error {
+    Error::invalid("vantage", "there is no such vantage")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn scanner(name: &str, binding: &str) -> Result<NewScanner> {
-        let (name, binding) = (name.to_owned(), binding.to_owned());
-        NewScanner { name, vantage: Uuid::nil(), binding, note: String::new() }.checked()
+    fn scanner(name: &str, binding: &str) -> Result<ScannerInput> {
+        ScannerInput { name: name.into(), binding: binding.into(), ..ScannerInput::default() }.checked()
     }
 
     #[test]
@@ -153,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_binding_is_kept_in_its_one_spelling() {
-        let new = scanner(" Deck 7 ", "10.0.0.1-10.0.0.2,10.0.0.0\n10.0.0.3").unwrap();
-        assert_eq!((new.name.as_str(), new.binding.as_str()), ("Deck 7", "10.0.0.0/30"));
+        let kept = scanner(" Deck 7 ", "10.0.0.1-10.0.0.2,10.0.0.0\n10.0.0.3").unwrap();
+        assert_eq!((kept.name.as_str(), kept.binding.as_str()), ("Deck 7", "10.0.0.0/30"));
         assert_eq!(scanner("a", "  ").unwrap().binding, "");
     }
 }

@@ -5,15 +5,16 @@
 
 pub mod enrolment;
 mod input;
+mod list;
 mod projection;
 mod refusals;
+pub mod routes;
 
 mod scanner;
 mod store;
 mod task;
 mod vantage;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -22,13 +23,13 @@ use crate::clock::Clock;
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::store::Store;
-use crate::tls::{Ca, host_name};
+use crate::tls::Ca;
 
-pub use input::{NewScanner, NewVantage, ScannerEdit, VantageEdit};
+pub use input::{ScannerInput, VantageInput};
 pub use scanner::{Enrolment, OFFLINE_AFTER, Presence, Scanner, TOKEN_LIFETIME};
-pub use store::{Named, Placed, placed};
+pub use store::{Placed, placed};
 pub use task::manager_task;
-pub use vantage::Vantage;
+pub use vantage::{Standing, Vantage};
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
@@ -56,7 +57,8 @@ pub struct Parts {
     pub ca: Arc<Ca>,
     /// The public half of the key that signs jobs: a scanner learns it when it enrols.
     pub job_key: [u8; 32],
-    /// Where scanners reach ingest, as [`public_address`] says it: it stands in the enrolment command.
+    /// Where scanners reach ingest, as `host:port`: it stands in the enrolment command. From the administrator or the
+    /// listener, never from a request.
     pub address: String,
 }
 
@@ -66,27 +68,4 @@ impl Fleet {
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(Inner { parts, projecting: Mutex::default() }))
     }
-
-    /// Where scanners reach ingest, as `host:port`.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        &self.0.parts.address
-    }
-}
-
-/// Where scanners reach ingest, as `host:port`: by the name the administrator gave the appliance, else at the address
-/// that ingest listens on, else (it listens on all) by this machine's name. Never by what a request's `Host` says.
-#[must_use]
-pub fn public_address(public_name: Option<&str>, listener: SocketAddr) -> String {
-    let port = listener.port();
-    let host = match (public_name, listener.ip()) {
-        (Some(name), _) => match name.parse() {
-            Ok(std::net::IpAddr::V6(address)) => format!("[{address}]"),
-            _ => name.to_owned(),
-        },
-        (None, ip) if ip.is_unspecified() => host_name().unwrap_or_else(|| "localhost".to_owned()),
-        (None, std::net::IpAddr::V6(address)) => format!("[{address}]"),
-        (None, ip) => ip.to_string(),
-    };
-    format!("{host}:{port}")
 }

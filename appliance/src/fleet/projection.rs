@@ -10,6 +10,7 @@ use super::Fleet;
 use super::store::{self, ScannerRow, TokenRow};
 use crate::clock::Timestamp;
 use crate::error::Result;
+use crate::noun::Key;
 
 /// A row as jobs.db has it, by its key.
 type Rows<T> = BTreeMap<String, T>;
@@ -149,7 +150,7 @@ pub(super) fn seen(db: &Connection) -> Result<HashMap<Uuid, Seen>> {
     let rows = statement.query_map([], |row| {
         let seen =
             Seen { at: row.get(1)?, source: row.get(2)?, version: row.get(3)?, clock_offset: row.get(4)? };
-        Ok((store::id(row, "scanner")?, seen))
+        Ok((row.get::<_, Key>(0)?.0, seen))
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
+use super::input::no_vantage;
 use super::projection::{self, Seen};
-use super::store::{self, Named, ScannerRow, TokenRow};
-use super::{Fleet, NewScanner, ScannerEdit};
+use super::store::{self, ScannerRow, TokenRow};
+use super::{Fleet, ScannerInput};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::noun::{self, Link};
 use crate::secrets::sha256;
 
 /// A scanner that was not heard of for this long is offline; it speaks every 60 s at least.
@@ -44,7 +46,7 @@ pub struct Scanner {
     /// What people call it.
     pub name: String,
     /// Where it stands.
-    pub vantage: Named,
+    pub vantage: Link,
     /// Ranges its requests may come from; empty: any.
     pub binding: String,
     /// Anything worth knowing.
@@ -127,8 +129,9 @@ impl Fleet {
     ///
     /// # Errors
     /// `Invalid`.
-    pub async fn add_scanner(&self, actor: &Actor, new: NewScanner) -> Result<Enrolment> {
-        let NewScanner { name, vantage, binding, note } = new.checked()?;
+    pub async fn add_scanner(&self, actor: &Actor, input: ScannerInput) -> Result<Enrolment> {
+        noun::not_yet(input.version)?;
+        let ScannerInput { name, vantage, binding, note, .. } = input.checked()?;
         let (id, now) = (self.0.parts.ids.new(), self.0.parts.clock.now());
         let (token, token_row) = self.mint(id, now);
         self.0
@@ -194,10 +197,8 @@ impl Fleet {
     ///
     /// # Errors
     /// `NotFound`, `Stale`, `Invalid`; `Conflict` for a revoked scanner.
-    pub async fn change_scanner(&self, actor: &Actor, id: Uuid, edit: ScannerEdit) -> Result<Scanner> {
-        let ScannerEdit { name, vantage, binding, note, version } = edit;
-        let NewScanner { name, vantage, binding, note } =
-            NewScanner { name, vantage, binding, note }.checked()?;
+    pub async fn change_scanner(&self, actor: &Actor, id: Uuid, input: ScannerInput) -> Result<Scanner> {
+        let ScannerInput { name, vantage, binding, note, version } = input.checked()?;
         let now = self.0.parts.clock.now();
         self.0
             .parts
@@ -207,8 +208,9 @@ impl Fleet {
                 if before.revoked_at.is_some() {
                     return Err(Error::conflict("A revoked scanner stays as it was."));
                 }
+                noun::based_on(version, before.version)?;
                 let vantage = existing(tx, vantage)?;
-                let after = ScannerRow { name, vantage, binding, note, version, ..before.clone() };
+                let after = ScannerRow { name, vantage, binding, note, ..before.clone() };
                 store::update_scanner(tx, &after, now)?;
                 Ok((Entry::updated("scanner", id, &before, &after), ()))
             })
@@ -261,10 +263,10 @@ impl Fleet {
     }
 }
 
-fn existing(tx: &rusqlite::Transaction, vantage: Uuid) -> Result<Named> {
+fn existing(tx: &rusqlite::Transaction, vantage: Uuid) -> Result<Link> {
     match store::vantage(tx, vantage) {
-        Ok(row) => Ok(Named { id: row.id, name: row.name }),
-        Err(Error::NotFound { .. }) => Err(Error::invalid("vantage", "there is no such vantage")),
+        Ok(row) => Ok(Link { id: row.id, name: row.name }),
+        Err(Error::NotFound { .. }) => Err(no_vantage()),
         Err(other) => Err(other),
     }
 }
@@ -274,7 +276,7 @@ fn token_made(row: &TokenRow) -> Entry {
 }
 
 fn shown(row: ScannerRow, tokens: &[TokenRow], seen: &HashMap<Uuid, Seen>, now: Timestamp) -> Scanner {
-    let state = state(&row, seen.get(&row.id), now);
+    let state = presence(&row, seen.get(&row.id), now);
     let seen = seen.get(&row.id).cloned();
     let open =
         |token: &&TokenRow| token.scanner == row.id && token.used_at.is_none() && token.expires_at > now;
@@ -303,7 +305,7 @@ fn shown(row: ScannerRow, tokens: &[TokenRow], seen: &HashMap<Uuid, Seen>, now: 
     }
 }
 
-fn state(row: &ScannerRow, seen: Option<&Seen>, now: Timestamp) -> Presence {
+pub(super) fn presence(row: &ScannerRow, seen: Option<&Seen>, now: Timestamp) -> Presence {
     match seen {
         _ if row.revoked_at.is_some() => Presence::Revoked,
         _ if row.enrolled_at.is_none() => Presence::Never,

@@ -7,15 +7,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-
-/// A thing by its id and name, as a link needs it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Named {
-    /// The id.
-    pub id: Uuid,
-    /// The name.
-    pub name: String,
-}
+use crate::noun::{Key, Link};
 
 /// A vantage as it is kept, and as the audit tells of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +28,7 @@ pub(super) struct ScannerRow {
     pub id: Uuid,
     pub name: String,
     pub note: String,
-    pub vantage: Named,
+    pub vantage: Link,
     pub binding: String,
     pub public_key: Option<String>,
     pub certificate_sha256: Option<String>,
@@ -76,14 +68,14 @@ pub(super) fn vantages(db: &Connection) -> Result<Vec<VantageRow>> {
 }
 
 pub(super) fn vantage(db: &Connection, id: Uuid) -> Result<VantageRow> {
-    let found = db.query_row(&format!("{VANTAGE} WHERE id = ?"), [id.to_string()], vantage_row).optional()?;
+    let found = db.query_row(&format!("{VANTAGE} WHERE id = ?"), [Key(id)], vantage_row).optional()?;
     found.ok_or_else(|| Error::not_found("vantage", id))
 }
 
 pub(super) fn insert_vantage(tx: &Transaction, row: &VantageRow) -> Result<()> {
     tx.execute(
         "INSERT INTO vantage (id, name, note, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
-        params![row.id.to_string(), row.name, row.note, row.created_at, row.updated_at],
+        params![Key(row.id), row.name, row.note, row.created_at, row.updated_at],
     )
     .map_err(|error| Error::taken(error, "name", "another vantage has this name"))?;
     Ok(())
@@ -94,14 +86,14 @@ pub(super) fn update_vantage(tx: &Transaction, row: &VantageRow, at: Timestamp) 
     let changed = tx
         .execute(
             "UPDATE vantage SET name = ?, note = ?, updated_at = ?, version = version + 1 WHERE id = ? AND version = ?",
-            params![row.name, row.note, at, row.id.to_string(), row.version],
+            params![row.name, row.note, at, Key(row.id), row.version],
         )
         .map_err(|error| Error::taken(error, "name", "another vantage has this name"))?;
     if changed == 1 { Ok(()) } else { Err(Error::Stale) }
 }
 
 pub(super) fn delete_vantage(tx: &Transaction, id: Uuid) -> Result<()> {
-    tx.execute("DELETE FROM vantage WHERE id = ?", [id.to_string()]).map_err(|error| {
+    tx.execute("DELETE FROM vantage WHERE id = ?", [Key(id)]).map_err(|error| {
         match error.sqlite_error().map(|e| e.extended_code) {
             Some(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => {
                 Error::conflict("Something still refers to this vantage: a scanner, or the record of a scan.")
@@ -119,8 +111,7 @@ pub(super) fn scanners(db: &Connection) -> Result<Vec<ScannerRow>> {
 }
 
 pub(super) fn scanner(db: &Connection, id: Uuid) -> Result<ScannerRow> {
-    let found =
-        db.query_row(&format!("{SCANNER} WHERE s.id = ?"), [id.to_string()], scanner_row).optional()?;
+    let found = db.query_row(&format!("{SCANNER} WHERE s.id = ?"), [Key(id)], scanner_row).optional()?;
     found.ok_or_else(|| Error::not_found("scanner", id))
 }
 
@@ -128,10 +119,10 @@ pub(super) fn insert_scanner(tx: &Transaction, row: &ScannerRow) -> Result<()> {
     tx.execute(
         "INSERT INTO scanner (id, name, note, vantage, binding, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         params![
-            row.id.to_string(),
+            Key(row.id),
             row.name,
             row.note,
-            row.vantage.id.to_string(),
+            Key(row.vantage.id),
             row.binding,
             row.created_at,
             row.updated_at
@@ -151,7 +142,7 @@ pub(super) fn update_scanner(tx: &Transaction, row: &ScannerRow, at: Timestamp) 
             params![
                 row.name,
                 row.note,
-                row.vantage.id.to_string(),
+                Key(row.vantage.id),
                 row.binding,
                 row.public_key,
                 row.certificate_sha256,
@@ -160,7 +151,7 @@ pub(super) fn update_scanner(tx: &Transaction, row: &ScannerRow, at: Timestamp) 
                 row.confirmed_at,
                 row.revoked_at,
                 at,
-                row.id.to_string(),
+                Key(row.id),
                 row.version
             ],
         )
@@ -186,10 +177,10 @@ pub(super) fn token(db: &Connection, sha256: &str) -> Result<Option<TokenRow>> {
 
 /// Adds a token for a scanner; those it had before are void.
 pub(super) fn replace_token(tx: &Transaction, row: &TokenRow, made_at: Timestamp) -> Result<()> {
-    tx.execute("DELETE FROM enrolment_token WHERE scanner = ?", [row.scanner.to_string()])?;
+    tx.execute("DELETE FROM enrolment_token WHERE scanner = ?", [Key(row.scanner)])?;
     tx.execute(
         "INSERT INTO enrolment_token (sha256, scanner, made_at, expires_at) VALUES (?, ?, ?, ?)",
-        params![row.sha256, row.scanner.to_string(), made_at, row.expires_at],
+        params![row.sha256, Key(row.scanner), made_at, row.expires_at],
     )?;
     Ok(())
 }
@@ -206,9 +197,9 @@ pub(super) fn use_token(tx: &Transaction, sha256: &str, public_key: &str, at: Ti
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Placed {
     /// The scanner.
-    pub scanner: Named,
+    pub scanner: Link,
     /// Where it stands.
-    pub vantage: Named,
+    pub vantage: Link,
     /// It may take no work any more.
     pub revoked: bool,
 }
@@ -222,7 +213,7 @@ pub fn placed(db: &Connection, ids: &[Uuid]) -> Result<Vec<Placed>> {
     let mut found = Vec::new();
     for row in scanners(db)? {
         if ids.contains(&row.id) {
-            let scanner = Named { id: row.id, name: row.name };
+            let scanner = Link { id: row.id, name: row.name };
             found.push(Placed { scanner, vantage: row.vantage, revoked: row.revoked_at.is_some() });
         }
     }
@@ -231,7 +222,7 @@ pub fn placed(db: &Connection, ids: &[Uuid]) -> Result<Vec<Placed>> {
 
 fn vantage_row(row: &Row) -> rusqlite::Result<VantageRow> {
     Ok(VantageRow {
-        id: id(row, "id")?,
+        id: row.get::<_, Key>("id")?.0,
         name: row.get("name")?,
         note: row.get("note")?,
         created_at: row.get("created_at")?,
@@ -242,10 +233,10 @@ fn vantage_row(row: &Row) -> rusqlite::Result<VantageRow> {
 
 fn scanner_row(row: &Row) -> rusqlite::Result<ScannerRow> {
     Ok(ScannerRow {
-        id: id(row, "id")?,
+        id: row.get::<_, Key>("id")?.0,
         name: row.get("name")?,
         note: row.get("note")?,
-        vantage: Named { id: id(row, "vantage")?, name: row.get("vantage_name")? },
+        vantage: Link { id: row.get::<_, Key>("vantage")?.0, name: row.get("vantage_name")? },
         binding: row.get("binding")?,
         public_key: row.get("public_key")?,
         certificate_sha256: row.get("certificate_sha256")?,
@@ -262,16 +253,9 @@ fn scanner_row(row: &Row) -> rusqlite::Result<ScannerRow> {
 fn token_row(row: &Row) -> rusqlite::Result<TokenRow> {
     Ok(TokenRow {
         sha256: row.get("sha256")?,
-        scanner: id(row, "scanner")?,
+        scanner: row.get::<_, Key>("scanner")?.0,
         expires_at: row.get("expires_at")?,
         used_at: row.get("used_at")?,
         public_key: row.get("public_key")?,
     })
-}
-
-/// An id that this program wrote.
-pub(super) fn id(row: &Row, column: &str) -> rusqlite::Result<Uuid> {
-    let text: String = row.get(column)?;
-    Uuid::try_parse(&text)
-        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(e)))
 }

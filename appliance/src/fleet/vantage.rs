@@ -1,14 +1,19 @@
 //! Vantages: places in the network that scans look from.
 
+use std::collections::HashMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::store::{self, Named, VantageRow};
-use super::{Fleet, NewVantage, VantageEdit};
+use super::projection::{self, Seen};
+use super::scanner;
+use super::store::{self, ScannerRow, VantageRow};
+use super::{Fleet, Presence, VantageInput};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
+use crate::noun::{self, Use};
 
 /// A place in the network.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -19,14 +24,25 @@ pub struct Vantage {
     pub name: String,
     /// Anything worth knowing.
     pub note: String,
-    /// The scanners that stand there, revoked ones left out.
-    pub scanners: Vec<Named>,
+    /// The scanners that stand there, or stood there until they were revoked.
+    pub scanners: Vec<Standing>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
     /// Counts its changes; an edit names the version it was made from.
     pub version: i64,
+}
+
+/// A scanner in its vantage.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Standing {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub state: Presence,
 }
 
 impl Fleet {
@@ -37,7 +53,9 @@ impl Fleet {
     pub async fn vantages(&self) -> Result<Vec<Vantage>> {
         let (vantages, scanners) =
             self.0.parts.store.read(|db| Ok((store::vantages(db)?, store::scanners(db)?))).await?;
-        Ok(vantages.into_iter().map(|row| with_scanners(row, &scanners)).collect())
+        let seen = self.0.parts.jobs.read(projection::seen).await?;
+        let now = self.0.parts.clock.now();
+        Ok(vantages.into_iter().map(|row| shown(row, &scanners, &seen, now)).collect())
     }
 
     /// One vantage.
@@ -45,27 +63,19 @@ impl Fleet {
     /// # Errors
     /// `NotFound`.
     pub async fn vantage(&self, id: Uuid) -> Result<Vantage> {
-        let (row, scanners) =
-            self.0.parts.store.read(move |db| Ok((store::vantage(db, id)?, store::scanners(db)?))).await?;
-        Ok(with_scanners(row, &scanners))
+        let all = self.vantages().await?;
+        all.into_iter().find(|vantage| vantage.id == id).ok_or_else(|| Error::not_found("vantage", id))
     }
 
     /// Makes a vantage.
     ///
     /// # Errors
     /// `Invalid`.
-    pub async fn add_vantage(&self, actor: &Actor, new: NewVantage) -> Result<Vantage> {
-        let NewVantage { name, note } = new.checked()?;
-        let now = self.0.parts.clock.now();
-        let row = VantageRow {
-            id: self.0.parts.ids.new(),
-            name,
-            note,
-            created_at: now,
-            updated_at: now,
-            version: 1,
-        };
-        let made = row.clone();
+    pub async fn add_vantage(&self, actor: &Actor, input: VantageInput) -> Result<Vantage> {
+        noun::not_yet(input.version)?;
+        let VantageInput { name, note, .. } = input.checked()?;
+        let (id, now) = (self.0.parts.ids.new(), self.0.parts.clock.now());
+        let row = VantageRow { id, name, note, created_at: now, updated_at: now, version: 1 };
         self.0
             .parts
             .store
@@ -74,22 +84,23 @@ impl Fleet {
                 Ok((Entry::created("vantage", row.id, &row), ()))
             })
             .await?;
-        Ok(with_scanners(made, &[]))
+        self.vantage(id).await
     }
 
     /// Changes a vantage.
     ///
     /// # Errors
     /// `NotFound`, `Stale`, `Invalid`.
-    pub async fn change_vantage(&self, actor: &Actor, id: Uuid, edit: VantageEdit) -> Result<Vantage> {
-        let NewVantage { name, note } = NewVantage { name: edit.name, note: edit.note }.checked()?;
+    pub async fn change_vantage(&self, actor: &Actor, id: Uuid, input: VantageInput) -> Result<Vantage> {
+        let VantageInput { name, note, version } = input.checked()?;
         let now = self.0.parts.clock.now();
         self.0
             .parts
             .store
             .change(actor, move |tx| {
                 let before = store::vantage(tx, id)?;
-                let after = VantageRow { name, note, version: edit.version, ..before.clone() };
+                noun::based_on(version, before.version)?;
+                let after = VantageRow { name, note, ..before.clone() };
                 store::update_vantage(tx, &after, now)?;
                 Ok((Entry::updated("vantage", id, &before, &after), ()))
             })
@@ -97,24 +108,26 @@ impl Fleet {
         self.vantage(id).await
     }
 
+    /// What keeps a vantage from being deleted: every scanner that stands there, revoked or not.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn vantage_uses(&self, id: Uuid) -> Result<Vec<Use>> {
+        Ok(uses(&self.0.parts.store.read(store::scanners).await?, id))
+    }
+
     /// Deletes a vantage that no scanner ever stood in.
     ///
     /// # Errors
-    /// `NotFound`; `InUse` while a scanner, revoked or not, refers to it.
-    pub async fn delete_vantage(&self, actor: &Actor, id: Uuid) -> Result<()> {
+    /// `NotFound`, `Stale`; `InUse` while a scanner, revoked or not, refers to it.
+    pub async fn delete_vantage(&self, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<()> {
         self.0
             .parts
             .store
             .change(actor, move |tx| {
                 let before = store::vantage(tx, id)?;
-                let users: Vec<String> = store::scanners(tx)?
-                    .into_iter()
-                    .filter(|scanner| scanner.vantage.id == id)
-                    .map(|scanner| format!("scanner \"{}\"", scanner.name))
-                    .collect();
-                if !users.is_empty() {
-                    return Err(Error::in_use(format!("vantage \"{}\"", before.name), users));
-                }
+                noun::if_based_on(version, before.version)?;
+                noun::unused("vantage", &before.name, &uses(&store::scanners(tx)?, id))?;
                 store::delete_vantage(tx, id)?;
                 Ok((Entry::deleted("vantage", id, &before), ()))
             })
@@ -122,14 +135,29 @@ impl Fleet {
     }
 }
 
-fn with_scanners(row: VantageRow, scanners: &[store::ScannerRow]) -> Vantage {
-    let here = |scanner: &&store::ScannerRow| scanner.vantage.id == row.id && scanner.revoked_at.is_none();
-    let scanners = scanners.iter().filter(here).map(|s| Named { id: s.id, name: s.name.clone() }).collect();
+fn uses(scanners: &[ScannerRow], vantage: Uuid) -> Vec<Use> {
+    let here = scanners.iter().filter(|scanner| scanner.vantage.id == vantage);
+    here.map(|scanner| Use {
+        id: scanner.id,
+        path: format!("/scanners/{}", scanner.id),
+        name: scanner.name.clone(),
+        kind: "scanner",
+    })
+    .collect()
+}
+
+fn shown(row: VantageRow, scanners: &[ScannerRow], seen: &HashMap<Uuid, Seen>, now: Timestamp) -> Vantage {
+    let here = scanners.iter().filter(|scanner| scanner.vantage.id == row.id);
+    let standing = |scanner: &ScannerRow| Standing {
+        id: scanner.id,
+        name: scanner.name.clone(),
+        state: scanner::presence(scanner, seen.get(&scanner.id), now),
+    };
     Vantage {
+        scanners: here.map(standing).collect(),
         id: row.id,
         name: row.name,
         note: row.note,
-        scanners,
         created_at: row.created_at,
         updated_at: row.updated_at,
         version: row.version,

@@ -5,6 +5,7 @@ use crate::app::{App, Parts, Public, tables};
 use crate::blocking;
 use crate::clock::Clock;
 use crate::error::Error;
+use crate::fleet;
 use crate::ids::Random;
 use crate::jobs::Jobs;
 use crate::layout::Layout;
@@ -58,10 +59,12 @@ pub async fn run(
         println!("portolan: setup code {code}");
         tracing::info!(code, "no owner yet: open the pages and enter this code");
     }
+    let fleet = tokio::spawn(fleet::manager_task(app.fleet.clone()));
     // Dropped with the pages: the loader may be stopped at any point.
     let loading = tokio::spawn(loader.run());
     let served = web::serve(listener, config, site.router(), stop.asked()).await;
     loading.abort();
+    fleet.abort();
     Ok(served?)
 }
 

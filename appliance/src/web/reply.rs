@@ -58,6 +58,13 @@ impl<T> Reply<T> {
         reply
     }
 
+    /// 201 for a script; for a person the row's own page, now: for what holds a secret that is told once.
+    pub fn once(value: T) -> Self {
+        let mut reply = Self::ok(value);
+        reply.dress.status = Some(StatusCode::CREATED);
+        reply
+    }
+
     /// 200 for a script; for a person a redirect with a notice.
     pub fn done(location: impl Into<String>, notice: impl Into<String>, value: T) -> Self {
         let mut reply = Self::ok(value);
