@@ -68,7 +68,7 @@ impl Answered {
 
 impl TestSite {
     /// A site without any user.
-    pub async fn empty() -> Self {
+    pub fn empty() -> Self {
         let (clock, hand) = Clock::settable(Timestamp::parse("2026-11-22T12:00:00Z").unwrap());
         let random = Random::seeded(1);
         let parts = Parts {
@@ -92,7 +92,7 @@ impl TestSite {
 
     /// A site whose owner, `ada`, is signed in.
     pub async fn new() -> Self {
-        let mut site = Self::empty().await;
+        let mut site = Self::empty();
         let code = site.app.identity.setup_code().to_owned();
         let owner = json!({ "code": code, "name": "ada", "password": PASSWORD, "password_again": PASSWORD });
         let answer = site.send_json(Method::POST, "/setup", &owner).await;

@@ -116,10 +116,20 @@ impl Endpoint {
         socket.set_read_timeout(Some(Duration::from_secs(90)))?;
         socket.set_write_timeout(Some(Duration::from_secs(90)))?;
         socket.set_nodelay(true)?;
-        let Some((config, name)) = &self.tls else { return exchange(socket, asked, head, body) };
+        let Some((config, name)) = &self.tls else {
+            let mut socket = socket;
+            let sent = socket.write_all(head).and_then(|()| socket.write_all(body));
+            return answer(read(BufReader::new(socket), asked), sent);
+        };
         let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
         let session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-        exchange(StreamOwned::new(session, socket), asked, head, body)
+        let mut stream = StreamOwned::new(session, socket);
+        let sent = stream.write_all(head).and_then(|()| stream.write_all(body)).and_then(|()| stream.flush());
+        match sent {
+            Ok(()) => read(BufReader::new(stream), asked),
+            // The other side stopped reading; what it said before may lie in the socket.
+            Err(_) => answer(read(BufReader::new(ReadOnly(stream)), asked), sent),
+        }
     }
 
     fn host(&self) -> String {
@@ -127,11 +137,26 @@ impl Endpoint {
     }
 }
 
-fn exchange(mut stream: impl Read + Write, asked: &str, head: &[u8], body: &[u8]) -> io::Result<Response> {
-    let sent = stream.write_all(head).and_then(|()| stream.write_all(body)).and_then(|()| stream.flush());
-    match read(BufReader::new(stream), asked) {
-        Ok(answer) => Ok(answer),
-        Err(error) => Err(sent.err().unwrap_or(error)),
+/// The answer; if there is none, why the request could not be sent, if it could not.
+fn answer(read: io::Result<Response>, sent: io::Result<()>) -> io::Result<Response> {
+    read.map_err(|error| sent.err().unwrap_or(error))
+}
+
+/// A TLS stream of which only the reading half works: rustls would first try to send what is left.
+struct ReadOnly(StreamOwned<ClientConnection, TcpStream>);
+
+impl Read for ReadOnly {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.conn.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            if self.0.conn.read_tls(&mut self.0.sock)? == 0 {
+                return Ok(0);
+            }
+            self.0.conn.process_new_packets().map_err(io::Error::other)?;
+        }
     }
 }
 

@@ -33,7 +33,7 @@ fn a_subnet_that_is_none_is_refused_by_field_and_what_was_typed_stays() {
         let said = refusal(owner.post("/subnets", &json!({ "name": "x", "cidr": cidr })), "cidr");
         assert!(said.contains(hint) && !said.is_empty(), "{cidr}: {said}");
         let page = owner.form("/subnets", &[("name", "Plant <1>"), ("cidr", cidr), ("note", "")]).expect(422);
-        let page = page.text();
+        let page = page.text().replace("&#x2f;", "/");
         assert!(page.contains("Plant &lt;1&gt;"), "what was typed is gone:\n{page}");
         assert!(cidr.is_empty() || page.contains(cidr), "what was typed is gone:\n{page}");
     }

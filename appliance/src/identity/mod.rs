@@ -96,7 +96,7 @@ impl Identity {
         if self.0.set_up.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        let any = self.0.store.read(|db| store::any(db)).await?;
+        let any = self.0.store.read(store::any).await?;
         self.0.set_up.store(any, Ordering::Relaxed);
         Ok(!any)
     }

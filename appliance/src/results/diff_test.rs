@@ -41,8 +41,10 @@ fn run(before: &[Seen], after: &[Seen]) -> (Counts, Vec<Change>) {
     (counts, changes)
 }
 
+type Changes = BTreeMap<(u128, u16), (Kind, States)>;
+
 /// What the diff must say of every pair, straight from the definitions.
-fn naive(before: &Model, after: &Model) -> (Counts, BTreeMap<(u128, u16), (Kind, States)>) {
+fn naive(before: &Model, after: &Model) -> (Counts, Changes) {
     let (mut counts, mut changes) = (Counts::default(), BTreeMap::new());
     let mut pairs: Vec<_> = before.keys().chain(after.keys()).copied().collect();
     pairs.sort_unstable();

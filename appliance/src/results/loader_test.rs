@@ -152,7 +152,9 @@ async fn a_frame_is_counted_told_and_kept() {
     let job = small().frame();
     world.give_out(&job).await;
     let delivery = delivery(&job);
-    delivery.iter().for_each(|frame| world.deliver(frame.frame()));
+    for frame in &delivery {
+        world.deliver(frame.frame());
+    }
     let loaded = world.loader.pass().await.unwrap();
     assert_eq!(loaded, Loaded { counted: 4, repeated: 0, bad: 0 });
     assert_eq!(world.in_spool(), 0);
@@ -178,7 +180,9 @@ async fn killed_between_any_two_steps_nothing_is_lost_and_nothing_counts_twice()
         let job = small().frame();
         world.give_out(&job).await;
         let delivery = delivery(&job);
-        delivery.iter().for_each(|frame| world.deliver(frame.frame()));
+        for frame in &delivery {
+            world.deliver(frame.frame());
+        }
         let evidence = world.loader.layout.evidence();
         match step {
             // Counted, but jobs.db was not told.

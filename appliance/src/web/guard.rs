@@ -49,12 +49,11 @@ pub async fn guard(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let source = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
     let start = tokio::time::Instant::now();
-    let mut response = match tokio::time::timeout(TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let problem = Problem::of(Error::Timeout, &id);
-            (problem.code(), axum::Json(problem)).into_response()
-        }
+    let mut response = if let Ok(response) = tokio::time::timeout(TIMEOUT, next.run(request)).await {
+        response
+    } else {
+        let problem = Problem::of(Error::Timeout, &id);
+        (problem.code(), axum::Json(problem)).into_response()
     };
     // The path alone: a query can hold what someone searched for.
     tracing::info!(
@@ -86,9 +85,8 @@ pub fn same_site(method: &Method, headers: &HeaderMap, host: &str) -> Result<(),
     let carries_cookie = headers.contains_key(header::COOKIE);
     match (text("sec-fetch-site"), text("origin")) {
         (Some("same-origin"), _) => Ok(()),
-        (Some(_), _) => Err(Error::CrossSite),
         (None, Some(origin)) if origin.strip_prefix("https://") == Some(host) => Ok(()),
-        (None, Some(_)) => Err(Error::CrossSite),
+        (Some(_), _) | (None, Some(_)) => Err(Error::CrossSite),
         (None, None) if carries_cookie => Err(Error::CrossSite),
         (None, None) => Ok(()),
     }

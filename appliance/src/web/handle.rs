@@ -12,6 +12,7 @@ use super::router::Site;
 use crate::error::Error;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 use percent::{decode, encode};
@@ -58,7 +59,7 @@ pub async fn unmatched(site: &Site, error: Error, request: Request) -> Response 
 fn asked(site: &Site, parts: &Parts, params: Vec<(String, String)>, api: bool) -> Asked {
     let text = |name: header::HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
     let accept = text(header::ACCEPT);
-    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    let authority = parts.uri.authority().map(Authority::as_str);
     let source = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
     let cut =
         |value: &str, limit: usize| value.chars().filter(|letter| !letter.is_control()).take(limit).collect();

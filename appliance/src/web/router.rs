@@ -52,7 +52,7 @@ impl Site {
     }
 
     /// The service that answers every request.
-    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "here the table becomes the router")]
     pub fn router(self: Arc<Self>) -> Router {
         let mut router = Router::new();
         for row in &self.rows {

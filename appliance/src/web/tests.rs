@@ -58,7 +58,7 @@ async fn every_route_asks_for_what_the_matrix_says() {
 
 #[tokio::test]
 async fn every_row_names_a_declared_scope_a_docs_page_and_what_it_does() {
-    let site = TestSite::empty().await;
+    let site = TestSite::empty();
     for row in site.site.rows() {
         if let Access::Scope(scope) = row.access {
             assert!(scopes::ALL.iter().any(|(known, _)| *known == scope), "{scope} is not declared");
@@ -81,7 +81,7 @@ async fn every_row_names_a_declared_scope_a_docs_page_and_what_it_does() {
 
 #[tokio::test]
 async fn the_document_describes_every_route_and_every_reference_resolves() {
-    let site = TestSite::empty().await;
+    let site = TestSite::empty();
     let document = site.site.openapi();
     let mut ids = BTreeSet::new();
     for row in site.site.rows().filter(|row| !row.twin) {
@@ -124,7 +124,7 @@ fn references(value: &Value, check: &mut impl FnMut(&str)) {
 
 #[tokio::test]
 async fn until_there_is_an_owner_everything_leads_to_setup_and_afterwards_nothing_does() {
-    let site = TestSite::empty().await;
+    let site = TestSite::empty();
     for path in ["/", "/access", "/nowhere", "/sign-in"] {
         let page = site.page(path).await;
         assert_eq!((page.status, page.header("location")), (StatusCode::SEE_OTHER, "/setup"), "{path}");
