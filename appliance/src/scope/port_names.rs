@@ -4,9 +4,7 @@
 //! <https://www.iana.org/assignments/service-names-port-numbers>), TCP alone, cut to what is met in plants, ships
 //! and offices. A few words that people say instead stand below, each for one name of the registry.
 
-use std::fmt::Write as _;
-
-use portolan_scanner::net::Ports;
+use portolan_scanner::net::{Error, Ports};
 
 /// The registry's names, by port. A name stands for one port.
 const REGISTERED: &[(&str, u16)] = &[
@@ -148,7 +146,7 @@ const SAID: &[(&str, &str)] = &[
     ("enip", "ethernet-ip-2"),
 ];
 
-/// How many refused pieces one message names.
+/// How many refused pieces of one kind a message names.
 const NAMED_MAX: usize = 5;
 
 /// The port of a service name, in any case.
@@ -166,48 +164,53 @@ pub fn port_of(name: &str) -> Option<u16> {
 /// Reads `22,80-90,https`: ports, ranges and service names, separated by commas or white space, in any order.
 ///
 /// # Errors
-/// A sentence that names every piece that is none of these (the first few of them), or says that there is none.
+/// A sentence that names the pieces that are none of these, or says that there is no port at all.
 pub fn parse(text: &str) -> Result<Ports, String> {
     let mut runs = Vec::new();
-    let (mut refused, mut more) = (Vec::new(), 0_usize);
-    for piece in pieces(text) {
-        let read = match port_of(piece) {
-            Some(port) => Ok([(port, port)].into_iter().collect()),
-            None => Ports::parse(piece).map_err(|error| refusal(piece, &error.to_string())),
-        };
-        match read {
+    let (mut numbers, mut reversed, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for piece in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|piece| !piece.is_empty()) {
+        if let Some(port) = port_of(piece) {
+            runs.push((port, port));
+            continue;
+        }
+        match Ports::parse(piece) {
             Ok(ports) => runs.extend(ports.iter()),
-            Err(message) if refused.len() < NAMED_MAX => refused.push(message),
-            Err(_) => more += 1,
+            Err(_) if piece.starts_with(|c: char| c.is_alphabetic()) => names.push(piece),
+            Err(Error::Reversed(_)) => reversed.push(piece),
+            Err(_) => numbers.push(piece),
         }
     }
-    if refused.is_empty() && runs.is_empty() {
+    let said: Vec<String> = [
+        (numbers, "is not a port", "are not ports", ": write numbers from 1 to 65535, or ranges like 80-90"),
+        (reversed, "ends before it begins", "end before they begin", ""),
+        (names, "is not a service name known here", "are not service names known here", ": write the port"),
+    ]
+    .into_iter()
+    .filter(|(pieces, ..)| !pieces.is_empty())
+    .map(|(pieces, one, many, more)| {
+        format!("{} {}{more}", listed(&pieces), if pieces.len() == 1 { one } else { many })
+    })
+    .collect();
+    if !said.is_empty() {
+        return Err(said.join("; "));
+    }
+    if runs.is_empty() {
         return Err(
-            "at least one port is needed: numbers from 1 to 65535, ranges like 80-90, or names like https"
+            "at least one port is needed: numbers from 1 to 65535, ranges like 80-90, names like https"
                 .into(),
         );
     }
-    if refused.is_empty() {
-        return Ok(runs.into_iter().collect());
-    }
-    let mut message = refused.join("; ");
-    if more > 0 {
-        let _ = write!(message, "; and {more} more");
-    }
-    Err(message)
+    Ok(runs.into_iter().collect())
 }
 
-/// The pieces between commas and white space.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|piece| !piece.is_empty())
-}
-
-fn refusal(piece: &str, error: &str) -> String {
-    if piece.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        let short: String = piece.chars().take(40).collect();
-        return format!("{short:?} is not a service name known here: write its port");
+/// `"0", "70000" and 3 more`, each cut to what can be shown.
+fn listed(pieces: &[&str]) -> String {
+    let cut = |piece: &&str| format!("{:?}", piece.chars().take(40).collect::<String>());
+    let shown: Vec<String> = pieces.iter().take(NAMED_MAX).map(cut).collect();
+    match pieces.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
-    error.to_owned()
 }
 
 #[cfg(test)]
@@ -226,12 +229,15 @@ mod tests {
     #[test]
     fn every_bad_piece_is_named_and_the_good_ones_are_not() {
         let said = parse("0,70000,http").unwrap_err();
-        assert!(said.contains("\"0\"") && said.contains("\"70000\"") && !said.contains("http"), "{said}");
-        let said = parse("htttp,90-80,a,b,c,d,e").unwrap_err();
-        assert!(
-            said.contains("\"htttp\"") && said.contains("\"90-80\"") && said.ends_with("and 2 more"),
-            "{said}"
+        assert_eq!(
+            said,
+            "\"0\", \"70000\" are not ports: write numbers from 1 to 65535, or ranges like 80-90"
         );
+        let said = parse("90-80,htttp,1..5").unwrap_err();
+        assert!(said.starts_with("\"1..5\" is not a port: "), "{said}");
+        assert!(said.contains("\"90-80\" ends before it begins; \"htttp\" is not a service name"), "{said}");
+        let said = parse("a,b,c,d,e,f,g").unwrap_err();
+        assert!(said.contains("\"e\" and 2 more are not service names"), "{said}");
         for nothing in ["", " , ,"] {
             assert!(parse(nothing).unwrap_err().contains("at least one port"), "{nothing:?}");
         }

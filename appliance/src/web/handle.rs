@@ -214,8 +214,12 @@ fn download(file: File) -> Response {
     response
 }
 
+/// What a form says that comes back because its thing was changed meanwhile.
+const STALE: &str = "Someone changed this after you opened it. Here is what you typed: save it again to replace \
+                     their change, or cancel to see it";
+
 /// An error's answer: a sign-in page, the form again with what was typed, or the problem.
-async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, typed: Value) -> Response {
+async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, mut typed: Value) -> Response {
     if asked.format != Some(Format::Html) {
         return problem(site, asked, error);
     }
@@ -225,9 +229,20 @@ async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, typed: 
                 .iter()
                 .map(|error| (top(&error.field).to_owned(), Value::String(error.message.clone())))
                 .collect();
-            match form_again(site, asked, form, errors, typed).await {
+            match form_again(site, asked, form, StatusCode::UNPROCESSABLE_ENTITY, (errors, typed)).await {
                 Some(response) => response,
                 None => problem(site, asked, Error::Invalid(fields)),
+            }
+        }
+        (Error::Stale, Some(form)) => {
+            // The form then carries the version that is there now: saving it once more is a decision.
+            if let Some(fields) = typed.as_object_mut() {
+                fields.remove("version");
+            }
+            let errors = Map::from_iter([("version".to_owned(), Value::String(STALE.to_owned()))]);
+            match form_again(site, asked, form, StatusCode::PRECONDITION_FAILED, (errors, typed)).await {
+                Some(response) => response,
+                None => problem(site, asked, Error::Stale),
             }
         }
         (error, _) => problem(site, asked, error),
@@ -243,8 +258,8 @@ async fn form_again(
     site: &Site,
     asked: &Asked,
     form: &str,
-    errors: Map<String, Value>,
-    typed: Value,
+    code: StatusCode,
+    refused: (Map<String, Value>, Value),
 ) -> Option<Response> {
     let row = site.row(&Method::GET, form)?;
     let outcome = (row.handler)(asked.call.clone(), json!({})).await.ok()?;
@@ -254,15 +269,7 @@ async fn form_again(
         .iter()
         .fold(form.to_owned(), |path, (key, value)| path.replace(&format!("{{{key}}}"), value));
     let view = View { path, docs: row.docs, notice: None };
-    Some(page(
-        site,
-        asked,
-        StatusCode::UNPROCESSABLE_ENTITY,
-        row.template?,
-        &outcome.value,
-        view,
-        (errors, typed),
-    ))
+    Some(page(site, asked, code, row.template?, &outcome.value, view, refused))
 }
 
 fn problem(site: &Site, asked: &Asked, error: Error) -> Response {

@@ -51,8 +51,7 @@ async fn a_bad_port_list_names_every_bad_piece() {
     let before = entries(&site).await;
     let answer =
         site.send_json(Method::POST, "/port-lists", &json!({ "name": "a", "ports": "0,70000,http" })).await;
-    refused(&site, before, &answer, "ports", "\\\"0\\\" is not a port").await;
-    refused(&site, before, &answer, "ports", "\\\"70000\\\" is not a port").await;
+    refused(&site, before, &answer, "ports", "\\\"0\\\", \\\"70000\\\" are not ports").await;
     for (ports, reason) in
         [("", "at least one port"), ("90-80", "90-80"), ("htttp", "service name"), ("1..5", "1..5")]
     {
@@ -123,6 +122,28 @@ async fn a_change_needs_the_version_that_is_there() {
         let answer = if_match(site, Method::PUT, &path, 1, &edit).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
     }
+}
+
+#[tokio::test]
+async fn a_form_based_on_an_old_version_comes_back_with_what_was_typed() {
+    let fixture = Fixture::new().await;
+    let site = &fixture.site;
+    let path = format!("/subnets/{}", fixture.subnet);
+    if_match(site, Method::PUT, &path, 1, &json!({ "name": "Lab", "cidr": "10.0.0.0/23" })).await;
+    let before = entries(site).await;
+
+    let form = [("name", "Lab"), ("cidr", "10.0.0.0/22"), ("note", "mine"), ("version", "1")];
+    let page = site.post_form(&path, &form).await;
+    assert_eq!(page.status, StatusCode::PRECONDITION_FAILED, "{}", page.text);
+    assert!(page.text.contains("mine") && page.text.contains("Someone changed this"), "{}", page.text);
+    assert!(page.text.contains("name=\"version\" value=\"2\""), "saving again is a decision: {}", page.text);
+
+    // A mistake beside an old version must not make the version a new one.
+    let form = [("name", "Lab"), ("cidr", "10.0.0.0/99"), ("note", "mine"), ("version", "1")];
+    let page = site.post_form(&path, &form).await;
+    assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(page.text.contains("name=\"version\" value=\"1\""), "{}", page.text);
+    assert_eq!(entries(site).await, before);
 }
 
 #[tokio::test]

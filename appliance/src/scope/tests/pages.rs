@@ -53,7 +53,7 @@ async fn a_refused_form_comes_back_with_what_was_typed_and_says_what_is_wrong() 
     }
     let page = site.post_form("/port-lists", &[("name", "x"), ("ports", "0,70000,http"), ("note", "")]).await;
     assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert!(page.text.contains("0,70000,http") && page.text.contains("is not a port"), "{}", page.text);
+    assert!(page.text.contains("0,70000,http") && page.text.contains("are not ports"), "{}", page.text);
 }
 
 #[tokio::test]

@@ -45,19 +45,9 @@ async fn every_change_of_the_scope_is_in_the_audit_with_its_fields() {
     if_match(&site, Method::PUT, &path, 1, &json!({ "name": "Web", "ports": "80-81,443" })).await;
     site.send_json(Method::DELETE, &path, &Value::Null).await;
     assert_eq!(entries(&site).await, before + 3);
-    let told: Vec<String> = site
-        .app
-        .store
-        .read(|db| {
-            crate::listing::rows(
-                db,
-                "SELECT entry FROM audit_entry ORDER BY seq DESC LIMIT 3",
-                [(); 0].map(|()| 0),
-                |row| row.get(0),
-            )
-        })
-        .await
-        .unwrap();
+    let sql = "SELECT entry FROM audit_entry WHERE resource_id = ? ORDER BY seq DESC";
+    let (resource, row) = (id.clone(), |row: &rusqlite::Row| row.get::<_, String>(0));
+    let told = site.app.store.read(move |db| crate::listing::rows(db, sql, [resource], row)).await.unwrap();
     assert!(told[2].contains("port-list.created") && told[2].contains("80,443"), "{}", told[2]);
     assert!(told[1].contains(r#"{"after":"80-81,443","before":"80,443","field":"ports"}"#), "{}", told[1]);
     assert!(told[0].contains("port-list.deleted") && told[0].contains(&id), "{}", told[0]);
