@@ -15,14 +15,7 @@ const MAX_LINE: u64 = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
     /// A block is finished; its hosts follow.
-    Block {
-        block: u64,
-        /// µs, this machine's clock.
-        started: i64,
-        ended: i64,
-        /// Connection attempts.
-        sent: u64,
-    },
+    Block(Head),
     /// A line of the block's body.
     Body(String),
     /// The block's body is over.
@@ -38,6 +31,17 @@ pub enum Line {
     },
     /// It will say no more.
     End { state: EndState, detail: String },
+}
+
+/// The first line of a block.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Head {
+    pub block: u64,
+    /// µs, this machine's clock.
+    pub started: i64,
+    pub ended: i64,
+    /// Connection attempts.
+    pub sent: u64,
 }
 
 /// What comes from a running probe.
@@ -85,12 +89,12 @@ impl Line {
                 let (state, detail) = rest.split_once(' ').unwrap_or((rest, ""));
                 return Some(Self::End { state: EndState::parse(state)?, detail: detail.to_owned() });
             }
-            "block" => Self::Block {
+            "block" => Self::Block(Head {
                 block: number(words.next())?,
                 started: number(words.next())?,
                 ended: number(words.next())?,
                 sent: number(words.next())?,
-            },
+            }),
             "progress" => Self::Progress {
                 done: number(words.next())?,
                 open: number(words.next())?,
@@ -202,7 +206,7 @@ mod tests {
 
     #[test]
     fn every_line_of_the_protocol_is_read() {
-        let block = Line::Block { block: 7, started: 10, ended: 20, sent: 30 };
+        let block = Line::Block(Head { block: 7, started: 10, ended: 20, sent: 30 });
         assert_eq!(Line::parse("block 7 10 20 30"), Some(block));
         assert_eq!(Line::parse("progress 1 2 3"), Some(Line::Progress { done: 1, open: 2, rate: 3 }));
         assert_eq!(Line::parse("."), Some(Line::Dot));

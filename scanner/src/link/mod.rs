@@ -13,6 +13,7 @@ mod error;
 mod folder;
 pub mod http;
 mod journal;
+mod keeper;
 mod keys;
 mod runner;
 mod sender;

@@ -1,28 +1,20 @@
 //! One job, from the lease to its end.
 
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use super::child::{EndState, Event, Line, Probe};
-use super::journal::{Done, Journal};
+use super::journal::Journal;
+use super::keeper::Keeper;
 use super::session::{Session, nap};
-use super::spool::Name;
 use super::{Error, api, keys, say};
 use crate::wire::fields::Fields;
-use crate::wire::{HostRecord, Job, Reason, Results, hex, results, seal, split};
+use crate::wire::{Job, hex, split};
 
 /// How often the lease is renewed; the appliance wants to hear at least every 2 s.
 const RENEW: Duration = Duration::from_millis(1500);
-
-/// A part of a block is sent when its text is longer than this. One host more takes at most 2.4 MB, so that a frame
-/// stays below its limit.
-const PART: usize = 1 << 20;
-
-/// How many finished blocks go into the spool at once, at most.
-const GROUP: usize = 64;
 
 /// How long the probe may take to end after a cancel.
 const CANCEL: Duration = Duration::from_secs(30);
@@ -92,10 +84,8 @@ pub fn work(session: &Session, frame: &[u8]) -> Result<(), Error> {
         let mut run = Run {
             session,
             job: &job,
-            hash,
-            journal: &mut journal,
+            keeper: Keeper::new(session, &job, hash, &mut journal),
             shared: &shared,
-            finished: Vec::new(),
             cancel: None,
         };
         let outcome = run.run();
@@ -188,11 +178,8 @@ fn renew(session: &Session, hash: &[u8; 32], shared: &Shared) {
 struct Run<'a> {
     session: &'a Session,
     job: &'a Job,
-    hash: [u8; 32],
-    journal: &'a mut Journal,
+    keeper: Keeper<'a>,
     shared: &'a Shared,
-    /// Blocks that are whole, but not yet in the spool.
-    finished: Vec<Block>,
     /// Since when it is to end early, and as what.
     cancel: Option<(Instant, EndState, &'static str)>,
 }
@@ -212,10 +199,10 @@ impl Run<'_> {
     fn run(&mut self) -> Result<Outcome, Error> {
         let mut failures = 0;
         let mut ended = (EndState::Done, String::new());
-        while !self.journal.complete() {
-            let before = self.journal.totals();
+        while !self.keeper.journal.complete() {
+            let before = self.keeper.journal.totals();
             let ending = self.one_probe()?;
-            if self.journal.totals() != before {
+            if self.keeper.journal.totals() != before {
                 failures = 0;
             }
             let trouble = match (ending, self.cancel) {
@@ -224,7 +211,7 @@ impl Run<'_> {
                     ended = (state, detail.to_owned());
                     break;
                 }
-                (Ending::Said(EndState::Done, _), None) if self.journal.complete() => break,
+                (Ending::Said(EndState::Done, _), None) if self.keeper.journal.complete() => break,
                 (Ending::Said(EndState::Done, _), None) => {
                     "it said that it was done, but blocks are missing".into()
                 }
@@ -240,7 +227,7 @@ impl Run<'_> {
         if !self.until_sent()? {
             return Ok(Outcome::Lost);
         }
-        let refused = self.session.spool.set_aside_of(&self.hash)?;
+        let refused = self.session.spool.set_aside_of(&self.keeper.hash)?;
         if refused > 0 && ended.0 == EndState::Done {
             ended = (EndState::Failed, format!("the appliance refused {refused} of the results"));
         }
@@ -251,12 +238,11 @@ impl Run<'_> {
     fn one_probe(&mut self) -> Result<Ending, Error> {
         let command = &self.session.probe;
         let (sender, events) = sync_channel(1024);
-        let mut probe = match Probe::start(command, &self.job.encode(), self.journal.next(), sender) {
+        let mut probe = match Probe::start(command, &self.job.encode(), self.keeper.journal.next(), sender) {
             Ok(probe) => probe,
             Err(error) => return Ok(Ending::Broken(error.to_string())),
         };
-        let before = self.journal.totals();
-        let mut block: Option<Block> = None;
+        let before = self.keeper.journal.totals();
         let ending = loop {
             if self.session.stopping() {
                 break Err(Error::Stopped);
@@ -276,7 +262,7 @@ impl Run<'_> {
             let event = if let Ok(event) = events.try_recv() {
                 event
             } else {
-                self.commit()?;
+                self.keeper.commit()?;
                 match events.recv_timeout(Duration::from_millis(200)) {
                     Ok(event) => event,
                     Err(RecvTimeoutError::Timeout) => continue,
@@ -288,34 +274,24 @@ impl Run<'_> {
                 Event::Nonsense(text) => break Ok(Ending::Broken(format!("it said {text:?}"))),
                 Event::Silent => break Ok(Ending::Broken(format!("it ended: {}", probe.wait()))),
             };
-            match (said, &mut block) {
-                (Line::Progress { done, open, rate }, _) => {
+            let taken = match said {
+                Line::Progress { done, open, rate } => {
                     self.shared.set(done, before.open.saturating_add(open), rate);
+                    Ok(())
                 }
-                (Line::End { state, detail }, None) => break Ok(Ending::Said(state, detail)),
-                (Line::Block { block: number, started, ended, sent }, None)
-                    if number < self.job.blocks()
-                        && self.finished.iter().all(|done| done.number != number) =>
-                {
-                    block = Some(Block { number, started, ended, sent, ..Block::default() });
-                }
-                (Line::Body(line), Some(open)) => match self.add(open, &line) {
-                    Err(Error::Probe(what)) => break Ok(Ending::Broken(what)),
-                    Err(error) => break Err(error),
-                    Ok(()) => {}
-                },
-                (Line::Dot, Some(open)) => match self.finish(open) {
-                    Err(Error::Probe(what)) => break Ok(Ending::Broken(what)),
-                    Err(error) => break Err(error),
-                    Ok(()) => block = None,
-                },
-                (line, _) => break Ok(Ending::Broken(format!("it said {line:?} out of turn"))),
+                Line::End { state, detail } => break Ok(Ending::Said(state, detail)),
+                Line::Block(head) => self.keeper.begin(head),
+                Line::Body(line) => self.keeper.add(&line),
+                Line::Dot => self.keeper.finish(self.cancel.is_some()),
+            };
+            match taken {
+                Err(Error::Probe(what)) => break Ok(Ending::Broken(what)),
+                Err(error) => break Err(error),
+                Ok(()) => {}
             }
         };
-        if let Some(block) = block {
-            self.session.spool.discard(&block.parts);
-        }
-        self.commit()?;
+        self.keeper.abandon();
+        self.keeper.commit()?;
         ending
     }
 
@@ -328,94 +304,10 @@ impl Run<'_> {
         }
     }
 
-    /// Takes a body line of the block.
-    fn add(&self, block: &mut Block, line: &str) -> Result<(), Error> {
-        if block.text.len() > PART && line.starts_with("host") {
-            self.prepare(block, false)?;
-        }
-        block.text.push_str(line);
-        block.text.push('\n');
-        Ok(())
-    }
-
-    /// Writes the part that was read, signed.
-    fn prepare(&self, block: &mut Block, last: bool) -> Result<(), Error> {
-        let wrong = |error: crate::wire::Error| Error::Probe(format!("block {}: {error}", block.number));
-        let hosts = results::parse_hosts(&block.text).map_err(wrong)?;
-        let first = hosts.first().map(|host| host.first);
-        if block.reached.is_some_and(|reached| first.is_none_or(|first| first <= reached)) {
-            return Err(Error::Probe(format!("block {}: hosts do not ascend", block.number)));
-        }
-        let mut part = Results {
-            job: self.hash,
-            block: block.number,
-            part: u32::try_from(block.parts.len()).unwrap_or(u32::MAX),
-            last,
-            scanner: self.job.scanner,
-            clock: self.session.clock.now(),
-            offset: self.session.clock.offset(),
-            started: block.started,
-            ended: block.ended,
-            probes: 0,
-            sent: if block.parts.is_empty() { block.sent } else { 0 },
-            hosts,
-        };
-        let stopped = |host: &HostRecord| {
-            host.base == Reason::Cancelled
-                || host.exceptions.iter().any(|run| run.reason == Reason::Cancelled)
-        };
-        if self.cancel.is_none() && part.hosts.iter().any(stopped) {
-            return Err(Error::Probe("it was stopped from outside".into()));
-        }
-        let count = part.targets().count();
-        part.probes =
-            u64::try_from(count.saturating_mul(u128::from(self.job.ports.count()))).unwrap_or(u64::MAX);
-        part.check_against(self.job).map_err(wrong)?;
-        block.hosts += count;
-        block.probes += part.probes;
-        block.open += part.hosts.iter().map(open_ports).sum::<u64>();
-        block.reached = part.hosts.last().map(|host| host.last);
-        let name = Name { job: self.hash, block: block.number, part: part.part };
-        let frame = seal(part.encode(), |text| self.session.credentials.identity.sign(text));
-        block.parts.push(name);
-        block.files.push(self.session.spool.prepare(&name, &frame)?);
-        block.text.clear();
-        Ok(())
-    }
-
-    /// Takes a whole block; it is in the spool after the next [`Run::commit`].
-    fn finish(&mut self, block: &mut Block) -> Result<(), Error> {
-        self.prepare(block, true)?;
-        if block.hosts != self.job.block_targets(block.number).count() {
-            return Err(Error::Probe(format!("block {}: hosts are missing", block.number)));
-        }
-        if self.journal.is_ahead(block.number) {
-            // Done before a restart, out of turn.
-            self.session.spool.discard(&block.parts);
-            return Ok(());
-        }
-        self.finished.push(std::mem::take(block));
-        if self.finished.len() < GROUP { Ok(()) } else { self.commit() }
-    }
-
-    /// Puts the finished blocks into the spool. Many at once cost the disk little more than one.
-    fn commit(&mut self) -> Result<(), Error> {
-        if self.finished.is_empty() {
-            return Ok(());
-        }
-        let mut finished = std::mem::take(&mut self.finished);
-        let files: Vec<File> = finished.iter_mut().flat_map(|block| block.files.drain(..)).collect();
-        self.session.spool.settle(&files)?;
-        let done = |block: &Block| Done { block: block.number, probes: block.probes, open: block.open };
-        self.journal.note(&finished.iter().map(done).collect::<Vec<_>>())?;
-        let names: Vec<Name> = finished.iter().flat_map(|block| block.parts.iter().copied()).collect();
-        self.session.spool.publish(&names)
-    }
-
     /// Waits until the appliance has every result of this job; `false` if the job is not ours any more. Then what
     /// is left is sent all the same.
     fn until_sent(&self) -> Result<bool, Error> {
-        while self.session.spool.waiting()?.iter().any(|name| name.job == self.hash) {
+        while self.session.spool.waiting()?.iter().any(|name| name.job == self.keeper.hash) {
             if self.session.stopping() {
                 return Err(Error::Stopped);
             }
@@ -426,28 +318,6 @@ impl Run<'_> {
         }
         Ok(true)
     }
-}
-
-/// A block that is being read.
-#[derive(Debug, Default)]
-struct Block {
-    number: u64,
-    started: i64,
-    ended: i64,
-    sent: u64,
-    /// The body lines of the part that is being read.
-    text: String,
-    parts: Vec<Name>,
-    files: Vec<File>,
-    hosts: u128,
-    probes: u64,
-    open: u64,
-    /// The last host of the parts before.
-    reached: Option<u128>,
-}
-
-fn open_ports(host: &HostRecord) -> u64 {
-    host.exceptions.iter().filter(|run| run.reason == Reason::SynAck).count() as u64
 }
 
 #[cfg(test)]

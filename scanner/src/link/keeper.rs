@@ -1,0 +1,172 @@
+//! Keeps what the probe finds: blocks become signed frames in the spool, each exactly once.
+
+use std::fs::File;
+
+use super::Error;
+use super::child::Head;
+use super::journal::{Done, Journal};
+use super::session::Session;
+use super::spool::Name;
+use crate::wire::{HostRecord, Job, MAX_FRAME, Reason, Results, results, seal};
+
+/// A part of a block is sent when its text is longer than this. One host more takes at most 2.4 MB, so that a frame
+/// stays below its limit.
+const PART: usize = 1 << 20;
+
+/// How many finished blocks go into the spool at once, at most.
+const GROUP: usize = 64;
+
+/// Takes the blocks of a job, line by line.
+pub struct Keeper<'a> {
+    session: &'a Session,
+    job: &'a Job,
+    pub hash: [u8; 32],
+    pub journal: &'a mut Journal,
+    /// The block that is being read.
+    open: Option<Block>,
+    /// Blocks that are whole, but not yet in the spool.
+    finished: Vec<Block>,
+}
+
+impl<'a> Keeper<'a> {
+    pub fn new(session: &'a Session, job: &'a Job, hash: [u8; 32], journal: &'a mut Journal) -> Self {
+        Self { session, job, hash, journal, open: None, finished: Vec::new() }
+    }
+
+    /// Begins a block.
+    pub fn begin(&mut self, head: Head) -> Result<(), Error> {
+        let again = self.finished.iter().any(|done| done.head.block == head.block);
+        if self.open.is_some() || again || head.block >= self.job.blocks() {
+            return Err(Error::Probe(format!("it began block {} out of turn", head.block)));
+        }
+        self.open = Some(Block { head, ..Block::default() });
+        Ok(())
+    }
+
+    /// Takes a body line of the block that was begun.
+    pub fn add(&mut self, line: &str) -> Result<(), Error> {
+        let out_of_turn = || Error::Probe("it spoke of a host outside a block".into());
+        let mut block = self.open.take().ok_or_else(out_of_turn)?;
+        let prepared = if block.text.len() > PART && line.starts_with("host") {
+            self.prepare(&mut block, false)
+        } else if block.text.len() > MAX_FRAME {
+            Err(Error::Probe("it said more of one host than there are ports".into()))
+        } else {
+            Ok(())
+        };
+        block.text.push_str(line);
+        block.text.push('\n');
+        self.open = Some(block);
+        prepared
+    }
+
+    /// Throws away a block that was begun but not finished.
+    pub fn abandon(&mut self) {
+        if let Some(block) = self.open.take() {
+            self.session.spool.discard(&block.parts);
+        }
+    }
+
+    /// Writes the part that was read, signed.
+    fn prepare(&self, block: &mut Block, last: bool) -> Result<(), Error> {
+        let wrong = |error: crate::wire::Error| Error::Probe(format!("block {}: {error}", block.head.block));
+        let hosts = results::parse_hosts(&block.text).map_err(wrong)?;
+        let first = hosts.first().map(|host| host.first);
+        if block.reached.is_some_and(|reached| first.is_none_or(|first| first <= reached)) {
+            return Err(Error::Probe(format!("block {}: hosts do not ascend", block.head.block)));
+        }
+        let mut part = Results {
+            job: self.hash,
+            block: block.head.block,
+            part: u32::try_from(block.parts.len()).unwrap_or(u32::MAX),
+            last,
+            scanner: self.job.scanner,
+            clock: self.session.clock.now(),
+            offset: self.session.clock.offset(),
+            started: block.head.started,
+            ended: block.head.ended,
+            probes: 0,
+            sent: if block.parts.is_empty() { block.head.sent } else { 0 },
+            hosts,
+        };
+        block.cancelled |= part.hosts.iter().any(is_cancelled);
+        let count = part.targets().count();
+        part.probes =
+            u64::try_from(count.saturating_mul(u128::from(self.job.ports.count()))).unwrap_or(u64::MAX);
+        part.check_against(self.job).map_err(wrong)?;
+        block.hosts += count;
+        block.probes += part.probes;
+        block.open += part.hosts.iter().map(open_ports).sum::<u64>();
+        block.reached = part.hosts.last().map(|host| host.last);
+        let name = Name { job: self.hash, block: block.head.block, part: part.part };
+        let frame = seal(part.encode(), |text| self.session.credentials.identity.sign(text));
+        block.parts.push(name);
+        block.files.push(self.session.spool.prepare(&name, &frame)?);
+        block.text.clear();
+        Ok(())
+    }
+
+    /// Ends the block that was begun; it is in the spool after the next [`Keeper::commit`]. If nobody `cancelled`, a
+    /// probe that did not do all of it was stopped from outside, and the block is to be probed again.
+    pub fn finish(&mut self, cancelled: bool) -> Result<(), Error> {
+        let mut block =
+            self.open.take().ok_or_else(|| Error::Probe("it ended a block that was not begun".into()))?;
+        let whole = self.prepare(&mut block, true).and_then(|()| self.check(&block, cancelled));
+        // Ahead is what was done before a restart, out of turn.
+        if whole.is_err() || self.journal.is_ahead(block.head.block) {
+            self.session.spool.discard(&block.parts);
+            return whole;
+        }
+        self.finished.push(block);
+        if self.finished.len() < GROUP { Ok(()) } else { self.commit() }
+    }
+
+    fn check(&self, block: &Block, cancelled: bool) -> Result<(), Error> {
+        if block.cancelled && !cancelled {
+            return Err(Error::Probe("it was stopped from outside".into()));
+        }
+        if block.hosts != self.job.block_targets(block.head.block).count() {
+            return Err(Error::Probe(format!("block {}: hosts are missing", block.head.block)));
+        }
+        Ok(())
+    }
+
+    /// Puts the finished blocks into the spool. Many at once cost the disk little more than one.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        if self.finished.is_empty() {
+            return Ok(());
+        }
+        let mut finished = std::mem::take(&mut self.finished);
+        let files: Vec<File> = finished.iter_mut().flat_map(|block| block.files.drain(..)).collect();
+        self.session.spool.settle(&files)?;
+        let done = |block: &Block| Done { block: block.head.block, probes: block.probes, open: block.open };
+        self.journal.note(&finished.iter().map(done).collect::<Vec<_>>())?;
+        let names: Vec<Name> = finished.iter().flat_map(|block| block.parts.iter().copied()).collect();
+        self.session.spool.publish(&names)
+    }
+}
+
+/// A block that is being read.
+#[derive(Debug, Default)]
+struct Block {
+    head: Head,
+    /// The body lines of the part that is being read.
+    text: String,
+    parts: Vec<Name>,
+    files: Vec<File>,
+    hosts: u128,
+    probes: u64,
+    open: u64,
+    /// Something of it was not probed because of a cancel.
+    cancelled: bool,
+    /// The last host of the parts before.
+    reached: Option<u128>,
+}
+
+fn open_ports(host: &HostRecord) -> u64 {
+    host.exceptions.iter().filter(|run| run.reason == Reason::SynAck).count() as u64
+}
+
+fn is_cancelled(host: &HostRecord) -> bool {
+    host.base == Reason::Cancelled || host.exceptions.iter().any(|run| run.reason == Reason::Cancelled)
+}
