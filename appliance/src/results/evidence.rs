@@ -12,12 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use portolan_scanner::wire::{MAX_FRAME, hex};
 
 use crate::ingest::frame::{JobFrame, Proven};
 use crate::layout::sync_folder;
+use zstd::bulk::Compressor;
 
 use super::Counted;
 
@@ -27,6 +29,9 @@ const COUNTED: &str = "counted";
 
 /// zstd's own default: frames are text, this halves them several times over at the speed of a disk.
 const LEVEL: i32 = 3;
+
+/// Files written at once.
+const WRITERS: usize = 8;
 
 /// The evidence folder.
 #[derive(Clone, Debug)]
@@ -48,6 +53,7 @@ impl Evidence {
     pub fn keep(&self, frames: &[(&Proven, Counted)]) -> io::Result<()> {
         let mut lines: BTreeMap<PathBuf, String> = BTreeMap::new();
         let mut folders = BTreeSet::new();
+        let mut files: Vec<(PathBuf, &[u8])> = Vec::with_capacity(frames.len());
         for (frame, counted) in frames {
             let scan = self.root.join(frame.job().job().scan.to_string());
             let hash = hex::encode(&frame.frame().hash());
@@ -56,18 +62,16 @@ impl Evidence {
                 lines.entry(scan.join(COUNTED)).or_default().push_str(&line);
             }
             let folder = scan.join(frame.job().hash());
-            self.make(&scan, &folder)?;
             if folders.insert(folder.clone()) {
-                write_new(&folder.join(JOB), frame.job().text().as_bytes())?;
+                self.make(&scan, &folder)?;
+                files.push((folder.join(JOB), frame.job().text().as_bytes()));
             }
             let key = format!("{}-{}", frame.results().block, frame.results().part);
-            let name = if counted.same {
-                format!("{key}{SUFFIX}")
-            } else {
-                format!("{key}.{}{SUFFIX}", &hash[..16])
-            };
-            write_new(&folder.join(name), frame.frame().bytes())?;
+            let name =
+                if counted.same { format!("{key}{SUFFIX}") } else { format!("{key}.{}{SUFFIX}", &hash[..16]) };
+            files.push((folder.join(name), frame.frame().bytes()));
         }
+        write_all(&files)?;
         for folder in &folders {
             sync_folder(folder)?;
         }
@@ -206,19 +210,32 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Writes a file that is not there yet: beside it first, synced, renamed. The caller syncs the folder.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if path.exists() {
-        return Ok(());
+/// Writes files that are not there yet. Each is synced, so a few are written at once: the disk takes their syncs
+/// together. The caller syncs the folders.
+fn write_all(files: &[(PathBuf, &[u8])]) -> io::Result<()> {
+    let share = files.len().div_ceil(WRITERS).max(1);
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = files.chunks(share).map(|files| scope.spawn(|| write_some(files))).collect();
+        writers.into_iter().try_for_each(|writer| writer.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
+fn write_some(files: &[(PathBuf, &[u8])]) -> io::Result<()> {
+    let mut compressor = Compressor::new(LEVEL)?;
+    compressor.include_checksum(true)?;
+    for (path, bytes) in files {
+        if !path.exists() {
+            write_new(path, &compressor.compress(bytes)?).map_err(|error| named(path, &error))?;
+        }
     }
-    let write = || {
-        let beside = path.with_extension("new");
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        let mut encoder = zstd::Encoder::new(file, LEVEL)?;
-        encoder.include_checksum(true)?;
-        encoder.write_all(bytes)?;
-        encoder.finish()?.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|error| named(path, &error))
+    Ok(())
+}
+
+/// Writes a file so that it is there whole or not at all: beside it first, synced, renamed.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
 }
