@@ -12,11 +12,11 @@ use super::api::{Answer, Client};
 use super::clock::Clock;
 use super::connection::{Tls, Trust};
 use super::folder::{Folder, Settings};
-use super::keys::Identity;
+use super::keys::{self, Identity};
 use super::{Error, VERSION, say};
 use crate::args::Args;
 use crate::wire::fields::Fields;
-use crate::wire::{base64, hex};
+use crate::wire::{base64, enrolment_proof, hex};
 
 /// How long the appliance's answer to one request may take: it waits 30 s for its manager.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -61,7 +61,7 @@ fn identity(folder: &Folder) -> Result<Identity, Error> {
 }
 
 fn ask(client: &mut Client, identity: &Identity, token: &str, stop: fn() -> bool) -> Result<Fields, Error> {
-    let proof = identity.sign(format!("portolan-enrol-v1\n{token}").as_bytes());
+    let proof = identity.sign(enrolment_proof(&keys::sha256(token.as_bytes())).as_bytes());
     let body = Fields::new()
         .with("token", token)
         .with("public-key", base64::encode(&identity.public_key()))
@@ -150,7 +150,6 @@ fn token_from(given: Option<String>) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys;
     use super::super::testing::{Appliance, temporary};
     use super::*;
     use crate::wire::Id;
@@ -181,7 +180,9 @@ mod tests {
         let fields = Fields::parse(&asked[0].body).unwrap();
         let proof = base64::decode_array(fields.get("proof").unwrap()).unwrap();
         let key = base64::decode_array(fields.get("public-key").unwrap()).unwrap();
-        assert!(keys::verify(&key, b"portolan-enrol-v1\nptt_token", &proof));
+        // What the manager checks, which knows of the token the hash alone.
+        let said = enrolment_proof(&keys::sha256(b"ptt_token"));
+        assert!(keys::verify(&key, said.as_bytes(), &proof));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use portolan_scanner::wire::fields::Fields;
 use portolan_scanner::wire::http_signature::{self, Params};
-use portolan_scanner::wire::{Id, Job, Results, base64, hex, seal, split};
+use portolan_scanner::wire::{Id, Job, Results, base64, enrolment_proof, hex, seal, split};
 use ring::digest::{SHA256, digest};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -174,7 +174,7 @@ impl Door {
         let public: [u8; 32] =
             base64::decode_array(fields.get("public-key").expect("a key")).expect("32 bytes");
         let proof: [u8; 64] = base64::decode_array(fields.get("proof").expect("a proof")).expect("64 bytes");
-        let said = format!("portolan-enrol-v1\n{TOKEN}");
+        let said = enrolment_proof(digest(&SHA256, TOKEN.as_bytes()).as_ref().try_into().expect("32 bytes"));
         UnparsedPublicKey::new(&ED25519, &public).verify(said.as_bytes(), &proof).expect("the proof holds");
         self.state.lock().unwrap().public_key = public.to_vec();
         let answer = Fields::new()
