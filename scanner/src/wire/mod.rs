@@ -81,7 +81,7 @@ pub fn seal(unsigned: String, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> String {
 /// Not a frame of this version, or no kind in its second line.
 pub fn kind(text: &str) -> Result<&str, Error> {
     check_version(text)?;
-    let line = text.lines().nth(1).unwrap_or_default();
+    let line = text.split('\n').nth(1).unwrap_or_default();
     line.strip_prefix("kind: ").ok_or(Error::Header { line: 2, key: "kind" })
 }
 

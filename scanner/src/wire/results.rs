@@ -182,6 +182,13 @@ impl Results {
             return wrong("the block ended before it began");
         }
         let block = job.block_targets(self.block);
+        // Without these two, a block could be delivered in four thousand million parts.
+        if self.hosts.is_empty() {
+            return wrong("a part holds at least one host");
+        }
+        if u128::from(self.part) >= block.count() {
+            return wrong("a block has no more parts than hosts");
+        }
         if !self.hosts.iter().all(|host| block.contains_range(host.range())) {
             return wrong("a host is not in the block");
         }

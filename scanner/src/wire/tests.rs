@@ -267,6 +267,20 @@ fn results_must_fit_their_job() {
     (first_part.last, first_part.probes) = (false, 36);
     first_part.hosts.truncate(1);
     assert_eq!(first_part.check_against(&job), Ok(()));
+    first_part.part = 3;
+    assert_eq!(first_part.check_against(&job), Ok(()));
+    first_part.part = 4;
+    assert!(first_part.check_against(&job).unwrap_err().to_string().contains("no more parts"));
+    assert!(refused(|r| (r.last, r.probes, r.hosts) = (false, 0, vec![])).contains("at least one host"));
+}
+
+#[test]
+fn a_receipt_has_one_spelling() {
+    let text = Receipt { frame: [1; 32], accepted: 5 }.encode();
+    assert!(Receipt::decode(&text).is_ok());
+    for bad in [text.replace("receipt\n", "receipt\r\n"), text.replace("5", "05"), text.clone() + "\n"] {
+        assert!(Receipt::decode(&bad).is_err(), "{bad:?}");
+    }
 }
 
 #[test]
