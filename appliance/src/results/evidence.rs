@@ -67,8 +67,11 @@ impl Evidence {
                 files.push((folder.join(JOB), frame.job().text().as_bytes()));
             }
             let key = format!("{}-{}", frame.results().block, frame.results().part);
-            let name =
-                if counted.same { format!("{key}{SUFFIX}") } else { format!("{key}.{}{SUFFIX}", &hash[..16]) };
+            let name = if counted.same {
+                format!("{key}{SUFFIX}")
+            } else {
+                format!("{key}.{}{SUFFIX}", &hash[..16])
+            };
             files.push((folder.join(name), frame.frame().bytes()));
         }
         write_all(&files)?;
