@@ -6,7 +6,9 @@ use crate::fleet::{self, Fleet};
 use crate::identity::Identity;
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
+use crate::overview::{self, Overview};
 use crate::results::ResultsService;
+use crate::scans::{self, Scans};
 use crate::scope::Scope;
 use crate::secrets::MasterKey;
 use crate::store::Store;
@@ -44,6 +46,10 @@ pub struct Services {
     pub scope: Scope,
     /// Scanners and vantages.
     pub fleet: Fleet,
+    /// Scans.
+    pub scans: Scans,
+    /// The first page.
+    pub overview: Overview,
 }
 
 /// What the services are made from.
@@ -87,13 +93,23 @@ impl App {
         let fleet = Fleet::new(fleet::Parts {
             clock: clock.clone(),
             ids: ids.clone(),
-            random,
+            random: random.clone(),
             store: store.clone(),
             jobs: jobs.clone(),
             ca: Arc::clone(&keys.ca),
             job_key: keys.job.public(),
             address: public.scanner_address.clone(),
         });
+        let scans = Scans::new(scans::Parts {
+            store: store.clone(),
+            jobs: jobs.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            random,
+            fleet: fleet.clone(),
+            results: results.clone(),
+        });
+        let overview = Overview::new(results.clone());
         Self(Arc::new(Services {
             docs: Docs::embedded(),
             clock,
@@ -106,6 +122,8 @@ impl App {
             identity,
             scope,
             fleet,
+            scans,
+            overview,
         }))
     }
 }
@@ -121,6 +139,8 @@ impl Deref for App {
 #[must_use]
 pub fn tables() -> Vec<Routes> {
     vec![
+        overview::routes::routes(),
+        scans::routes::routes(),
         scope::routes::templates(),
         scope::routes::subnets(),
         scope::routes::port_lists(),

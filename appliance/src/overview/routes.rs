@@ -1,0 +1,123 @@
+//! The overview page.
+
+use super::search::search;
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::fleet::Presence;
+use crate::scans::{Filter, ScanRow, State};
+use crate::scope::{PortListQuery, SubnetQuery, TemplateQuery};
+use crate::web::{Access, Answer, Call, ListQuery, NoInput, Reply, Routes};
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// How many ended scans the page lists.
+const RECENT: usize = 8;
+/// How many scans the chart shows.
+const CHART: u32 = 50;
+
+/// The rows.
+pub fn routes() -> Routes {
+    Routes::of("overview", "overview")
+        .get("/", Access::SignedIn, overview)
+        .page("home.html")
+        .summary("Scanners, scans and open ports in short")
+        .nav("", "Overview", "home", 0)
+        .get("/search", Access::SignedIn, search)
+        .page("search.html")
+        .summary("Look for a name or an address in everything the caller may see")
+        .docs("search")
+}
+
+#[derive(Serialize, JsonSchema)]
+struct OverviewPage {
+    counts: Counted,
+    scanners: Scanners,
+    scans: Scans,
+    /// Open ports of the last ended scans, oldest first.
+    open_ports: Vec<Point>,
+    /// The two last completed scans of the template that was scanned last.
+    last_diff: Option<LastDiff>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Counted {
+    subnets: u64,
+    port_lists: u64,
+    scanners: u64,
+    templates: u64,
+    scans: u64,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Scanners {
+    online: u64,
+    offline: u64,
+    total: u64,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Scans {
+    running: Vec<ScanRow>,
+    recent: Vec<ScanRow>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Point {
+    scan: Uuid,
+    at: Timestamp,
+    open: u64,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct LastDiff {
+    a: Uuid,
+    b: Uuid,
+    counts: DiffCounts,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct DiffCounts {
+    opened: u64,
+    closed: u64,
+}
+
+async fn overview(call: Call, _: NoInput) -> Answer<OverviewPage> {
+    let app = &call.app;
+    let fleet = app.fleet.scanners().await?;
+    let presence = |wanted: Presence| fleet.iter().filter(|scanner| scanner.state == wanted).count() as u64;
+    let newest =
+        ListQuery { sort: Some("-started_at".to_owned()), limit: Some(CHART), ..ListQuery::default() };
+    let page = app.scans.list(newest, Filter::default()).await?;
+    let counts = Counted {
+        subnets: app.scope.subnets(SubnetQuery::default()).await?.total,
+        port_lists: app.scope.port_lists(PortListQuery::default()).await?.total,
+        scanners: fleet.iter().filter(|scanner| scanner.enrolled_at.is_some()).count() as u64,
+        templates: app.scope.templates(TemplateQuery::default()).await?.total,
+        scans: page.total,
+    };
+    let rows = app.scans.rows(page.items).await?;
+    let last_diff = last_diff(app, &rows).await?;
+    let point = |row: &ScanRow| Some(Point { scan: row.id, at: row.ended_at?, open: row.open });
+    let open_ports =
+        rows.iter().rev().filter(|row| row.state == State::Completed).filter_map(point).collect();
+    let (running, recent): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.state.is_open());
+    let recent = recent.into_iter().take(RECENT).collect();
+    let scanners = Scanners {
+        online: presence(Presence::Online),
+        offline: presence(Presence::Offline),
+        total: presence(Presence::Online) + presence(Presence::Offline),
+    };
+    Ok(Reply::ok(OverviewPage { counts, scanners, scans: Scans { running, recent }, open_ports, last_diff }))
+}
+
+/// The last completed scan against the one before it of the same template.
+async fn last_diff(app: &App, rows: &[ScanRow]) -> Result<Option<LastDiff>, Error> {
+    let mut completed = rows.iter().filter(|row| row.state == State::Completed);
+    let Some(after) = completed.next() else { return Ok(None) };
+    let Some(before) = completed.find(|row| row.template.id == after.template.id) else { return Ok(None) };
+    let moved = app.overview.moved(before.id, after.id).await?;
+    let counts = DiffCounts { opened: moved.opened, closed: moved.closed };
+    Ok(Some(LastDiff { a: before.id, b: after.id, counts }))
+}

@@ -1,0 +1,180 @@
+//! What is to be done about a scan, seen as a whole. Pure: everything follows from config.db and jobs.db, so a
+//! dispatcher that was killed decides the same when it starts again.
+
+use super::queue::{Job, JobEnd, JobState};
+use super::{Assigned, Batch, BatchState, Scan, State};
+use crate::clock::Timestamp;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// After so many jobs a batch is given up.
+pub const MOST_EPOCHS: u32 = 5;
+
+/// A scan with everything that is known of it.
+pub struct Situation<'a> {
+    /// The scan.
+    pub scan: &'a Scan,
+    /// Its batches.
+    pub batches: &'a [Batch],
+    /// Who may work on it.
+    pub scanners: &'a [Assigned],
+    /// Its jobs, by batch and epoch.
+    pub(super) jobs: &'a [Job],
+    /// Scanners that are enrolled and not revoked.
+    pub able: &'a BTreeSet<Uuid>,
+    /// The time.
+    pub now: Timestamp,
+    /// How long a scanner may be silent.
+    pub lease: Duration,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Take a job from its scanner.
+    Lose(String),
+    /// Tell its scanner to stop.
+    Cancel(String),
+    /// Write where a batch stands now.
+    Batch(Batch),
+    /// End the scan.
+    End(State, Option<String>),
+}
+
+impl Situation<'_> {
+    /// Everything that is to be done now, in this order.
+    #[must_use]
+    pub fn decide(&self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut after = Vec::with_capacity(self.batches.len());
+        for batch in self.batches {
+            let next = if batch.state.is_open() { self.batch(batch, &mut actions) } else { batch.clone() };
+            if next != *batch {
+                actions.push(Action::Batch(next.clone()));
+            }
+            after.push(next);
+        }
+        if after.iter().all(|batch| !batch.state.is_open()) {
+            let (state, detail) = self.end(&after);
+            actions.push(Action::End(state, detail));
+        }
+        actions
+    }
+
+    /// Where an open batch stands now, and what its jobs need.
+    fn batch(&self, batch: &Batch, actions: &mut Vec<Action>) -> Batch {
+        let cancelling = self.scan.state == State::Cancelling;
+        let jobs = || self.jobs.iter().filter(|job| job.batch == batch.number);
+        if let Some(whole) = jobs().find(|job| job.is_whole()) {
+            let rest = jobs().filter(|job| job.hash != whole.hash);
+            actions.extend(rest.filter(|job| active(job)).map(|job| Action::Lose(job.hash.clone())));
+            return ended(batch, BatchState::Done, Some(whole), None);
+        }
+        if batch.state == BatchState::Waiting {
+            return if cancelling {
+                ended(batch, BatchState::Cancelled, None, None)
+            } else if self.nobody_left(batch.vantage) {
+                let why = "no scanner of its vantage is enrolled any more";
+                ended(batch, BatchState::GivenUp, None, Some(why.to_owned()))
+            } else {
+                batch.clone()
+            };
+        }
+        let Some(job) = jobs().find(|job| job.epoch == batch.epoch) else {
+            // jobs.db was lost, or the dispatcher was killed between signing and handing over.
+            return self.again(batch, None, "its job was lost");
+        };
+        let silent = self.now.since(job.alive_at()) >= self.lease;
+        match (job.state, &job.end) {
+            (JobState::Ready | JobState::Leased, _) if silent => {
+                actions.push(Action::Lose(job.hash.clone()));
+                self.again(batch, Some(job), "its scanner fell silent")
+            }
+            (JobState::Ready | JobState::Leased, _) if !self.able.contains(&job.scanner) => {
+                actions.push(Action::Lose(job.hash.clone()));
+                self.again(batch, Some(job), "its scanner was revoked")
+            }
+            (JobState::Ready, _) if cancelling => {
+                actions.push(Action::Lose(job.hash.clone()));
+                ended(batch, BatchState::Cancelled, Some(job), None)
+            }
+            (JobState::Leased, _) if cancelling && !job.cancel => {
+                actions.push(Action::Cancel(job.hash.clone()));
+                batch.clone()
+            }
+            (JobState::Ready | JobState::Leased, _) => batch.clone(),
+            (JobState::Lost, _) => self.again(batch, Some(job), "its scanner fell silent"),
+            (JobState::Ended, Some((JobEnd::Failed, detail))) => self.again(batch, Some(job), detail),
+            (JobState::Ended, Some((JobEnd::Cancelled, _))) if cancelling => {
+                ended(batch, BatchState::Cancelled, Some(job), None)
+            }
+            // What was acknowledged lies in the spool, and the loader may be a moment behind.
+            (JobState::Ended, _) if silent => self.again(batch, Some(job), "part of its results never came"),
+            (JobState::Ended, _) => batch.clone(),
+        }
+    }
+
+    /// Back to waiting, or given up after too many jobs.
+    fn again(&self, batch: &Batch, job: Option<&Job>, why: &str) -> Batch {
+        if self.scan.state == State::Cancelling {
+            ended(batch, BatchState::Cancelled, job, None)
+        } else if batch.epoch >= MOST_EPOCHS {
+            ended(batch, BatchState::GivenUp, job, Some(format!("given up after {MOST_EPOCHS} tries: {why}")))
+        } else {
+            Batch { state: BatchState::Waiting, detail: Some(why.to_owned()), ..batch.clone() }
+        }
+    }
+
+    fn nobody_left(&self, vantage: Uuid) -> bool {
+        !self
+            .scanners
+            .iter()
+            .any(|assigned| assigned.vantage == vantage && self.able.contains(&assigned.scanner))
+    }
+
+    /// How a scan ends when none of its batches is open.
+    fn end(&self, batches: &[Batch]) -> (State, Option<String>) {
+        let covered: u64 = batches.iter().map(|batch| batch.covered).sum();
+        let missing = self.scan.probes.saturating_sub(covered);
+        let not_done = batches.iter().filter(|batch| batch.state != BatchState::Done).count();
+        let why = batches
+            .iter()
+            .rev()
+            .find_map(|batch| batch.detail.clone().filter(|_| batch.state == BatchState::GivenUp));
+        let detail = match (not_done, why) {
+            (_, Some(why)) => Some(format!("{not_done} of {} batches were not done: {why}.", batches.len())),
+            _ if missing > 0 => Some(format!("{missing} of {} probes have no result.", self.scan.probes)),
+            _ => None,
+        };
+        let state = if missing == 0 && not_done == 0 {
+            State::Completed
+        } else if self.scan.state == State::Cancelling {
+            State::Cancelled
+        } else if covered == 0 {
+            State::Failed
+        } else {
+            State::Partial
+        };
+        (state, detail)
+    }
+}
+
+fn active(job: &Job) -> bool {
+    matches!(job.state, JobState::Ready | JobState::Leased)
+}
+
+fn ended(batch: &Batch, state: BatchState, job: Option<&Job>, detail: Option<String>) -> Batch {
+    Batch {
+        state,
+        covered: job.map_or(0, |job| job.loaded_covered.min(batch.probes)),
+        open: job.map_or(0, |job| job.loaded_open),
+        scanner: job.map(|job| job.scanner).or(batch.scanner),
+        detail,
+        ..batch.clone()
+    }
+}
+
+#[cfg(test)]
+#[path = "decide_test.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+use super::*;
+use crate::scope::{Preset, Timing};
+
+const LEASE: Duration = Duration::from_secs(60);
+const START: Timestamp = Timestamp::from_micros(1_795_341_600_000_000);
+
+fn scanner(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+fn scan(state: State) -> Scan {
+    Scan {
+        id: Uuid::from_u128(1),
+        template: Uuid::from_u128(2),
+        template_name: "t".into(),
+        frozen_scope: "f".into(),
+        timing: Timing { preset: Preset::Normal, rate: 100, host_rate: 10, timeout_ms: 1000, retries: 1 },
+        seed: [0; 16],
+        hosts: 10,
+        probes: 100,
+        state,
+        detail: None,
+        by: "ada".into(),
+        created_at: START,
+        started_at: Some(START),
+        ended_at: None,
+    }
+}
+
+fn batch(state: BatchState, epoch: u32) -> Batch {
+    Batch {
+        number: 1,
+        vantage: Uuid::from_u128(9),
+        first_host: 0,
+        hosts: 10,
+        probes: 100,
+        state,
+        epoch,
+        scanner: None,
+        covered: 0,
+        open: 0,
+        detail: None,
+    }
+}
+
+fn job(epoch: u32, state: JobState) -> Job {
+    Job {
+        hash: format!("job-{epoch}"),
+        batch: 1,
+        epoch,
+        scanner: scanner(7),
+        state,
+        end: None,
+        cancel: false,
+        made_at: START,
+        renewed_at: Some(START),
+        done: 50,
+        open: 3,
+        rate: 10,
+        blocks: 2,
+        loaded_blocks: 1,
+        loaded_covered: 50,
+        loaded_open: 3,
+    }
+}
+
+fn whole(epoch: u32, state: JobState) -> Job {
+    Job { loaded_blocks: 2, loaded_covered: 100, ..job(epoch, state) }
+}
+
+fn decide(scan: &Scan, batches: &[Batch], jobs: &[Job], after: Duration) -> Vec<Action> {
+    let scanners = [Assigned { scanner: scanner(7), vantage: Uuid::from_u128(9), vantage_name: "v".into() }];
+    let able = BTreeSet::from([scanner(7)]);
+    Situation { scan, batches, scanners: &scanners, jobs, able: &able, now: START + after, lease: LEASE }
+        .decide()
+}
+
+fn states(actions: &[Action]) -> Vec<String> {
+    let name = |action: &Action| match action {
+        Action::Lose(hash) => format!("lose {hash}"),
+        Action::Cancel(hash) => format!("cancel {hash}"),
+        Action::Batch(batch) => format!("batch {}", batch.state.as_str()),
+        Action::End(state, _) => format!("end {}", state.as_str()),
+    };
+    actions.iter().map(name).collect()
+}
+
+#[test]
+fn a_scan_completes_only_when_every_probe_is_in_the_results() {
+    let running = [batch(BatchState::Running, 1)];
+    let now = Duration::from_secs(1);
+    let ended = Job { end: Some((JobEnd::Done, String::new())), ..job(1, JobState::Ended) };
+    assert!(decide(&scan(State::Running), &running, &[ended], now).is_empty(), "the loader may be behind");
+    let all = decide(&scan(State::Running), &running, &[whole(1, JobState::Ended)], now);
+    assert_eq!(states(&all), ["batch done", "end completed"]);
+    let short = Job { loaded_covered: 99, ..whole(1, JobState::Ended) };
+    let actions = decide(&scan(State::Running), &running, &[short], now);
+    assert_eq!(states(&actions), ["batch done", "end partial"]);
+    assert!(matches!(&actions[1], Action::End(_, Some(why)) if why.contains("1 of 100 probes")));
+}
+
+#[test]
+fn a_silent_scanner_loses_its_job_and_the_batch_waits_for_another() {
+    let running = [batch(BatchState::Running, 1)];
+    let jobs = [job(1, JobState::Leased)];
+    assert!(decide(&scan(State::Running), &running, &jobs, Duration::from_secs(59)).is_empty());
+    let late = decide(&scan(State::Running), &running, &jobs, LEASE);
+    assert_eq!(states(&late), ["lose job-1", "batch waiting"]);
+    let never_fetched = decide(&scan(State::Running), &running, &[job(1, JobState::Ready)], LEASE);
+    assert_eq!(states(&never_fetched), ["lose job-1", "batch waiting"]);
+}
+
+#[test]
+fn what_a_lost_job_brought_late_still_finishes_the_batch() {
+    let jobs = [whole(1, JobState::Lost), job(2, JobState::Leased)];
+    let actions =
+        decide(&scan(State::Running), &[batch(BatchState::Running, 2)], &jobs, Duration::from_secs(1));
+    assert_eq!(states(&actions), ["lose job-2", "batch done", "end completed"]);
+}
+
+#[test]
+fn a_batch_is_given_up_after_its_last_try_and_the_scan_says_so() {
+    let running = [batch(BatchState::Running, MOST_EPOCHS)];
+    let jobs = [Job { end: Some((JobEnd::Failed, "no route".into())), ..job(MOST_EPOCHS, JobState::Ended) }];
+    let actions = decide(&scan(State::Running), &running, &jobs, Duration::from_secs(1));
+    assert_eq!(states(&actions), ["batch given-up", "end partial"]);
+    assert!(matches!(&actions[1], Action::End(_, Some(why)) if why.contains("no route")), "{actions:?}");
+    let nothing = [Job { loaded_covered: 0, ..jobs[0].clone() }];
+    assert_eq!(states(&decide(&scan(State::Running), &running, &nothing, LEASE))[1], "end failed");
+}
+
+#[test]
+fn a_batch_without_its_job_waits_again() {
+    let actions = decide(&scan(State::Running), &[batch(BatchState::Running, 1)], &[], Duration::ZERO);
+    assert_eq!(states(&actions), ["batch waiting"]);
+}
+
+#[test]
+fn a_cancelled_scan_ends_once_its_scanners_have_stopped() {
+    let scan = scan(State::Cancelling);
+    let now = Duration::from_secs(1);
+    assert_eq!(
+        states(&decide(&scan, &[batch(BatchState::Waiting, 0)], &[], now)),
+        ["batch cancelled", "end cancelled"]
+    );
+    let running = [batch(BatchState::Running, 1)];
+    assert_eq!(states(&decide(&scan, &running, &[job(1, JobState::Leased)], now)), ["cancel job-1"]);
+    let told = Job { cancel: true, ..job(1, JobState::Leased) };
+    assert!(decide(&scan, &running, std::slice::from_ref(&told), now).is_empty());
+    assert_eq!(
+        states(&decide(&scan, &running, &[told], LEASE)),
+        ["lose job-1", "batch cancelled", "end cancelled"]
+    );
+    let stopped = Job { end: Some((JobEnd::Cancelled, String::new())), ..job(1, JobState::Ended) };
+    assert_eq!(states(&decide(&scan, &running, &[stopped], now)), ["batch cancelled", "end cancelled"]);
+}
+
+#[test]
+fn a_vantage_whose_scanners_are_all_revoked_is_given_up() {
+    let scan = scan(State::Running);
+    let scanners = [Assigned { scanner: scanner(7), vantage: Uuid::from_u128(9), vantage_name: "v".into() }];
+    let none = BTreeSet::new();
+    let batches = [batch(BatchState::Waiting, 0)];
+    let situation = Situation {
+        scan: &scan,
+        batches: &batches,
+        scanners: &scanners,
+        jobs: &[],
+        able: &none,
+        now: START,
+        lease: LEASE,
+    };
+    assert_eq!(states(&situation.decide()), ["batch given-up", "end failed"]);
+}

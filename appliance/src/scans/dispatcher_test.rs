@@ -1,0 +1,179 @@
+use super::*;
+use crate::clock::{Clock, Hand};
+use crate::ids::Random;
+use crate::scans::Assigned;
+use crate::scope::{Preset, Timing};
+use portolan_scanner::net::{Ports, Ranges};
+
+struct Bench {
+    dispatcher: Dispatcher,
+    hand: Hand,
+    scan: Uuid,
+}
+
+const SCANNER: Uuid = Uuid::from_u128(7);
+const VANTAGE: Uuid = Uuid::from_u128(9);
+
+impl Bench {
+    /// One scan of 2 hosts x 50 ports from one vantage: one batch.
+    async fn new() -> Self {
+        let (clock, hand) = Clock::settable(Timestamp::parse("2026-11-22T12:00:00Z").unwrap());
+        let random = Random::seeded(3);
+        let dispatcher = Dispatcher {
+            store: Store::in_memory(clock.clone()).unwrap(),
+            jobs: Jobs::in_memory().unwrap(),
+            ids: Ids::with(clock.clone(), random.clone()),
+            key: JobKey::make(&random),
+            lease: Duration::from_secs(60),
+            clock,
+        };
+        let scan = dispatcher.ids.new();
+        let bench = Self { dispatcher, hand, scan };
+        bench.launch().await;
+        let sql = "INSERT INTO scanner (id, vantage, api_key_sha256, certificate_sha256, public_key)
+                   VALUES (?, ?, '', '', '')";
+        bench.sql(sql, (SCANNER.to_string(), VANTAGE.to_string())).await;
+        bench
+    }
+
+    async fn launch(&self) {
+        let frozen = Frozen {
+            targets: Ranges::parse("10.0.0.1,10.0.0.9").unwrap(),
+            ports: Ports::parse("1-50").unwrap(),
+        };
+        let scan = Scan {
+            id: self.scan,
+            template: Uuid::from_u128(2),
+            template_name: "Plant".into(),
+            frozen_scope: frozen.name(),
+            timing: Timing { preset: Preset::Normal, rate: 100, host_rate: 10, timeout_ms: 1000, retries: 1 },
+            seed: [5; 16],
+            hosts: 2,
+            probes: 100,
+            state: State::Queued,
+            detail: None,
+            by: "ada".into(),
+            created_at: self.dispatcher.clock.now(),
+            started_at: None,
+            ended_at: None,
+        };
+        let scanners = [Assigned { scanner: SCANNER, vantage: VANTAGE, vantage_name: "Hall".into() }];
+        let cuts = plan::cut(2, 50, 100, &[VANTAGE]);
+        let change = move |tx: &rusqlite::Transaction| {
+            store::insert(tx, &scan, &frozen, "ada", None)?;
+            store::insert_scanners(tx, scan.id, &scanners)?;
+            store::insert_batches(tx, scan.id, &cuts, 50)?;
+            Ok((Entry::event("scan.launched", &json!({})).on("scan", scan.id), ()))
+        };
+        self.dispatcher.store.change(&actor(), change).await.unwrap();
+    }
+
+    async fn sql(&self, sql: &'static str, values: impl rusqlite::Params + Send + 'static) {
+        self.dispatcher.jobs.write(move |tx| Ok(tx.execute(sql, values)?)).await.unwrap();
+    }
+
+    /// The scanner asks for work.
+    async fn want(&self) {
+        let until = self.dispatcher.clock.now() + Duration::from_secs(30);
+        self.sql("INSERT OR REPLACE INTO want (scanner, until) VALUES (?, ?)", (SCANNER.to_string(), until))
+            .await;
+    }
+
+    async fn step(&self) {
+        self.dispatcher.step().await.unwrap();
+    }
+
+    async fn state(&self) -> (State, BatchState, u32) {
+        let id = self.scan;
+        let read = move |db: &rusqlite::Connection| {
+            Ok((store::scan(db, id)?.unwrap(), store::batches(db, id)?.remove(0)))
+        };
+        let (scan, batch) = self.dispatcher.store.read(read).await.unwrap();
+        (scan.state, batch.state, batch.epoch)
+    }
+
+    async fn frames(&self) -> Vec<String> {
+        let read = |db: &rusqlite::Connection| {
+            let mut statement = db.prepare("SELECT frame FROM job ORDER BY epoch")?;
+            Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        };
+        self.dispatcher.jobs.read(read).await.unwrap()
+    }
+
+    /// Every block of the last job is in the results, and its scanner said so.
+    async fn finish(&self) {
+        self.sql(
+            "INSERT INTO loaded (job_hash, block, part, last, probes, not_probed, open, at)
+             SELECT hash, 0, 0, 1, probes, 0, 2, 0 FROM job ORDER BY epoch DESC LIMIT 1",
+            [],
+        )
+        .await;
+        self.sql("UPDATE job SET state = 'ended', end_state = 'done', end_detail = ''", []).await;
+    }
+}
+
+#[tokio::test]
+async fn a_scan_goes_from_queued_over_a_signed_job_to_completed() {
+    let bench = Bench::new().await;
+    bench.step().await;
+    assert_eq!(bench.state().await, (State::Queued, BatchState::Waiting, 0), "nobody wants work");
+    bench.want().await;
+    bench.step().await;
+    assert_eq!(bench.state().await, (State::Running, BatchState::Running, 1));
+    let frame = bench.frames().await.remove(0);
+    let signed = wire::split(frame.as_bytes()).unwrap();
+    let key = bench.dispatcher.key.public();
+    assert!(crate::secrets::signing::verify(&key, signed.text.as_bytes(), &signed.signature));
+    let job = wire::Job::decode(signed.text).unwrap();
+    assert_eq!(
+        (job.targets.to_string().as_str(), job.ports.count(), job.epoch),
+        ("10.0.0.1, 10.0.0.9", 50, 1)
+    );
+    bench.want().await;
+    bench.step().await;
+    assert_eq!(bench.frames().await.len(), 1, "a scanner has one job at a time");
+    bench.finish().await;
+    bench.step().await;
+    assert_eq!(bench.state().await, (State::Completed, BatchState::Done, 1));
+    bench.step().await;
+    let audit = bench.dispatcher.store.audit_head().await.unwrap();
+    assert_eq!(audit.seq, 4, "launched, job signed, batch done, scan completed: each once");
+}
+
+#[tokio::test]
+async fn a_lost_jobs_db_means_the_batch_is_signed_anew() {
+    let bench = Bench::new().await;
+    bench.want().await;
+    bench.step().await;
+    bench.sql("DELETE FROM job", []).await;
+    bench.step().await;
+    assert_eq!(bench.state().await, (State::Running, BatchState::Waiting, 1));
+    bench.want().await;
+    bench.step().await;
+    assert_eq!(bench.state().await, (State::Running, BatchState::Running, 2));
+}
+
+#[tokio::test]
+async fn a_silent_scanner_loses_its_lease_and_may_take_the_batch_again() {
+    let bench = Bench::new().await;
+    bench.want().await;
+    bench.step().await;
+    bench.hand.advance(Duration::from_secs(61));
+    bench.step().await;
+    assert_eq!(bench.state().await, (State::Running, BatchState::Waiting, 1));
+    bench.want().await;
+    bench.step().await;
+    bench.finish().await;
+    bench.step().await;
+    assert_eq!(bench.state().await, (State::Completed, BatchState::Done, 2));
+}
+
+#[tokio::test]
+async fn a_revoked_scanner_gets_nothing() {
+    let bench = Bench::new().await;
+    bench.sql("UPDATE scanner SET revoked = 1", []).await;
+    bench.want().await;
+    bench.step().await;
+    assert_eq!(bench.state().await, (State::Failed, BatchState::GivenUp, 0));
+    assert!(bench.frames().await.is_empty());
+}

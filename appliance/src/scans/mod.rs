@@ -1,0 +1,397 @@
+//! A scan's life: launched with a frozen scope, cut into batches, leased to scanners, ended honestly.
+
+pub mod decide;
+pub mod dispatcher;
+pub mod plan;
+mod progress;
+mod queue;
+pub mod routes;
+mod store;
+
+use crate::audit::{Actor, Entry};
+use crate::clock::{Clock, Timestamp};
+use crate::error::Error;
+use crate::fleet::{Fleet, Scanner};
+use crate::ids::{Ids, Random};
+use crate::jobs::Jobs;
+use crate::noun::Link;
+use crate::results::ResultsService;
+use crate::scope::{Timing, resolve};
+use crate::secrets::sha256;
+use crate::store::Store;
+use crate::web::{ListQuery, Page};
+use portolan_scanner::net::{Ports, Ranges};
+use portolan_scanner::wire::hex;
+pub use progress::{BatchView, NotCovered, ScanRow, ScanView, VantageView};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Where a scan stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// No scanner has taken any of it yet.
+    Queued,
+    /// At least one job was signed.
+    Running,
+    /// A stop was asked for; its scanners have not all stopped yet.
+    Cancelling,
+    /// Every probe of the scope has a result, from every vantage.
+    Completed,
+    /// It ended, and something was not covered.
+    Partial,
+    /// A person stopped it.
+    Cancelled,
+    /// It ended without any result.
+    Failed,
+}
+
+impl State {
+    /// As it is written in JSON and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Cancelling => "cancelling",
+            Self::Completed => "completed",
+            Self::Partial => "partial",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether something can still happen.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Queued | Self::Running | Self::Cancelling)
+    }
+}
+
+impl FromStr for State {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        use State::{Cancelled, Cancelling, Completed, Failed, Partial, Queued, Running};
+        let all = [Queued, Running, Cancelling, Completed, Partial, Cancelled, Failed];
+        all.into_iter().find(|state| state.as_str() == text).ok_or(())
+    }
+}
+
+/// Where a batch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BatchState {
+    /// For any scanner of its vantage to take.
+    Waiting,
+    /// A job for it was signed.
+    Running,
+    /// All its blocks are in the results.
+    Done,
+    /// Tried as often as it will be.
+    GivenUp,
+    /// The scan was cancelled before it was done.
+    Cancelled,
+}
+
+impl BatchState {
+    /// As it is written in JSON and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::GivenUp => "given-up",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether something can still happen.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Running)
+    }
+}
+
+impl FromStr for BatchState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [Self::Waiting, Self::Running, Self::Done, Self::GivenUp, Self::Cancelled];
+        all.into_iter().find(|state| state.as_str() == text).ok_or(())
+    }
+}
+
+/// A scan as it was launched and as it stands.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The id.
+    pub id: Uuid,
+    /// The template it was launched from, which may be gone.
+    pub template: Uuid,
+    /// The template's name then.
+    pub template_name: String,
+    /// The hash that names the frozen scope.
+    pub frozen_scope: String,
+    /// How it probes.
+    pub timing: Timing,
+    /// The key of every random order.
+    pub seed: [u8; 16],
+    /// Hosts in scope.
+    pub hosts: u64,
+    /// Hosts x ports x vantages.
+    pub probes: u64,
+    /// Where it stands.
+    pub state: State,
+    /// Why it did not complete.
+    pub detail: Option<String>,
+    /// Who launched it.
+    pub by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// When its first job was signed.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A scope as it was when a scan was launched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// The addresses.
+    pub targets: Ranges,
+    /// The ports of each.
+    pub ports: Ports,
+}
+
+impl Frozen {
+    /// SHA-256, hex, over `portolan-scope-v1`, the targets and the ports, a line each.
+    #[must_use]
+    pub fn name(&self) -> String {
+        hex::encode(&sha256(format!("portolan-scope-v1\n{}\n{}\n", self.targets, self.ports).as_bytes()))
+    }
+}
+
+/// A scanner that may do batches of a scan, and where it stood at the launch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The scanner.
+    pub scanner: Uuid,
+    /// Its vantage.
+    pub vantage: Uuid,
+    /// The vantage's name then.
+    pub vantage_name: String,
+}
+
+/// A batch as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The number in the scan, from 1.
+    pub number: u32,
+    /// From where.
+    pub vantage: Uuid,
+    /// Place of its first host in the scope.
+    pub first_host: u64,
+    /// How many hosts.
+    pub hosts: u64,
+    /// Hosts x ports.
+    pub probes: u64,
+    /// Where it stands.
+    pub state: BatchState,
+    /// How many jobs were signed for it.
+    pub epoch: u32,
+    /// Who has or had the last of them.
+    pub scanner: Option<Uuid>,
+    /// Probes that have a result, once it has ended.
+    pub covered: u64,
+    /// Open ports, once it has ended.
+    pub open: u64,
+    /// Why it is not done.
+    pub detail: Option<String>,
+}
+
+/// What a list of scans is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In this state.
+    pub state: Option<State>,
+    /// Of this template.
+    pub template: Option<Uuid>,
+}
+
+/// The service.
+#[derive(Clone)]
+pub struct Scans(Arc<Parts>);
+
+/// What the service works with.
+pub struct Parts {
+    /// config.db.
+    pub store: Store,
+    /// jobs.db.
+    pub jobs: Jobs,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Makes ids.
+    pub ids: Ids,
+    /// Makes seeds.
+    pub random: Random,
+    /// Knows the scanners.
+    pub fleet: Fleet,
+    /// Knows what was found.
+    pub results: ResultsService,
+}
+
+impl Scans {
+    /// The service.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Launches a scan of a template. The same `key` of the same person gives the same scan, however often it is
+    /// sent.
+    ///
+    /// # Errors
+    /// `Invalid("template")` when it covers nothing, too much, or has no scanner that can work.
+    pub async fn launch(&self, actor: &Actor, template: Uuid, key: Option<String>) -> Result<Scan, Error> {
+        let fleet = self.0.fleet.scanners().await?;
+        let (id, seed, now) = (self.0.ids.new(), self.0.random.bytes::<16>(), self.0.clock.now());
+        let by = actor.clone();
+        self.0
+            .store
+            .changes(actor, move |tx| {
+                if let Some(key) = &key
+                    && let Some(earlier) = store::by_key(tx, &by.id, key)?
+                {
+                    return Ok((vec![], earlier));
+                }
+                let resolved = resolve(tx, template)?;
+                let scanners = assigned(&resolved.scanners, &fleet)?;
+                let vantages = vantages_of(&scanners);
+                let frozen = Frozen { targets: resolved.targets, ports: resolved.ports };
+                let scan = Scan {
+                    id,
+                    template,
+                    template_name: resolved.template.name,
+                    frozen_scope: frozen.name(),
+                    timing: resolved.timing,
+                    seed,
+                    hosts: u64::try_from(resolved.hosts).map_err(Error::internal)?,
+                    probes: u64::try_from(resolved.probes).map_err(Error::internal)? * vantages.len() as u64,
+                    state: State::Queued,
+                    detail: None,
+                    by: by.name.clone(),
+                    created_at: now,
+                    started_at: None,
+                    ended_at: None,
+                };
+                let cuts = plan::cut(scan.hosts, frozen.ports.count(), scan.timing.rate, &vantages);
+                store::insert(tx, &scan, &frozen, &by.id, key.as_deref())?;
+                store::insert_scanners(tx, scan.id, &scanners)?;
+                store::insert_batches(tx, scan.id, &cuts, frozen.ports.count())?;
+                let detail = serde_json::json!({
+                    "template": scan.template, "template_name": scan.template_name, "scope_sha256": scan.frozen_scope,
+                    "hosts": scan.hosts, "probes": scan.probes, "timing": scan.timing, "batches": cuts.len(),
+                    "scanners": scanners.iter().map(|assigned| assigned.scanner).collect::<Vec<_>>(),
+                });
+                Ok((vec![Entry::event("scan.launched", &detail).on("scan", scan.id)], scan))
+            })
+            .await
+    }
+
+    /// Asks for a stop: the dispatcher tells the scanners, and ends the scan when they have stopped.
+    ///
+    /// # Errors
+    /// `Conflict` when it has ended; `NotFound`.
+    pub async fn cancel(&self, actor: &Actor, id: Uuid) -> Result<Scan, Error> {
+        let scan = self
+            .0
+            .store
+            .changes(actor, move |tx| {
+                let mut scan = store::scan(tx, id)?.ok_or_else(|| Error::not_found("scan", id))?;
+                match scan.state {
+                    State::Cancelling => return Ok((vec![], scan)),
+                    State::Queued | State::Running => {}
+                    ended => {
+                        return Err(Error::conflict(format!(
+                            "The scan has ended: it is {}.",
+                            ended.as_str()
+                        )));
+                    }
+                }
+                let before = scan.state;
+                scan.state = State::Cancelling;
+                store::set_state(tx, id, scan.state, None, None)?;
+                let detail = serde_json::json!({ "was": before });
+                Ok((vec![Entry::event("scan.cancel-asked", &detail).on("scan", id)], scan))
+            })
+            .await?;
+        // Wakes the dispatcher at once; without it, it would look within a second.
+        self.0.jobs.write(|tx| queue::nudge(tx)).await?;
+        Ok(scan)
+    }
+
+    /// One page of scans.
+    ///
+    /// # Errors
+    /// `Invalid` on `sort`, `limit`, `cursor` or `q`.
+    pub async fn list(&self, query: ListQuery, filter: Filter) -> Result<Page<Scan>, Error> {
+        self.0.store.read(move |db| store::list(db, &query, &filter)).await
+    }
+
+    /// One scan.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn scan(&self, id: Uuid) -> Result<Scan, Error> {
+        self.0.store.read(move |db| store::scan(db, id)?.ok_or_else(|| Error::not_found("scan", id))).await
+    }
+
+    /// The scope of a scan, as it was frozen.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn frozen(&self, id: Uuid) -> Result<Frozen, Error> {
+        self.0.store.read(move |db| store::frozen(db, id)?.ok_or_else(|| Error::not_found("scan", id))).await
+    }
+
+    /// The vantages of a scan, with their names at the launch.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn vantages(&self, id: Uuid) -> Result<BTreeMap<Uuid, String>, Error> {
+        let assigned = self.0.store.read(move |db| store::scanners(db, id)).await?;
+        Ok(assigned.into_iter().map(|assigned| (assigned.vantage, assigned.vantage_name)).collect())
+    }
+}
+
+/// Those of a template's scanners that can work, with their vantages.
+fn assigned(named: &[Link], fleet: &[Scanner]) -> Result<Vec<Assigned>, Error> {
+    let able: Vec<Assigned> = fleet
+        .iter()
+        .filter(|scanner| named.iter().any(|link| link.id == scanner.id))
+        .filter(|scanner| scanner.enrolled_at.is_some() && scanner.revoked_at.is_none())
+        .map(|scanner| Assigned {
+            scanner: scanner.id,
+            vantage: scanner.vantage.id,
+            vantage_name: scanner.vantage.name.clone(),
+        })
+        .collect();
+    if able.is_empty() {
+        return Err(Error::invalid("template", "has no scanner that is enrolled and not revoked"));
+    }
+    Ok(able)
+}
+
+/// Each vantage once, in a fixed order.
+fn vantages_of(scanners: &[Assigned]) -> Vec<Uuid> {
+    let mut vantages: Vec<Uuid> = scanners.iter().map(|assigned| assigned.vantage).collect();
+    vantages.sort_unstable();
+    vantages.dedup();
+    vantages
+}

@@ -1,0 +1,310 @@
+//! A scan as its page shows it: what config.db says, what its scanners say, and what is in the results.
+
+use super::queue::{self, Job};
+use super::{Batch, BatchState, Frozen, Scan, Scans, State, store};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::noun::Link;
+use crate::results::Sweep;
+use portolan_scanner::wire;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// The most rows that "not covered" lists.
+const NOT_COVERED_ROWS: usize = 200;
+
+/// A scan in a list.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ScanRow {
+    /// The id.
+    pub id: Uuid,
+    /// The template at the launch.
+    pub template: Link,
+    /// Where it stands.
+    pub state: State,
+    /// When it was launched.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Hosts x ports x vantages.
+    pub probes: u64,
+    /// Of those, how many are done: as its scanners say while it runs, as the results say once it has ended.
+    pub done: u64,
+    /// Open ports.
+    pub open: u64,
+    /// Who launched it.
+    pub by: String,
+}
+
+/// A scan with everything its page shows.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ScanView {
+    /// What a list shows.
+    #[serde(flatten)]
+    pub row: ScanRow,
+    /// Hosts in scope.
+    pub hosts: u64,
+    /// Probes per second, all scanners together.
+    pub rate: u64,
+    /// How long it may still take, in seconds, at that rate.
+    pub seconds_left: Option<u64>,
+    /// Probes without a result; counted once it has ended.
+    pub not_covered_probes: u64,
+    /// Why it did not complete.
+    pub detail: Option<String>,
+    /// The addresses, canonical.
+    pub targets: String,
+    /// The ports, canonical.
+    pub ports: String,
+    /// SHA-256 of the frozen scope, hex.
+    pub scope_sha256: String,
+    /// The manner of probing.
+    pub preset: String,
+    /// By vantage.
+    pub vantages: Vec<VantageView>,
+    /// What was not covered, once it has ended; at most 200 rows.
+    pub not_covered: Vec<NotCovered>,
+    /// Its batches.
+    pub batches: Vec<BatchView>,
+}
+
+/// A scan as seen from one vantage.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct VantageView {
+    /// The vantage.
+    pub id: Uuid,
+    /// Its name at the launch.
+    pub name: String,
+    /// Hosts x ports.
+    pub probes: u64,
+    /// Of those, how many are done.
+    pub done: u64,
+    /// Open, in the results.
+    pub open: u64,
+    /// Closed: refused.
+    pub closed: u64,
+    /// Filtered: no answer.
+    pub filtered: u64,
+    /// Unreachable.
+    pub unreachable: u64,
+    /// Not probed, or no word of it (yet).
+    pub not_probed: u64,
+}
+
+/// A part of the scope without a result.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct NotCovered {
+    /// From where.
+    pub vantage: String,
+    /// The hosts.
+    pub hosts: String,
+    /// Why.
+    pub reason: String,
+    /// Hosts x ports.
+    pub probes: u64,
+}
+
+/// A batch with its latest job.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct BatchView {
+    /// The number in the scan.
+    pub number: u32,
+    /// Where it stands.
+    pub state: BatchState,
+    /// Who has or had its latest job.
+    pub scanner: Option<Link>,
+    /// Hosts x ports.
+    pub probes: u64,
+    /// Of those, how many are done.
+    pub done: u64,
+    /// Open ports.
+    pub open: u64,
+    /// Probes per second.
+    pub rate: u64,
+    /// How many jobs were signed for it.
+    pub epoch: u32,
+    /// The scanner's last sign of life under the latest.
+    pub renewed_at: Option<Timestamp>,
+    /// Why it is not done.
+    pub detail: Option<String>,
+}
+
+impl Scans {
+    /// What a list shows of these scans.
+    ///
+    /// # Errors
+    /// The databases'.
+    pub async fn rows(&self, scans: Vec<Scan>) -> Result<Vec<ScanRow>, Error> {
+        let mut rows = Vec::with_capacity(scans.len());
+        for scan in scans {
+            let batches = self.batches(scan.id).await?;
+            let jobs = self.jobs_of(&scan).await?;
+            rows.push(row(&scan, &views(&batches, &jobs, &BTreeMap::new())));
+        }
+        Ok(rows)
+    }
+
+    /// Everything a scan's page shows.
+    ///
+    /// # Errors
+    /// `NotFound`; the databases'.
+    pub async fn view(&self, id: Uuid) -> Result<ScanView, Error> {
+        let scan = self.scan(id).await?;
+        let frozen = self.frozen(id).await?;
+        let (batches, jobs) = (self.batches(id).await?, self.jobs_of(&scan).await?);
+        let names: BTreeMap<Uuid, String> =
+            self.0.fleet.scanners().await?.into_iter().map(|scanner| (scanner.id, scanner.name)).collect();
+        let shown = views(&batches, &jobs, &names);
+        let sweeps = self.0.results.ask(move |store| store.sweeps(id)).await?;
+        let vantages = by_vantage(&self.vantages(id).await?, &batches, &shown, &sweeps);
+        let not_covered = if scan.state.is_open() {
+            vec![]
+        } else {
+            self.not_covered(&scan, &frozen, &vantages, &batches).await?
+        };
+        let rate: u64 = shown.iter().map(|batch| batch.rate).sum();
+        let row = row(&scan, &shown);
+        let left = row.probes.saturating_sub(row.done);
+        let covered: u64 = batches.iter().map(|batch| batch.covered).sum();
+        Ok(ScanView {
+            hosts: scan.hosts,
+            rate,
+            seconds_left: (scan.state.is_open() && rate > 0).then(|| left.div_ceil(rate.max(1))),
+            not_covered_probes: if scan.state.is_open() { 0 } else { scan.probes.saturating_sub(covered) },
+            detail: scan.detail,
+            targets: frozen.targets.to_string(),
+            ports: frozen.ports.to_string(),
+            scope_sha256: scan.frozen_scope,
+            preset: scan.timing.preset.as_str().to_owned(),
+            row,
+            vantages,
+            not_covered,
+            batches: shown,
+        })
+    }
+
+    async fn batches(&self, id: Uuid) -> Result<Vec<Batch>, Error> {
+        self.0.store.read(move |db| store::batches(db, id)).await
+    }
+
+    /// The jobs of a scan that still runs; those of one that has ended say nothing more.
+    async fn jobs_of(&self, scan: &Scan) -> Result<Vec<Job>, Error> {
+        let id = scan.id;
+        self.0.jobs.read(move |db| queue::jobs(db, id)).await
+    }
+
+    /// Hosts that the results have no word of, by batch.
+    async fn not_covered(
+        &self,
+        scan: &Scan,
+        frozen: &Frozen,
+        vantages: &[VantageView],
+        batches: &[Batch],
+    ) -> Result<Vec<NotCovered>, Error> {
+        let mut rows = Vec::new();
+        for vantage in vantages.iter().filter(|vantage| vantage.not_probed > 0) {
+            let (id, place) = (scan.id, vantage.id);
+            let covered = self.0.results.ask(move |store| store.covered(id, place)).await?;
+            let covered: portolan_scanner::net::Ranges = covered.into_iter().collect();
+            let mut silent = 0;
+            for batch in batches.iter().filter(|batch| batch.vantage == place) {
+                let hosts =
+                    frozen.targets.slice(batch.first_host.into(), batch.hosts.into()).subtract(&covered);
+                if hosts.is_empty() {
+                    continue;
+                }
+                let count = u64::try_from(hosts.count()).unwrap_or(u64::MAX);
+                let probes = count.saturating_mul(frozen.ports.count().into());
+                silent += probes;
+                let reason = batch.detail.clone().unwrap_or_else(|| match batch.state {
+                    BatchState::Cancelled => "cancelled before it was reached".to_owned(),
+                    state => format!("its batch is {}", state.as_str()),
+                });
+                rows.push(NotCovered {
+                    vantage: vantage.name.clone(),
+                    hosts: hosts.to_string(),
+                    reason,
+                    probes,
+                });
+            }
+            let skipped = vantage.not_probed.saturating_sub(silent);
+            if skipped > 0 {
+                let hosts = "some ports of some hosts".to_owned();
+                let reason = "the scanner did not probe them; the hosts page names them".to_owned();
+                rows.push(NotCovered { vantage: vantage.name.clone(), hosts, reason, probes: skipped });
+            }
+        }
+        rows.truncate(NOT_COVERED_ROWS);
+        Ok(rows)
+    }
+}
+
+fn row(scan: &Scan, batches: &[BatchView]) -> ScanRow {
+    ScanRow {
+        id: scan.id,
+        template: Link { id: scan.template, name: scan.template_name.clone() },
+        state: scan.state,
+        started_at: scan.created_at,
+        ended_at: scan.ended_at,
+        probes: scan.probes,
+        done: batches.iter().map(|batch| batch.done).sum::<u64>().min(scan.probes),
+        open: batches.iter().map(|batch| batch.open).sum(),
+        by: scan.by.clone(),
+    }
+}
+
+fn views(batches: &[Batch], jobs: &[Job], names: &BTreeMap<Uuid, String>) -> Vec<BatchView> {
+    let latest: BTreeMap<u32, &Job> = jobs.iter().map(|job| (job.batch, job)).collect();
+    batches.iter().map(|batch| view(batch, latest.get(&batch.number).copied(), names)).collect()
+}
+
+fn view(batch: &Batch, job: Option<&Job>, names: &BTreeMap<Uuid, String>) -> BatchView {
+    let running = job.filter(|job| batch.state == BatchState::Running && job.epoch == batch.epoch);
+    let (done, open) = match running {
+        Some(job) => (job.done.max(job.loaded_covered).min(batch.probes), job.open.max(job.loaded_open)),
+        None => (batch.covered, batch.open),
+    };
+    let link = |id: Uuid| Link { id, name: names.get(&id).cloned().unwrap_or_else(|| id.to_string()) };
+    BatchView {
+        number: batch.number,
+        state: batch.state,
+        scanner: batch.scanner.map(link),
+        probes: batch.probes,
+        done,
+        open,
+        rate: running.map_or(0, |job| job.rate),
+        epoch: batch.epoch,
+        renewed_at: job.and_then(|job| job.renewed_at),
+        detail: batch.detail.clone(),
+    }
+}
+
+fn by_vantage(
+    names: &BTreeMap<Uuid, String>,
+    batches: &[Batch],
+    shown: &[BatchView],
+    sweeps: &[Sweep],
+) -> Vec<VantageView> {
+    let one = |(&id, name): (&Uuid, &String)| {
+        let mine = || batches.iter().zip(shown).filter(move |(batch, _)| batch.vantage == id);
+        let sweep = sweeps.iter().find(|sweep| sweep.vantage == id);
+        let count = |state| sweep.map_or(0, |sweep| u64::try_from(sweep.in_state(state)).unwrap_or(u64::MAX));
+        let probes: u64 = mine().map(|(batch, _)| batch.probes).sum();
+        let known = [wire::State::Open, wire::State::Closed, wire::State::Filtered, wire::State::Unreachable]
+            .map(count);
+        VantageView {
+            id,
+            name: name.clone(),
+            probes,
+            done: mine().map(|(_, view)| view.done).sum(),
+            open: known[0],
+            closed: known[1],
+            filtered: known[2],
+            unreachable: known[3],
+            not_probed: probes.saturating_sub(known.iter().sum()),
+        }
+    };
+    names.iter().map(one).collect()
+}

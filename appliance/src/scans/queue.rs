@@ -1,0 +1,185 @@
+//! The SQL of scans in jobs.db: what scanners want, what they were given, and what of it is in the results.
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use rusqlite::{Connection, Row, Transaction, params};
+use uuid::Uuid;
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Signed; its scanner has not fetched it.
+    Ready,
+    /// Its scanner has it.
+    Leased,
+    /// Its scanner said that it is over.
+    Ended,
+    /// Its scanner fell silent.
+    Lost,
+}
+
+/// How a job ended, as its scanner said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobEnd {
+    Done,
+    Cancelled,
+    Failed,
+}
+
+/// A job, and how much of it is in the results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub hash: String,
+    pub batch: u32,
+    pub epoch: u32,
+    pub scanner: Uuid,
+    pub state: JobState,
+    pub end: Option<(JobEnd, String)>,
+    pub cancel: bool,
+    /// When it was made, and when its scanner last gave a sign of life under it.
+    pub made_at: Timestamp,
+    pub renewed_at: Option<Timestamp>,
+    /// Probes, open ports and probes per second, as its scanner says.
+    pub done: u64,
+    pub open: u64,
+    pub rate: u64,
+    /// Blocks it has, and those whose every part is in the results.
+    pub blocks: u64,
+    pub loaded_blocks: u64,
+    /// In the results: pairs with a result, and open ports.
+    pub loaded_covered: u64,
+    pub loaded_open: u64,
+}
+
+impl Job {
+    /// Whether everything it was to bring is in the results.
+    pub fn is_whole(&self) -> bool {
+        self.loaded_blocks >= self.blocks
+    }
+
+    /// The last sign of life.
+    pub fn alive_at(&self) -> Timestamp {
+        self.renewed_at.map_or(self.made_at, |renewed| renewed.max(self.made_at))
+    }
+}
+
+/// Every job of a scan.
+pub fn jobs(db: &Connection, scan: Uuid) -> Result<Vec<Job>, Error> {
+    // A block is whole when its last part is there and as many parts as that one's number says.
+    let sql = "
+        WITH block AS (
+            SELECT l.job_hash, l.block, count(*) AS parts, max(CASE WHEN l.last THEN l.part + 1 END) AS wanted,
+                sum(l.probes - l.not_probed) AS covered, sum(l.open) AS open
+            FROM loaded l JOIN job j ON j.hash = l.job_hash WHERE j.scan = ?1 GROUP BY l.job_hash, l.block)
+        SELECT j.hash, j.batch, j.epoch, j.scanner, j.state, j.end_state, j.end_detail, j.cancel, j.made_at,
+            j.renewed_at, j.done, j.open, j.rate, j.blocks, count(CASE WHEN b.parts = b.wanted THEN 1 END),
+            coalesce(sum(b.covered), 0), coalesce(sum(b.open), 0)
+        FROM job j LEFT JOIN block b ON b.job_hash = j.hash WHERE j.scan = ?1
+        GROUP BY j.hash ORDER BY j.batch, j.epoch LIMIT 100000";
+    Ok(db.prepare_cached(sql)?.query_map([scan.to_string()], job)?.collect::<Result<_, _>>()?)
+}
+
+fn job(row: &Row) -> rusqlite::Result<Job> {
+    let (state, end): (String, Option<String>) = (row.get(4)?, row.get(5)?);
+    let end = match end.as_deref() {
+        Some("done") => Some(JobEnd::Done),
+        Some("cancelled") => Some(JobEnd::Cancelled),
+        Some(_) => Some(JobEnd::Failed),
+        None => None,
+    };
+    let detail: Option<String> = row.get(6)?;
+    let scanner: String = row.get(3)?;
+    Ok(Job {
+        hash: row.get(0)?,
+        batch: row.get(1)?,
+        epoch: row.get(2)?,
+        scanner: Uuid::try_parse(&scanner).unwrap_or_default(),
+        state: match state.as_str() {
+            "ready" => JobState::Ready,
+            "leased" => JobState::Leased,
+            "ended" => JobState::Ended,
+            _ => JobState::Lost,
+        },
+        end: end.map(|end| (end, detail.unwrap_or_default())),
+        cancel: row.get(7)?,
+        made_at: row.get(8)?,
+        renewed_at: row.get(9)?,
+        done: row.get(10)?,
+        open: row.get(11)?,
+        rate: row.get(12)?,
+        blocks: row.get(13)?,
+        loaded_blocks: row.get(14)?,
+        loaded_covered: row.get(15)?,
+        loaded_open: row.get(16)?,
+    })
+}
+
+/// Scanners that wait for work now and have none, who waited longest first.
+pub fn wanting(db: &Connection, now: Timestamp) -> Result<Vec<Uuid>, Error> {
+    let sql = "SELECT w.scanner FROM want w JOIN scanner s ON s.id = w.scanner AND s.revoked = 0
+               WHERE w.until > ? AND NOT EXISTS
+                   (SELECT 1 FROM job j WHERE j.scanner = w.scanner AND j.state IN ('ready', 'leased'))
+               ORDER BY w.until LIMIT 1000";
+    ids(db, sql, &[&now])
+}
+
+/// Scanners that may work at all: enrolled and not revoked.
+pub fn able(db: &Connection) -> Result<Vec<Uuid>, Error> {
+    ids(db, "SELECT id FROM scanner WHERE revoked = 0 LIMIT 100000", &[])
+}
+
+fn ids(db: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Uuid>, Error> {
+    let mut statement = db.prepare_cached(sql)?;
+    let texts = statement.query_map(values, |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    Ok(texts.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect())
+}
+
+/// A job as the dispatcher has signed it.
+pub struct NewJob<'a> {
+    pub hash: &'a str,
+    pub job: &'a portolan_scanner::wire::Job,
+    pub frame: &'a str,
+    pub made_at: Timestamp,
+}
+
+/// Hands a job to its scanner, which wants none any more.
+pub fn offer(tx: &Transaction, new: &NewJob) -> Result<(), Error> {
+    let NewJob { hash, job, frame, made_at } = new;
+    let probes = i64::try_from(job.probes()).unwrap_or(i64::MAX);
+    tx.execute(
+        "INSERT INTO job (hash, scan, batch, epoch, scanner, vantage, frame, blocks, probes, state, made_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'ready', ?)",
+        params![
+            hash,
+            job.scan.to_string(),
+            job.batch,
+            job.epoch,
+            job.scanner.to_string(),
+            job.vantage.to_string(),
+            frame,
+            job.blocks(),
+            probes,
+            made_at
+        ],
+    )?;
+    tx.execute("DELETE FROM want WHERE scanner = ?", [job.scanner.to_string()])?;
+    Ok(())
+}
+
+/// The lease is over: whatever its scanner still does under it, it is told that it lost it.
+pub fn lose(tx: &Transaction, hash: &str) -> Result<(), Error> {
+    tx.execute("UPDATE job SET state = 'lost' WHERE hash = ? AND state IN ('ready', 'leased')", [hash])?;
+    Ok(())
+}
+
+/// Its scanner is told to stop at its next sign of life.
+pub fn cancel(tx: &Transaction, hash: &str) -> Result<(), Error> {
+    tx.execute("UPDATE job SET cancel = 1 WHERE hash = ?", [hash])?;
+    Ok(())
+}
+
+/// Changes nothing that counts, so that whoever watches looks again.
+pub fn nudge(tx: &Transaction) -> Result<(), Error> {
+    tx.execute("DELETE FROM want WHERE until < 0", [])?;
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! The SQL of scans in config.db.
+
+use super::plan::Cut;
+use super::{Assigned, Batch, Filter, Frozen, Scan, State};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::listing::{Filters, Listing};
+use crate::scope::Timing;
+use crate::web::{ListQuery, Page};
+use portolan_scanner::net::{Ports, Ranges};
+use portolan_scanner::wire::hex;
+use rusqlite::types::{Type, Value};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use std::str::FromStr;
+use uuid::Uuid;
+
+const SCAN: &str = "id, template, template_name, frozen_scope, preset, rate, host_rate, timeout_ms, retries, seed, \
+    hosts, probes, state, detail, by_name, created_at, started_at, ended_at";
+
+pub fn insert(
+    tx: &Transaction,
+    scan: &Scan,
+    frozen: &Frozen,
+    by: &str,
+    key: Option<&str>,
+) -> Result<(), Error> {
+    tx.execute(
+        "INSERT OR IGNORE INTO frozen_scope (sha256, targets, ports) VALUES (?, ?, ?)",
+        params![scan.frozen_scope, frozen.targets.to_string(), frozen.ports.to_string()],
+    )?;
+    let sql = format!("INSERT INTO scan ({SCAN}, by_id, request_key) VALUES ({}?)", "?, ".repeat(19));
+    tx.execute(
+        &sql,
+        params![
+            scan.id.to_string(),
+            scan.template.to_string(),
+            scan.template_name,
+            scan.frozen_scope,
+            scan.timing.preset,
+            scan.timing.rate,
+            scan.timing.host_rate,
+            scan.timing.timeout_ms,
+            scan.timing.retries,
+            hex::encode(&scan.seed),
+            scan.hosts,
+            scan.probes,
+            scan.state.as_str(),
+            scan.detail,
+            scan.by,
+            scan.created_at,
+            scan.started_at,
+            scan.ended_at,
+            by,
+            key
+        ],
+    )?;
+    Ok(())
+}
+
+pub fn insert_scanners(tx: &Transaction, scan: Uuid, scanners: &[Assigned]) -> Result<(), Error> {
+    let sql = "INSERT INTO scan_scanner (scan, scanner, vantage, vantage_name) VALUES (?, ?, ?, ?)";
+    let mut statement = tx.prepare(sql)?;
+    for assigned in scanners {
+        let Assigned { scanner, vantage, vantage_name } = assigned;
+        statement.execute(params![
+            scan.to_string(),
+            scanner.to_string(),
+            vantage.to_string(),
+            vantage_name
+        ])?;
+    }
+    Ok(())
+}
+
+pub fn insert_batches(tx: &Transaction, scan: Uuid, cuts: &[Cut], ports: u32) -> Result<(), Error> {
+    let sql =
+        "INSERT INTO batch (scan, number, vantage, first_host, hosts, probes) VALUES (?, ?, ?, ?, ?, ?)";
+    let mut statement = tx.prepare(sql)?;
+    for cut in cuts {
+        let probes = cut.hosts * u64::from(ports);
+        statement.execute(params![
+            scan.to_string(),
+            cut.number,
+            cut.vantage.to_string(),
+            cut.first_host,
+            cut.hosts,
+            probes
+        ])?;
+    }
+    Ok(())
+}
+
+/// The scan that this person launched with this key.
+pub fn by_key(db: &Connection, by: &str, key: &str) -> Result<Option<Scan>, Error> {
+    let sql = format!("SELECT {SCAN} FROM scan WHERE by_id = ? AND request_key = ?");
+    Ok(db.query_row(&sql, [by, key], scan_row).optional()?)
+}
+
+pub fn scan(db: &Connection, id: Uuid) -> Result<Option<Scan>, Error> {
+    let sql = format!("SELECT {SCAN} FROM scan WHERE id = ?");
+    Ok(db.query_row(&sql, [id.to_string()], scan_row).optional()?)
+}
+
+/// Scans in which something can still happen, oldest first.
+pub fn open_scans(db: &Connection) -> Result<Vec<Scan>, Error> {
+    let sql = format!("SELECT {SCAN} FROM scan WHERE ended_at IS NULL ORDER BY created_at, id LIMIT 10000");
+    Ok(db.prepare_cached(&sql)?.query_map([], scan_row)?.collect::<Result<_, _>>()?)
+}
+
+/// How scans are listed. One that has not started sorts by its launch, as the list shows it.
+const LISTING: Listing = Listing {
+    name: "scans",
+    table: "scan",
+    search: &["template_name"],
+    sorts: &[("started_at", "created_at"), ("template", "template_name"), ("state", "state")],
+};
+
+/// One page of scans.
+pub fn list(db: &Connection, query: &ListQuery, filter: &Filter) -> Result<Page<Scan>, Error> {
+    let mut filters = Filters::default();
+    if let Some(state) = filter.state {
+        filters = filters.only("state = ?", [Value::Text(state.as_str().to_owned())]);
+    }
+    if let Some(template) = filter.template {
+        filters = filters.only("template = ?", [Value::Text(template.to_string())]);
+    }
+    LISTING.page(db, query, filters, scan_row)
+}
+
+pub fn frozen(db: &Connection, scan: Uuid) -> Result<Option<Frozen>, Error> {
+    let sql = "SELECT f.targets, f.ports FROM scan s JOIN frozen_scope f ON f.sha256 = s.frozen_scope WHERE s.id = ?";
+    let texts: Option<(String, String)> =
+        db.query_row(sql, [scan.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((targets, ports)) = texts else { return Ok(None) };
+    let targets = Ranges::parse(&targets).map_err(|error| Error::internal(error.to_string()))?;
+    let ports = Ports::parse(&ports).map_err(|error| Error::internal(error.to_string()))?;
+    Ok(Some(Frozen { targets, ports }))
+}
+
+pub fn scanners(db: &Connection, scan: Uuid) -> Result<Vec<Assigned>, Error> {
+    let sql = "SELECT scanner, vantage, vantage_name FROM scan_scanner WHERE scan = ? ORDER BY vantage, scanner LIMIT 10000";
+    let assigned = |row: &Row| {
+        Ok(Assigned {
+            scanner: parsed(row, "scanner")?,
+            vantage: parsed(row, "vantage")?,
+            vantage_name: row.get("vantage_name")?,
+        })
+    };
+    Ok(db.prepare_cached(sql)?.query_map([scan.to_string()], assigned)?.collect::<Result<_, _>>()?)
+}
+
+pub fn batches(db: &Connection, scan: Uuid) -> Result<Vec<Batch>, Error> {
+    let sql =
+        "SELECT number, vantage, first_host, hosts, probes, state, epoch, scanner, covered, open, detail
+               FROM batch WHERE scan = ? ORDER BY number LIMIT 100000";
+    let batch = |row: &Row| {
+        Ok(Batch {
+            number: row.get("number")?,
+            vantage: parsed(row, "vantage")?,
+            first_host: row.get("first_host")?,
+            hosts: row.get("hosts")?,
+            probes: row.get("probes")?,
+            state: word(row, "state")?,
+            epoch: row.get("epoch")?,
+            scanner: row.get::<_, Option<String>>("scanner")?.and_then(|id| Uuid::try_parse(&id).ok()),
+            covered: row.get("covered")?,
+            open: row.get("open")?,
+            detail: row.get("detail")?,
+        })
+    };
+    Ok(db.prepare_cached(sql)?.query_map([scan.to_string()], batch)?.collect::<Result<_, _>>()?)
+}
+
+/// Writes where a batch stands; says whether it was open until now, so that an end is written once.
+pub fn update_batch(tx: &Transaction, scan: Uuid, batch: &Batch) -> Result<bool, Error> {
+    let changed = tx.execute(
+        "UPDATE batch SET state = ?, epoch = ?, scanner = ?, covered = ?, open = ?, detail = ?
+         WHERE scan = ? AND number = ? AND state IN ('waiting', 'running')",
+        params![
+            batch.state.as_str(),
+            batch.epoch,
+            batch.scanner.map(|id| id.to_string()),
+            batch.covered,
+            batch.open,
+            batch.detail,
+            scan.to_string(),
+            batch.number
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Writes where a scan stands. Its start and its end are each written once.
+pub fn set_state(
+    tx: &Transaction,
+    scan: Uuid,
+    state: State,
+    detail: Option<&str>,
+    at: Option<Timestamp>,
+) -> Result<(), Error> {
+    let (started, ended) = match state {
+        State::Running => (at, None),
+        State::Completed | State::Partial | State::Cancelled | State::Failed => (None, at),
+        State::Queued | State::Cancelling => (None, None),
+    };
+    tx.execute(
+        "UPDATE scan SET state = ?, detail = coalesce(?, detail), started_at = coalesce(started_at, ?),
+         ended_at = coalesce(ended_at, ?) WHERE id = ?",
+        params![state.as_str(), detail, started, ended, scan.to_string()],
+    )?;
+    Ok(())
+}
+
+fn scan_row(row: &Row) -> rusqlite::Result<Scan> {
+    let seed: String = row.get("seed")?;
+    let wrong = |_| rusqlite::Error::InvalidColumnType(0, "seed".to_owned(), Type::Text);
+    Ok(Scan {
+        id: parsed(row, "id")?,
+        template: parsed(row, "template")?,
+        template_name: row.get("template_name")?,
+        frozen_scope: row.get("frozen_scope")?,
+        timing: Timing {
+            preset: row.get("preset")?,
+            rate: row.get("rate")?,
+            host_rate: row.get("host_rate")?,
+            timeout_ms: row.get("timeout_ms")?,
+            retries: row.get("retries")?,
+        },
+        seed: hex::decode(&seed).map_err(wrong)?,
+        hosts: row.get("hosts")?,
+        probes: row.get("probes")?,
+        state: word(row, "state")?,
+        detail: row.get("detail")?,
+        by: row.get("by_name")?,
+        created_at: row.get("created_at")?,
+        started_at: row.get("started_at")?,
+        ended_at: row.get("ended_at")?,
+    })
+}
+
+fn parsed<T: FromStr>(row: &Row, column: &str) -> rusqlite::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error)))
+}
+
+fn word<T: FromStr<Err = ()>>(row: &Row, column: &str) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|()| rusqlite::Error::InvalidColumnType(0, text, Type::Text))
+}
