@@ -66,10 +66,10 @@ duckdb: ## the prebuilt DuckDB library, where cargo looks for it
 setup: ## install what the tests need (a browser, network tools, cargo-deny, axe-core)
 	@tools/test-setup.sh
 
-bench-scan: duckdb scanner ## probes per CPU-second and recall, beside nmap (as root: makes a network namespace)
+bench-scan: scanner ## probes per CPU-second and recall, beside nmap (as root: makes a network namespace)
 	@tools/test-setup.sh bench
 	PORTOLAN_SCANNER_BIN=$(CARGO_TARGET_DIR)/$(HOST)/release/portolan-scanner \
-		cargo run --release -q -p portolan-bench $(FEATURES) -- scan
+		cargo run --release -q -p portolan-bench --no-default-features -- scan
 
 bench-ingest: duckdb ## open ports per second from spool to committed, beside DuckDB's own appender
 	cargo run --release -q -p portolan-bench $(FEATURES) -- ingest

@@ -1,5 +1,6 @@
 //! Benchmarks, side by side with peers on the same work; each prints a table.
 
+#[cfg(feature = "ingest")]
 mod ingest;
 mod measure;
 mod scan;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        #[cfg(feature = "ingest")]
         ["ingest", options @ ..] => ingest::run(options),
         ["scan"] => scan::run(5),
         ["scan", "--runs", runs] => match runs.parse() {

@@ -5,7 +5,7 @@
 
 use super::decide::{Action, Situation};
 use super::queue::{self, NewJob};
-use super::{Batch, BatchState, Frozen, Scan, State, plan, store};
+use super::{Batch, BatchState, Frozen, Scan, State, store};
 use crate::audit::{Actor, Entry};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
@@ -213,7 +213,7 @@ fn job(id: Uuid, scan: &Scan, batch: &Batch, frozen: &Frozen, scanner: Uuid, now
         timeout_ms: scan.timing.timeout_ms,
         retries: scan.timing.retries,
         seed: Permutation::key_for(scan.seed, batch.number.into()),
-        block_hosts: plan::block_hosts(frozen.ports.count()),
+        block_hosts: wire::Job::block_hosts_for(frozen.ports.count()),
         targets: frozen.targets.slice(batch.first_host.into(), batch.hosts.into()),
         ports: frozen.ports.clone(),
     }

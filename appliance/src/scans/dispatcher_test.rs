@@ -58,7 +58,7 @@ impl Bench {
             ended_at: None,
         };
         let scanners = [Assigned { scanner: SCANNER, vantage: VANTAGE, vantage_name: "Hall".into() }];
-        let cuts = plan::cut(2, 50, 100, &[VANTAGE]);
+        let cuts = crate::scans::plan::cut(2, 50, 100, &[VANTAGE]);
         let change = move |tx: &rusqlite::Transaction| {
             store::insert(tx, &scan, &frozen, "ada", None)?;
             store::insert_scanners(tx, scan.id, &scanners)?;

@@ -1,4 +1,5 @@
-//! How a scope is cut into batches, and a batch into blocks. Pure: the same scan is always cut the same way.
+//! How a scope is cut into batches. Pure: the same scan is always cut the same way. How a batch falls into blocks is
+//! the wire's (`Job::block_hosts_for`).
 
 use uuid::Uuid;
 
@@ -6,11 +7,6 @@ use uuid::Uuid;
 const BATCH_SECONDS: u64 = 300;
 /// A scan has at most about this many batches a vantage, however large it is.
 const MOST_BATCHES: u64 = 4096;
-/// A block has at most this many hosts …
-const BLOCK_HOSTS: u32 = 256;
-/// … and about this many probes, so that its results stay small beside the largest frame.
-const BLOCK_PROBES: u32 = 65_536;
-
 /// A run of hosts of the scope, in ascending order, for the scanners of one vantage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
@@ -40,12 +36,6 @@ pub fn cut(hosts: u64, ports: u32, rate: u32, vantages: &[Uuid]) -> Vec<Cut> {
     cuts
 }
 
-/// How many hosts a block has.
-#[must_use]
-pub fn block_hosts(ports: u32) -> u32 {
-    (BLOCK_PROBES / ports.max(1)).clamp(1, BLOCK_HOSTS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,12 +58,5 @@ mod tests {
             prop_assert!(cuts.iter().enumerate().all(|(at, cut)| cut.number as usize == at + 1));
             prop_assert!(cuts.len() <= (MOST_BATCHES as usize + 1) * places);
         }
-    }
-
-    #[test]
-    fn a_block_stays_small_whatever_the_port_list() {
-        assert_eq!(block_hosts(1), 256);
-        assert_eq!(block_hosts(1000), 65);
-        assert_eq!(block_hosts(65_535), 1);
     }
 }
