@@ -88,7 +88,9 @@ impl Ports {
 
     /// How many ports of the set are less than this one.
     fn count_below(&self, port: u16) -> u32 {
-        let Some(run) = self.runs.partition_point(|(first, _)| *first < port).checked_sub(1) else { return 0 };
+        let Some(run) = self.runs.partition_point(|(first, _)| *first < port).checked_sub(1) else {
+            return 0;
+        };
         let (first, last) = self.runs[run];
         self.before[run] + u32::from(last.min(port - 1) - first) + 1
     }
