@@ -123,6 +123,26 @@ impl Browser {
         self.command("POST", &format!("/element/{element}/click"), &json!({}));
     }
 
+    /// Clicks what the selector finds, and waits for the page that this leads to.
+    pub fn submit(&self, selector: &str) {
+        self.leave(|| self.click(selector));
+    }
+
+    /// Clicks the first link or button with this text, and waits for the page that this leads to.
+    pub fn follow(&self, label: &str) {
+        self.leave(|| self.press(label));
+    }
+
+    /// A mark on the page is gone when another page is there.
+    fn leave(&self, go: impl FnOnce()) {
+        self.run("window.beforeLeaving = true");
+        go();
+        wait_until(&format!("another page than {}", self.path()), PATIENCE, || {
+            let there = self.run("return !window.beforeLeaving && document.readyState === 'complete'");
+            (there == Value::Bool(true)).then_some(())
+        });
+    }
+
     /// Clicks the first link or button with this text.
     pub fn press(&self, label: &str) {
         let path = format!(

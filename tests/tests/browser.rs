@@ -10,7 +10,7 @@ fn sign_in(browser: &Browser) {
     browser.goto("/sign-in");
     browser.fill("name", OWNER);
     browser.fill("password", PASSWORD);
-    browser.press("Sign in");
+    browser.follow("Sign in");
 }
 
 #[test]
@@ -23,17 +23,17 @@ fn a_new_user_sets_up_signs_out_and_signs_in_without_scripts() {
     browser.fill("name", OWNER);
     browser.fill("password", PASSWORD);
     browser.fill("password_again", PASSWORD);
-    browser.press("Make the owner and sign in");
+    browser.follow("Make the owner and sign in");
     assert_eq!(browser.value("name"), OWNER, "what was typed stays: {}", browser.text());
     browser.fill("code", site.setup_code());
     browser.fill("password", PASSWORD);
     browser.fill("password_again", PASSWORD);
-    browser.press("Make the owner and sign in");
+    browser.follow("Make the owner and sign in");
     assert_eq!(browser.path(), "/", "{}", browser.text());
     browser.goto("/sign-in");
     browser.fill("name", OWNER);
     browser.fill("password", "not this one");
-    browser.press("Sign in");
+    browser.follow("Sign in");
     assert!(browser.text().contains("does not fit"), "{}", browser.text());
     sign_in(&browser);
     assert_eq!(browser.path(), "/");
@@ -66,11 +66,11 @@ fn keep_subnets(browser: &Browser) {
     browser.goto("/subnets/new");
     browser.fill("name", "Plant");
     browser.fill("cidr", "10.7.0.1/16");
-    browser.click("main form [type=submit]");
+    browser.submit("main form [type=submit]");
     assert_eq!(browser.value("name"), "Plant", "what was typed stays");
     assert!(browser.text().contains("10.7.0.0/16"), "the canonical form is named: {}", browser.text());
     browser.fill("cidr", "10.7.0.0/16");
-    browser.click("main form [type=submit]");
+    browser.submit("main form [type=submit]");
     browser.wait_for_text("10.7.0.0/16");
     assert!(!browser.path().ends_with("/new"), "{}", browser.text());
     let shown = browser.path();
@@ -82,11 +82,11 @@ fn keep_subnets(browser: &Browser) {
 
     browser.goto(&format!("{shown}/edit"));
     browser.fill("name", "Plant, hall 2");
-    browser.click("main form [type=submit]");
+    browser.submit("main form [type=submit]");
     browser.wait_for_text("Plant, hall 2");
     browser.goto(&format!("{shown}/delete"));
     assert!(browser.text().contains("Plant, hall 2"), "the question names it: {}", browser.text());
-    browser.click("main form [type=submit]");
+    browser.submit("main form [type=submit]");
     browser.goto("/subnets");
     assert!(!browser.text_of("main").contains("Plant, hall 2"), "{}", browser.text());
     assert_eq!(browser.complaints(), Vec::<String>::new());

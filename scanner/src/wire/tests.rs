@@ -278,7 +278,7 @@ fn results_must_fit_their_job() {
 fn a_receipt_has_one_spelling() {
     let text = Receipt { frame: [1; 32], accepted: 5 }.encode();
     assert!(Receipt::decode(&text).is_ok());
-    for bad in [text.replace("receipt\n", "receipt\r\n"), text.replace("5", "05"), text.clone() + "\n"] {
+    for bad in [text.replace("receipt\n", "receipt\r\n"), text.replace('5', "05"), text.clone() + "\n"] {
         assert!(Receipt::decode(&bad).is_err(), "{bad:?}");
     }
 }
