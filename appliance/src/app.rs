@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::overview::{self, Overview};
-use crate::results::ResultsService;
+use crate::results::{self, ResultsService};
 use crate::scans::{self, Scans};
 use crate::scope::Scope;
 use crate::secrets::MasterKey;
@@ -141,6 +141,7 @@ pub fn tables() -> Vec<Routes> {
     vec![
         overview::routes::routes(),
         scans::routes::routes(),
+        results::routes::routes(),
         scope::routes::templates(),
         scope::routes::subnets(),
         scope::routes::port_lists(),

@@ -11,6 +11,8 @@ pub mod keys;
 pub mod loader;
 pub mod portset;
 pub mod rebuild;
+pub mod routes;
+pub mod view;
 
 mod code;
 #[cfg(test)]
@@ -48,6 +50,9 @@ pub enum Error {
     /// There is something in it that this program did not write.
     #[error("the results store holds what is not {0}; make it anew with `portolan results rebuild`")]
     Broken(&'static str),
+    /// More than one answer holds.
+    #[error("the answer is too large: ask for one kind of change only")]
+    TooMuch,
     /// A migration failed.
     #[error("the results store cannot be brought up to date: {0}")]
     Migration(#[from] refinery_core::Error),
@@ -67,7 +72,10 @@ impl Error {
 
 impl From<Error> for crate::error::Error {
     fn from(error: Error) -> Self {
-        Self::internal(error)
+        match error {
+            Error::TooMuch => Self::conflict(error.to_string()),
+            error => Self::internal(error),
+        }
     }
 }
 

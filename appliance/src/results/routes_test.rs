@@ -1,0 +1,233 @@
+//! The pages and the API of results, on the real site with two scans in it.
+
+use axum::http::{Method, StatusCode};
+use portolan_scanner::wire::Reason;
+use serde_json::{Value, json};
+
+use crate::audit::{Actor, Entry};
+use crate::ingest::frame::Proven;
+use crate::results::fixture::{JobOf, block, host, hosts, uuid};
+use crate::test::TestSite;
+
+/// Scan 1 and scan 6 of one template, from vantage 2 ("=plant") and, the second only, vantage 5.
+async fn site() -> TestSite {
+    let site = TestSite::new().await;
+    site.app
+        .store
+        .change(&Actor::system("test"), |tx| {
+            tx.execute("INSERT INTO frozen_scope VALUES ('aa', '10.0.0.0/24', '22,80,443,8000-8009')", [])?;
+            for (scan, state, at) in [(uuid(1), "completed", 1_000_000), (uuid(6), "partial", 2_000_000)] {
+                tx.execute(
+                    "INSERT INTO scan (id, template, template_name, frozen_scope, preset, rate, host_rate, timeout_ms,
+                       retries, seed, hosts, probes, state, by_id, by_name, created_at, ended_at)
+                     VALUES (?1, ?2, 'Nightly', 'aa', 'normal', 1, 1, 1, 0, '00000000000000000000000000000000', 256,
+                       3328, ?3, '', 'ada', ?4, ?4)",
+                    rusqlite::params![scan.to_string(), uuid(7).to_string(), state, at],
+                )?;
+            }
+            for (scan, scanner, vantage, name) in [(1, 3, 2, "=plant"), (6, 3, 2, "=plant"), (6, 4, 5, "lab")] {
+                let ids = [scan, scanner, vantage].map(|n| uuid(n).to_string());
+                tx.execute(
+                    "INSERT INTO scan_scanner (scan, scanner, vantage, vantage_name) VALUES (?, ?, ?, ?)",
+                    rusqlite::params![ids[0], ids[1], ids[2], name],
+                )?;
+            }
+            Ok((Entry::event("test", &json!({})), ()))
+        })
+        .await
+        .unwrap();
+    let frames = frames();
+    site.app.results.ask(move |store| store.count(&frames)).await.unwrap();
+    site
+}
+
+fn frames() -> Vec<Proven> {
+    let first = JobOf::default().frame();
+    let second = JobOf { scan: 6, ..JobOf::default() }.frame();
+    let lab = JobOf { scan: 6, vantage: 5, scanner: 4, targets: "10.0.0.7", ..JobOf::default() }.frame();
+    vec![
+        block(
+            &first,
+            0,
+            vec![
+                hosts("10.0.0.0", "10.0.0.2", Reason::NoAnswer),
+                host("10.0.0.3", &[22, 443]),
+                hosts("10.0.0.4", "10.0.0.255", Reason::HostUnreachable),
+            ],
+        ),
+        block(
+            &second,
+            0,
+            vec![
+                hosts("10.0.0.0", "10.0.0.2", Reason::Cancelled),
+                host("10.0.0.3", &[22, 80]),
+                hosts("10.0.0.4", "10.0.0.255", Reason::HostUnreachable),
+            ],
+        ),
+        block(&lab, 0, vec![host("10.0.0.7", &[80])]),
+    ]
+}
+
+fn pair() -> String {
+    format!("a={}&b={}", uuid(1), uuid(6))
+}
+
+#[tokio::test]
+async fn hosts_are_paged_and_filtered_and_say_how_many() {
+    let site = site().await;
+    let path = format!("/api/v1/scans/{}/hosts", uuid(6));
+    let all = site.get(&path).await.json();
+    assert_eq!(all["total"], 4);
+    let addresses: Vec<&str> =
+        all["items"].as_array().unwrap().iter().map(|it| it["hosts"].as_str().unwrap()).collect();
+    assert_eq!(addresses, ["10.0.0.0-10.0.0.2", "10.0.0.3", "10.0.0.4-10.0.0.255", "10.0.0.7"]);
+    assert_eq!(all["items"][1]["open"][1], json!({ "port": 80, "reason": "syn-ack", "rtt_us": 80 }));
+    let others = &all["items"][1]["others"];
+    assert_eq!(
+        *others,
+        json!([{ "state": "closed", "reason": "refused", "ports": "443,8000-8009", "count": 11 }])
+    );
+    let (mut cursor, mut seen) = (Value::Null, 0);
+    loop {
+        let next = cursor.as_str().map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+        let page = site.get(&format!("{path}?limit=3{next}")).await.json();
+        seen += page["items"].as_array().unwrap().len();
+        cursor = page["next"].clone();
+        if cursor.is_null() {
+            break;
+        }
+    }
+    assert_eq!(seen, 4);
+    let count =
+        async |query: &str| site.get(&format!("{path}?{query}")).await.json()["total"].as_u64().unwrap();
+    assert_eq!(count("state=open").await, 2);
+    assert_eq!(count(&format!("state=open&vantage={}", uuid(5))).await, 1);
+    assert_eq!(count("subnet=10.0.0.0/30&state=not-probed").await, 1);
+    assert_eq!(count("port=80&state=closed").await, 0);
+    assert_eq!(count("port=81").await, 0);
+}
+
+#[tokio::test]
+async fn bad_filters_are_named_one_by_one() {
+    let site = site().await;
+    let path = format!("/api/v1/scans/{}/hosts", uuid(1));
+    for (query, field) in [
+        ("subnet=10.0.0.0/33", "subnet"),
+        ("subnet=10.0.0.1/24", "subnet"),
+        ("subnet=nowhere", "subnet"),
+        ("port=0", "port"),
+        ("port=70000", "port"),
+        ("port=http", "port"),
+        ("state=ajar", "state"),
+        ("limit=0", "limit"),
+        ("limit=501", "limit"),
+        ("cursor=x", "cursor"),
+        ("colour=red", "colour"),
+    ] {
+        let answer = site.get(&format!("{path}?{query}")).await;
+        assert_eq!(
+            (answer.status, answer.fields()),
+            (StatusCode::UNPROCESSABLE_ENTITY, vec![field.to_owned()]),
+            "{query}"
+        );
+    }
+    let elsewhere = site.get("/api/v1/audit?limit=1").await.json()["next"].as_str().unwrap().to_owned();
+    let answer = site.get(&format!("{path}?cursor={elsewhere}")).await;
+    assert_eq!(answer.fields(), ["cursor"], "a cursor from another list");
+    assert_eq!(site.get(&format!("/api/v1/scans/{}/hosts", uuid(99))).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(site.get("/api/v1/hosts/nowhere").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn one_host_in_every_scan_and_in_one() {
+    let site = site().await;
+    let all = site.get("/api/v1/hosts/10.0.0.7").await.json();
+    assert_eq!(all["runs"].as_array().unwrap().len(), 3);
+    assert_eq!(all["runs"][0]["scan"]["name"], "Nightly");
+    let one = site.get(&format!("/api/v1/scans/{}/hosts/10.0.0.7", uuid(1))).await.json();
+    assert_eq!(one["runs"].as_array().unwrap().len(), 1);
+    assert_eq!(one["runs"][0]["vantage"]["name"], "=plant");
+    assert_eq!(site.get("/api/v1/hosts/192.0.2.1").await.json()["runs"], json!([]));
+}
+
+#[tokio::test]
+async fn a_diff_counts_exactly_and_calls_nothing_closed_that_was_not_looked_at() {
+    let site = site().await;
+    let diff = site.get(&format!("/api/v1/diff?{}", pair())).await.json();
+    let counts = &diff["counts"];
+    let of = |kind: &str| counts[kind].as_u64().unwrap();
+    assert_eq!((of("opened"), of("closed"), of("changed")), (1, 1, 0));
+    assert_eq!((of("only_before"), of("only_after"), of("not_comparable")), (39, 13, 52));
+    assert_eq!(of("same"), 252 * 13 + 11);
+    let line = |line: &Value| {
+        let word = |field: &str| line[field].as_str().unwrap_or("-").to_owned();
+        format!(
+            "{} {} {} {}>{}",
+            line["vantage"]["name"],
+            word("hosts"),
+            word("ports"),
+            word("before"),
+            word("after")
+        )
+    };
+    assert_eq!(line(&diff["opened"][0]), "\"=plant\" 10.0.0.3 80 closed>open");
+    assert_eq!(line(&diff["closed"][0]), "\"=plant\" 10.0.0.3 443 open>closed");
+    assert_eq!(
+        line(&diff["not_comparable"][0]),
+        "\"=plant\" 10.0.0.0-10.0.0.2 22,80,443,8000-8009 filtered>not-probed"
+    );
+    let only = site.get(&format!("/api/v1/diff?{}&kind=not-comparable&limit=1", pair())).await.json();
+    assert_eq!((only["opened"].clone(), only["not_comparable"].as_array().unwrap().len()), (json!([]), 1));
+    assert_eq!(
+        (only["counts"]["opened"].clone(), only["more"]["not_comparable"].clone()),
+        (json!(1), json!(true))
+    );
+    assert_eq!(
+        site.get(&format!("/api/v1/diff?a={}&b={}", uuid(1), uuid(99))).await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(site.get(&format!("/api/v1/diff?{}&limit=10001", pair())).await.fields(), ["limit"]);
+    assert_eq!(site.get("/api/v1/diff?a=x").await.fields(), ["a"]);
+}
+
+#[tokio::test]
+async fn the_csv_has_every_line_and_no_formula() {
+    let site = site().await;
+    let file = site.get(&format!("/diff.csv?{}", pair())).await;
+    assert_eq!(file.header("content-type"), "text/csv; charset=utf-8");
+    let lines: Vec<&str> = file.text.split("\r\n").collect();
+    assert_eq!(lines[0], "kind,vantage,first_address,last_address,hosts,ports,probes,before,after");
+    assert_eq!(
+        lines[1],
+        "not-comparable,\"'=plant\",10.0.0.0,10.0.0.2,3,\"22,80,443,8000-8009\",39,filtered,not-probed"
+    );
+    assert_eq!(lines[2], "opened,\"'=plant\",10.0.0.3,10.0.0.3,1,80,1,closed,open");
+    assert!(
+        lines.iter().any(
+            |line| line.starts_with("not-comparable,lab,10.0.0.7,") && line.ends_with("not-covered,open")
+        )
+    );
+    let negotiated = site.send(Method::GET, &format!("/diff?{}", pair()), "text/csv", None).await;
+    assert_eq!(negotiated.text, file.text);
+    assert_eq!(site.get("/diff.csv").await.fields(), ["a"]);
+}
+
+#[tokio::test]
+async fn the_pages_render_from_what_there_is() {
+    let site = site().await;
+    for (path, word) in [
+        (format!("/scans/{}/hosts", uuid(6)), "10.0.0.3"),
+        (format!("/scans/{}/hosts?state=open&port=22&subnet=10.0.0.0/8", uuid(6)), "10.0.0.3"),
+        (format!("/scans/{}/hosts?port=81", uuid(6)), "o"),
+        ("/hosts/10.0.0.3".to_owned(), "Nightly"),
+        ("/hosts/2001:db8::1".to_owned(), "Never seen"),
+        (format!("/scans/{}/hosts/10.0.0.3", uuid(1)), "443"),
+        ("/diff".to_owned(), "Choose two scans"),
+        (format!("/diff?a={}", uuid(1)), "Choose two scans"),
+        (format!("/diff?{}", pair()), "10.0.0.0-10.0.0.2"),
+    ] {
+        let page = site.page(&path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
+        assert!(page.text.contains(word), "{path}");
+    }
+}
