@@ -13,6 +13,8 @@ pub mod routes;
 mod scanner;
 mod store;
 mod task;
+#[cfg(test)]
+mod tests;
 mod vantage;
 
 use std::sync::Arc;

@@ -203,16 +203,20 @@ impl Fleet {
         self.0
             .parts
             .store
-            .change(actor, move |tx| {
+            .changes(actor, move |tx| {
                 let before = store::scanner(tx, id)?;
                 if before.revoked_at.is_some() {
                     return Err(Error::conflict("A revoked scanner stays as it was."));
                 }
-                noun::based_on(version, before.version)?;
                 let vantage = existing(tx, vantage)?;
                 let after = ScannerRow { name, vantage, binding, note, ..before.clone() };
+                // A form that was sent twice is answered like the first.
+                if version.is_some() && after == before {
+                    return Ok((vec![], ()));
+                }
+                noun::based_on(version, before.version)?;
                 store::update_scanner(tx, &after, now)?;
-                Ok((Entry::updated("scanner", id, &before, &after), ()))
+                Ok((vec![Entry::updated("scanner", id, &before, &after)], ()))
             })
             .await?;
         self.project().await?;

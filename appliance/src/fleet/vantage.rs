@@ -97,12 +97,16 @@ impl Fleet {
         self.0
             .parts
             .store
-            .change(actor, move |tx| {
+            .changes(actor, move |tx| {
                 let before = store::vantage(tx, id)?;
-                noun::based_on(version, before.version)?;
                 let after = VantageRow { name, note, ..before.clone() };
+                // A form that was sent twice is answered like the first.
+                if version.is_some() && after == before {
+                    return Ok((vec![], ()));
+                }
+                noun::based_on(version, before.version)?;
                 store::update_vantage(tx, &after, now)?;
-                Ok((Entry::updated("vantage", id, &before, &after), ()))
+                Ok((vec![Entry::updated("vantage", id, &before, &after)], ()))
             })
             .await?;
         self.vantage(id).await

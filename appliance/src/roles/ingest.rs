@@ -1,6 +1,11 @@
 //! Ingest: what scanners talk to.
 
 use super::{Failure, PATIENCE, Stop};
+use crate::clock::Clock;
+use crate::ids::Random;
+use crate::ingest::spool::Spool;
+use crate::ingest::{self, Parts};
+use crate::jobs::Jobs;
 use crate::layout::Layout;
 use crate::tls;
 use crate::web::{self, Listener};
@@ -8,7 +13,12 @@ use std::sync::Arc;
 
 pub async fn run(layout: Layout, listener: Listener, stop: Stop) -> Result<(), Failure> {
     let config = tls::wait_for_ingest_config(&layout, PATIENCE).await?;
+    let jobs = Jobs::wait(&layout.jobs_db(), PATIENCE).await?;
+    let spool = Spool::new(layout.spool_tmp(), layout.spool_new());
+    spool.sweep()?;
+    let (clock, random) = (Clock::system(), Random::system());
+    let router = ingest::router(Parts { clock, random, jobs, spool, stop: stop.clone() });
     println!("portolan: scanners at {}", listener.address);
-    web::serve(listener, Arc::new(config), axum::Router::new(), stop.asked()).await?;
+    web::serve(listener, Arc::new(config), router, stop.asked()).await?;
     Ok(())
 }

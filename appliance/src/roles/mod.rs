@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-pub use stop::Stop;
+pub use stop::{Asker, Stop};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
