@@ -135,7 +135,7 @@ async fn read(
     if method == Method::GET || method == Method::HEAD {
         return route.shape.read(&input::pairs("query", asked.query.as_bytes())?);
     }
-    let bytes = axum::body::to_bytes(body, guard::MAX_BODY).await.map_err(|_| Error::TooLarge)?;
+    let bytes = super::body::whole(body).await?;
     let media =
         asked.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -4,6 +4,7 @@
 
 mod accept;
 mod assets;
+mod body;
 mod call;
 mod guard;
 mod handle;
