@@ -5,7 +5,9 @@ use portolan_scanner::wire::{Reason, State};
 use super::*;
 use crate::clock::Timestamp;
 use crate::results::diff::{Counts, Kind};
-use crate::results::fixture::{JobOf, address as at, block, host, hosts, part, uuid};
+use crate::results::fixture::{
+    JobOf, address as at, block, frame_signed_by, host, hosts, part, public, results, uuid,
+};
 use crate::results::{OpenPort, Place, diff_scans};
 
 fn store() -> DuckDb {
@@ -27,6 +29,28 @@ fn first_scan() -> (crate::ingest::frame::JobFrame, Proven) {
     ];
     let frame = block(&job, 0, seen);
     (job, frame)
+}
+
+#[test]
+fn a_scanner_that_boasts_spoils_no_page() {
+    let (store, job) = (store(), JobOf { block_hosts: 128, ..JobOf::default() }.frame());
+    let boast = |number, first, last| {
+        let seen = vec![hosts(first, last, Reason::NoAnswer)];
+        let said = portolan_scanner::wire::Results {
+            sent: u64::MAX,
+            started: i64::MIN,
+            ended: i64::MAX,
+            offset: i64::MAX,
+            ..results(&job, number, 0, true, seen)
+        };
+        frame_signed_by(3, &said).prove(&public(3), &job).unwrap()
+    };
+    let frames = [boast(0, "10.0.0.0", "10.0.0.127"), boast(1, "10.0.0.128", "10.0.0.255")];
+    store.count(&frames).unwrap();
+    let [sweep] = &store.sweeps(uuid(1)).unwrap()[..] else { panic!("one vantage") };
+    assert_eq!((sweep.hosts, sweep.sent), (256, u64::MAX));
+    assert!(sweep.started <= sweep.ended);
+    assert_eq!(store.hosts(&HostQuery::of(uuid(1))).unwrap().len(), 2);
 }
 
 #[test]

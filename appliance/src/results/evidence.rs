@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,11 @@ impl Evidence {
             sync_folder(folder)?;
         }
         for (path, lines) in lines {
-            let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+            let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path)?;
+            // What is written behind a line that a kill tore off would be torn as well.
+            if is_torn(&mut file)? {
+                file.write_all(b"\n")?;
+            }
             file.write_all(lines.as_bytes())?;
             file.sync_data()?;
         }
@@ -92,14 +96,13 @@ impl Evidence {
     /// Makes the folders of a job; the evidence folder itself has to be there (it may be a disk of its own).
     fn make(&self, scan: &Path, folder: &Path) -> io::Result<()> {
         let make = |path: &Path| match fs::create_dir(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(named(path, &error)),
-            Ok(()) => Ok(true),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(named(path, &error)),
+            _ => Ok(()),
         };
         if !folder.exists() {
-            if make(scan)? {
-                sync_folder(&self.root)?;
-            }
+            make(scan)?;
+            // Also when it is there: who made it may have been killed before this.
+            sync_folder(&self.root)?;
             make(folder)?;
         }
         Ok(())
@@ -131,6 +134,17 @@ impl Evidence {
     pub(super) fn scans(&self) -> io::Result<Vec<PathBuf>> {
         folders(&self.root)
     }
+}
+
+/// Whether the file ends within a line.
+fn is_torn(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(io::SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 /// One kept frame: where it lies.

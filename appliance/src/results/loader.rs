@@ -16,14 +16,15 @@
 //! the reason beside it, and a refusal goes to the audit.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_scanner::wire::{Id, State};
+use portolan_scanner::wire::{Id, MAX_FRAME, State};
 use rusqlite::{OptionalExtension as _, params};
 use uuid::Uuid;
 
@@ -123,15 +124,15 @@ impl Loader {
         let keys = self.keys(&frames).await?;
         let jobs = self.job_frames(&frames).await?;
         let store = self.store.clone();
-        let (proven, counted, unproven) = blocking(move || {
+        let (proven, counted, unproven, rows) = blocking(move || {
             let (proven, unproven) = prove(frames, &keys, &jobs);
             let frames: Vec<Proven> = proven.iter().map(|(_, frame)| frame.clone()).collect();
             let counted = store.count(&frames).map_err(Error::from)?;
-            Ok::<_, Error>((proven, counted, unproven))
+            let rows: Vec<LoadedRow> = frames.iter().map(LoadedRow::of).collect();
+            Ok::<_, Error>((proven, counted, unproven, rows))
         })
         .await?;
         bad.extend(unproven);
-        let rows: Vec<LoadedRow> = proven.iter().map(|(_, frame)| LoadedRow::of(frame)).collect();
         self.tell(rows).await?;
         let new = counted.iter().filter(|counted| counted.new).count();
         let loaded = Loaded { counted: new, repeated: counted.len() - new, bad: bad.len() };
@@ -290,13 +291,17 @@ fn list(new: &Path) -> Result<Vec<Vec<PathBuf>>, Error> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::internal(error)),
         };
+        // Ingest may be under someone else's control: a pipe or a link is no frame, and is not opened.
+        if !about.is_file() {
+            continue;
+        }
         files.push((about.modified().map_err(Error::internal)?, entry.path(), about.len()));
     }
     files.sort();
     let mut batches: Vec<Vec<PathBuf>> = Vec::new();
     let mut bytes = 0;
     for (_, path, size) in files {
-        bytes += size;
+        bytes = size.saturating_add(bytes);
         match batches.last_mut() {
             Some(batch) if batch.len() < BATCH_FRAMES && bytes <= BATCH_BYTES => batch.push(path),
             _ => {
@@ -308,14 +313,27 @@ fn list(new: &Path) -> Result<Vec<Vec<PathBuf>>, Error> {
     Ok(batches)
 }
 
+/// The file, but never more than shows that it is too large for a frame.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FRAME as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 type Parsed = (Vec<(PathBuf, Frame)>, Vec<Bad>);
 
 fn parse(files: Vec<PathBuf>) -> Result<Parsed, Error> {
     let (mut frames, mut bad) = (Vec::new(), Vec::new());
     for path in files {
-        let bytes =
-            std::fs::read(&path).map_err(|error| Error::internal(format!("{}: {error}", path.display())))?;
-        match Frame::parse(bytes) {
+        let frame = match read(&path) {
+            Ok(bytes) => Frame::parse(bytes),
+            // Of a file that will never be readable, one must not stop all that come after it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Refusal::Malformed(portolan_scanner::wire::Error::NotAFrame))
+            }
+            Err(error) => return Err(Error::internal(format!("{}: {error}", path.display()))),
+        };
+        match frame {
             Ok(frame) => frames.push((path, frame)),
             Err(refusal) => bad.push(Bad { path, scanner: None, refusal }),
         }

@@ -261,6 +261,45 @@ async fn what_cannot_be_proven_is_put_aside_with_its_reason_and_the_rest_is_load
 }
 
 #[tokio::test]
+async fn what_a_hostile_ingest_leaves_in_the_spool_stops_nothing() {
+    let world = World::new();
+    let job = small().frame();
+    world.give_out(&job).await;
+    let new = world.loader.layout.spool_new();
+    // Petabytes, as far as the file system says; and what never ends when it is read.
+    let huge = fs::File::create(new.join("huge")).unwrap();
+    huge.set_len(1 << 42).unwrap();
+    fs::create_dir(new.join("folder")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", new.join("link")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(new.join("pipe")).status().unwrap().success());
+    world.deliver(delivery(&job)[0].frame());
+    let pass = tokio::time::timeout(std::time::Duration::from_secs(60), world.loader.pass());
+    assert_eq!(pass.await.unwrap().unwrap(), Loaded { counted: 1, repeated: 0, bad: 1 });
+    assert_eq!(world.rows("SELECT reason FROM refusal").await, ["too-large"]);
+    assert_eq!(world.loader.pass().await.unwrap(), Loaded::default());
+}
+
+#[tokio::test]
+async fn a_line_torn_by_a_kill_does_not_tear_the_next() {
+    let world = World::new();
+    let job = small().frame();
+    world.give_out(&job).await;
+    let delivery = delivery(&job);
+    world.deliver(delivery[0].frame());
+    world.loader.pass().await.unwrap();
+    let scan = world.loader.layout.evidence().join(uuid(1).to_string());
+    let mut counted = fs::read(scan.join("counted")).unwrap();
+    counted.extend_from_slice(b"0000000002 ab");
+    fs::write(scan.join("counted"), counted).unwrap();
+    world.deliver(delivery[1].frame());
+    world.loader.pass().await.unwrap();
+    let numbers = crate::results::evidence::numbers(&scan).unwrap();
+    let of =
+        |frame: &Proven| numbers.get(&portolan_scanner::wire::hex::encode(&frame.frame().hash())).copied();
+    assert_eq!((of(&delivery[0]), of(&delivery[1])), (Some(1), Some(2)));
+}
+
+#[tokio::test]
 async fn a_second_frame_under_one_key_is_kept_and_counts_nothing() {
     let world = World::new();
     let job = small().frame();

@@ -39,7 +39,8 @@ pub fn parts(connection: &Connection, scan: Uuid) -> Result<Vec<Part>, Error> {
 
 pub fn sweeps(connection: &Connection, scan: Uuid) -> Result<Vec<Sweep>, Error> {
     let mut statement = connection.prepare(
-        "SELECT w.vantage, CAST(sum(p.hosts) AS UBIGINT), CAST(sum(p.sent) AS UBIGINT), min(p.started), max(p.ended)
+        "SELECT w.vantage, CAST(sum(p.hosts) AS UBIGINT),
+           CAST(least(sum(p.sent), 18446744073709551615) AS UBIGINT), min(p.started), max(p.ended)
          FROM sweep w JOIN job j USING (sweep) JOIN part p USING (job) WHERE w.scan = ? GROUP BY w.vantage
          ORDER BY min(w.sweep)",
     )?;
