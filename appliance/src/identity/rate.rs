@@ -1,29 +1,55 @@
-//! The rate limit on whatever takes a secret: by source, 10 a second with a burst of 10.
+//! The rate limits on whatever takes a secret, by source: 10 tries a second with a burst of 10, of which 10 a minute
+//! may be wrong. A wrong one is an entry in the audit, so the second also bounds how fast a stranger fills that.
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::error::Error;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-const PER_SECOND: i64 = 10;
+/// Tries at once, and wrong ones at once.
 const BURST: i64 = 10;
-const COST: i64 = 1_000_000 / PER_SECOND;
+/// What a try costs, in µs.
+const TRY: i64 = 1_000_000 / 10;
+/// What a wrong one costs, in µs.
+const WRONG: i64 = 60_000_000 / 10;
 /// Sources remembered at once; beyond it those that have recovered are forgotten, then all new ones share a bucket.
 const SOURCES: usize = 10_000;
+
+/// The bucket of all sources that are not remembered.
+const SHARED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 /// Tries by source.
 pub struct Limit {
     clock: Clock,
+    /// What one costs, in µs.
+    cost: i64,
     /// For each source, the moment up to which it has spent its allowance, in µs.
     spent: Mutex<HashMap<IpAddr, i64>>,
 }
 
 impl Limit {
-    /// A limit by this clock.
+    /// The limit on tries.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, spent: Mutex::default() }
+    pub fn on_tries(clock: Clock) -> Self {
+        Self { clock, cost: TRY, spent: Mutex::default() }
+    }
+
+    /// The limit on wrong tries.
+    #[must_use]
+    pub fn on_wrong_ones(clock: Clock) -> Self {
+        Self { clock, cost: WRONG, spent: Mutex::default() }
+    }
+
+    /// Whether the source has any left; counts nothing.
+    ///
+    /// # Errors
+    /// `RateLimited` when it has none.
+    pub fn check(&self, source: IpAddr) -> Result<(), Error> {
+        let spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let known =
+            spent.get(&network(source)).or_else(|| spent.get(&SHARED).filter(|_| spent.len() >= SOURCES));
+        self.charged(known.copied().unwrap_or(0)).map(drop)
     }
 
     /// Counts one try.
@@ -36,22 +62,28 @@ impl Limit {
         if spent.len() >= SOURCES {
             spent.retain(|_, until| *until > now.micros());
         }
-        let key = if spent.len() >= SOURCES { IpAddr::from([0, 0, 0, 0]) } else { network(source) };
+        let key = network(source);
+        let key = if spent.len() >= SOURCES && !spent.contains_key(&key) { SHARED } else { key };
         let until = spent.entry(key).or_insert(0);
-        let next = charged(*until, now).ok_or(Error::RateLimited { retry_s: 1 })?;
-        *until = next;
+        *until = self.charged(*until)?;
         Ok(())
+    }
+
+    /// The bucket's new level (GCRA), unless it is full.
+    fn charged(&self, until: i64) -> Result<i64, Error> {
+        let now = self.clock.now().micros();
+        let next = until.max(now) + self.cost;
+        let over = next - (now + BURST * self.cost);
+        if over <= 0 {
+            return Ok(next);
+        }
+        Err(Error::RateLimited { retry_s: u64::try_from(over).unwrap_or(0).div_ceil(1_000_000) })
     }
 }
 
-/// The bucket's new level (GCRA), or none when it is full.
-fn charged(until: i64, now: Timestamp) -> Option<i64> {
-    let next = until.max(now.micros()) + COST;
-    (next <= now.micros() + BURST * COST).then_some(next)
-}
-
-/// One person has a whole /64 of IPv6 addresses.
-fn network(source: IpAddr) -> IpAddr {
+/// What counts as one source: one person has a whole /64 of IPv6 addresses.
+#[must_use]
+pub fn network(source: IpAddr) -> IpAddr {
     match source {
         IpAddr::V6(address) => IpAddr::V6((address.to_bits() >> 64 << 64).into()),
         v4 @ IpAddr::V4(_) => v4,
@@ -61,12 +93,13 @@ fn network(source: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use std::time::Duration;
 
     #[test]
     fn ten_tries_pass_and_the_eleventh_waits_for_its_own_source_only() {
         let (clock, hand) = Clock::settable(Timestamp::from_micros(1_000_000));
-        let limit = Limit::new(clock);
+        let limit = Limit::on_tries(clock);
         let one: IpAddr = "2001:db8::1".parse().unwrap();
         let neighbour: IpAddr = "2001:db8::2".parse().unwrap();
         let other: IpAddr = "192.0.2.1".parse().unwrap();
@@ -78,5 +111,35 @@ mod tests {
         hand.advance(Duration::from_millis(100));
         limit.take(one).unwrap();
         assert!(limit.take(one).is_err());
+    }
+
+    #[test]
+    fn ten_wrong_ones_a_minute_and_the_answer_says_when_the_next_may_come() {
+        let (clock, hand) = Clock::settable(Timestamp::from_micros(1_000_000));
+        let limit = Limit::on_wrong_ones(clock);
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        for _ in 0..10 {
+            limit.check(one).unwrap();
+            limit.take(one).unwrap();
+        }
+        assert!(matches!(limit.check(one), Err(Error::RateLimited { retry_s: 6 })));
+        limit.check("192.0.2.2".parse().unwrap()).unwrap();
+        hand.advance(Duration::from_secs(6));
+        limit.check(one).unwrap();
+    }
+
+    #[test]
+    fn a_source_that_is_remembered_keeps_its_own_bucket_when_there_are_too_many() {
+        let (clock, _hand) = Clock::settable(Timestamp::from_micros(1_000_000));
+        let limit = Limit::on_tries(clock);
+        let source = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n));
+        for n in 0..10_000 {
+            limit.take(source(n)).unwrap();
+        }
+        for n in 10_000..10_010 {
+            limit.take(source(n)).unwrap();
+        }
+        assert!(limit.take(source(10_010)).is_err(), "those that came too late share one");
+        limit.take(source(7)).unwrap();
     }
 }

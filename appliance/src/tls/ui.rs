@@ -93,7 +93,11 @@ impl UiCertificate {
         KeyPair::from_pem(&self.key).map_err(Error::internal)
     }
 
-    fn der(&self) -> Result<CertificateDer<'static>> {
+    /// The certificate.
+    ///
+    /// # Errors
+    /// When it does not read.
+    pub fn der(&self) -> Result<CertificateDer<'static>> {
         CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(Error::internal)
     }
 

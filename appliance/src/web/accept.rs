@@ -50,8 +50,8 @@ fn weight(accept: &str, media: &str) -> u32 {
 fn thousandths(q: &str) -> u32 {
     let (whole, fraction) = q.split_once('.').unwrap_or((q, ""));
     let digits: String = fraction.chars().chain("000".chars()).take(3).collect();
-    let value = whole.parse::<u32>().unwrap_or(0).saturating_mul(1000) + digits.parse::<u32>().unwrap_or(0);
-    value.min(1000)
+    let whole = whole.parse::<u32>().unwrap_or(0).saturating_mul(1000);
+    whole.saturating_add(digits.parse().unwrap_or(0)).min(1000)
 }
 
 #[cfg(test)]
@@ -67,6 +67,7 @@ mod tests {
         assert_eq!(negotiate(Some("application/json, text/html;q=0.5")), Some(Format::Json));
         assert_eq!(negotiate(Some("text/html;q=0, */*")), Some(Format::Json));
         assert_eq!(negotiate(Some("image/png")), None);
+        assert_eq!(negotiate(Some("text/html;q=4294967295.999")), Some(Format::Html));
         assert!(wants(Some("text/csv"), "text/csv"));
     }
 }

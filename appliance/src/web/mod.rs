@@ -6,6 +6,7 @@ mod accept;
 mod assets;
 mod body;
 mod call;
+mod connections;
 mod guard;
 mod handle;
 mod input;

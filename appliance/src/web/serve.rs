@@ -1,5 +1,6 @@
 //! A TLS listener that drains before it ends.
 
+use super::connections::Connections;
 use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -11,6 +12,11 @@ use std::time::Duration;
 
 /// How long requests under way may go on after a stop was asked for.
 pub const DRAIN: Duration = Duration::from_secs(15);
+
+/// How long a client may take for the handshake, then to its first request, then for the head of each request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Requests of one HTTP/2 connection under way at once.
+const STREAMS: u32 = 64;
 
 /// A bound socket, and the address it got.
 pub struct Listener {
@@ -43,24 +49,143 @@ pub async fn serve(
     router: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    serve_with(listener, tls, router, stop, PATIENCE, Connections::for_this_process()).await
+}
+
+async fn serve_with(
+    listener: Listener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+    patience: Duration,
+    connections: Connections,
+) -> io::Result<()> {
     let handle = Handle::new();
     let ends = handle.clone();
     tokio::spawn(async move {
         stop.await;
         ends.graceful_shutdown(Some(DRAIN));
     });
+    let newer = tls.alpn_protocols.iter().any(|protocol| protocol == b"h2");
     let acceptor =
-        RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(Duration::from_secs(10));
-    let mut server = axum_server::from_tcp(listener.socket)?.acceptor(acceptor).handle(handle);
-    server
-        .http_builder()
-        .http1()
+        RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(patience).acceptor(connections);
+    // hyper begins to count only once it knows which HTTP it is: a client that never says is told off here.
+    let mut server = axum_server::from_tcp(listener.socket)?
+        .acceptor(acceptor)
+        .handle(handle)
+        .first_request_timeout(patience);
+    let http = server.http_builder();
+    http.http1().timer(hyper_timer()).header_read_timeout(patience).max_buf_size(64 * 1024);
+    http.http2()
         .timer(hyper_timer())
-        .header_read_timeout(Duration::from_secs(10))
-        .max_buf_size(64 * 1024);
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(PATIENCE * 3)
+        .keep_alive_timeout(PATIENCE);
+    // Without this, who begins with HTTP/2's preface gets it, offered or not.
+    let server = if newer { server } else { server.http1_only() };
     server.serve(router.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 
 fn hyper_timer() -> hyper_util::rt::TokioTimer {
     hyper_util::rt::TokioTimer::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Random;
+    use crate::tls::{UiCertificate, provider};
+    use rustls::pki_types::CertificateDer;
+    use rustls::{ClientConfig, RootCertStore};
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio_rustls::client::TlsStream;
+
+    /// A listener with this much patience, and how a client reaches it.
+    struct Served {
+        address: SocketAddr,
+        client: Arc<ClientConfig>,
+    }
+
+    impl Served {
+        fn start(alpn: &[&[u8]], most: usize) -> Self {
+            let certificate = UiCertificate::make(&[], &Random::seeded(1)).unwrap();
+            let mut tls = certificate.config().unwrap();
+            tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+            let mut roots = RootCertStore::empty();
+            let shown: CertificateDer<'static> = certificate.der().unwrap();
+            roots.add(shown).unwrap();
+            let client = ClientConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            let address = listener.address;
+            let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
+            let (stop, patience) = (std::future::pending(), Duration::from_millis(300));
+            tokio::spawn(async move {
+                serve_with(listener, Arc::new(tls), router, stop, patience, Connections::at_most(most)).await
+            });
+            Self { address, client: Arc::new(client) }
+        }
+
+        async fn connect(&self) -> io::Result<TlsStream<TcpStream>> {
+            let connector = tokio_rustls::TlsConnector::from(self.client.clone());
+            let stream = TcpStream::connect(self.address).await?;
+            connector.connect("localhost".try_into().unwrap(), stream).await
+        }
+    }
+
+    /// What comes until the other side closes, which it must do soon.
+    async fn rest(stream: &mut TlsStream<TcpStream>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // A close without a farewell is a close.
+        let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes))
+            .await
+            .expect("the other side closes");
+        bytes
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_not_waited_for() {
+        let served = Served::start(&[b"h2", b"http/1.1"], 16);
+        let mut silent = served.connect().await.unwrap();
+        assert!(rest(&mut silent).await.is_empty());
+        // Half of HTTP/2's preface leaves open which HTTP it will be.
+        let mut undecided = served.connect().await.unwrap();
+        undecided.write_all(b"PRI * HT").await.unwrap();
+        assert!(rest(&mut undecided).await.is_empty());
+        let mut kept = served.connect().await.unwrap();
+        kept.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        assert!(rest(&mut kept).await.ends_with(b"here"), "idle after an answer");
+    }
+
+    #[tokio::test]
+    async fn http_2_is_spoken_only_where_it_is_offered() {
+        let served = Served::start(&[b"http/1.1"], 16);
+        let mut newer = served.connect().await.unwrap();
+        newer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let answer = rest(&mut newer).await;
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
+    }
+
+    #[tokio::test]
+    async fn one_source_cannot_take_every_connection() {
+        let served = Served::start(&[b"http/1.1"], 4);
+        let first = served.connect().await.unwrap();
+        let _second = served.connect().await.unwrap();
+        assert!(served.connect().await.is_err(), "half of four are taken");
+        drop(first);
+        let mut again = None;
+        for _ in 0..50 {
+            again = served.connect().await.ok();
+            if again.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(again.is_some(), "a place was given back");
+    }
 }
