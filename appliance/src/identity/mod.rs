@@ -16,6 +16,7 @@ use crate::store::Store;
 use crate::web::{Call, Caller};
 use password::Passwords;
 use rate::Limit;
+pub use rate::network;
 use schemars::JsonSchema;
 use serde::Serialize;
 use session::Tokens;
@@ -65,6 +66,7 @@ struct Inner {
     passwords: Passwords,
     tokens: Tokens,
     limit: Limit,
+    wrong: Limit,
     setup_code: String,
     /// Once there is a user there always is one: no need to ask the database again.
     set_up: AtomicBool,
@@ -77,7 +79,8 @@ impl Identity {
         let setup_code = code(&random);
         Self(Arc::new(Inner {
             store,
-            limit: Limit::new(clock.clone()),
+            limit: Limit::on_tries(clock.clone()),
+            wrong: Limit::on_wrong_ones(clock.clone()),
             clock,
             ids,
             random,
@@ -172,13 +175,14 @@ impl Identity {
     /// Signs in. A wrong name and a wrong password get the same answer after the same work.
     ///
     /// # Errors
-    /// `Invalid("password")`.
+    /// `Invalid("password")`; `RateLimited` after too many of them from one source.
     pub async fn sign_in(
         &self,
         call: &Call,
         name: String,
         password: String,
     ) -> Result<(User, String), Error> {
+        self.0.wrong.check(call.source)?;
         let known = self.0.store.read(move |db| store::by_name(db, &name)).await?;
         let (user, hash) = known.map_or((None, None), |known| (Some(known.user), Some(known.password_hash)));
         let right = self.0.passwords.verify(password, hash).await?;
@@ -188,6 +192,8 @@ impl Identity {
                 Ok((user, token))
             }
             user => {
+                // With many at once, one beyond the limit may come here: it was tried, so it is written down too.
+                let _ = self.0.wrong.take(call.source);
                 // A name that nobody has is often a password in the wrong field: it is not written down.
                 let id = user.map_or_else(|| "unknown".to_owned(), |user| user.id.to_string());
                 let detail = serde_json::json!({ "agent": call.agent });

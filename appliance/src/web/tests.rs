@@ -236,3 +236,43 @@ async fn another_method_on_a_known_path_is_405_and_another_media_type_406() {
     );
     assert_eq!(site.send(Method::GET, "/access", "image/png", None).await.status, StatusCode::NOT_ACCEPTABLE);
 }
+
+#[tokio::test]
+async fn wrong_passwords_are_few_a_minute_whatever_their_pace() {
+    let site = TestSite::new().await;
+    let before = site.app.store.audit_head().await.unwrap().seq;
+    let mut refused = 0;
+    for _ in 0..20 {
+        let tried = json!({"name": "ada", "password": "wrong"});
+        let answer = site.send_json(Method::POST, "/sign-in", &tried).await;
+        refused += u32::from(answer.status == StatusCode::TOO_MANY_REQUESTS);
+        site.hand.advance(std::time::Duration::from_millis(200));
+    }
+    assert_eq!(refused, 10);
+    assert_eq!(
+        site.app.store.audit_head().await.unwrap().seq - before,
+        10,
+        "a flood does not fill the audit"
+    );
+    site.hand.advance(std::time::Duration::from_secs(60));
+    let right = json!({"name": "ada", "password": PASSWORD});
+    assert_eq!(site.send_json(Method::POST, "/sign-in", &right).await.status, StatusCode::OK);
+}
+
+#[test]
+fn a_form_shown_again_shows_nothing_its_sender_may_not_see() {
+    let site = TestSite::empty();
+    for row in site.site.rows() {
+        let Some(form) = row.form else { continue };
+        let page = site.site.rows().find(|page| page.method == Method::GET && page.path == form).unwrap();
+        // An action's rule does not imply its page's: a form is rendered without asking the page's rule again.
+        let known = [page.access == row.access, page.access == Access::Public];
+        assert!(
+            known.contains(&true),
+            "{} {} shows {form}, which asks for {:?}",
+            row.method,
+            row.path,
+            page.access
+        );
+    }
+}
