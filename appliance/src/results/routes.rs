@@ -1,6 +1,7 @@
 //! What was found: the hosts of a scan, one host in all scans, and what changed between two scans.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
 use portolan_scanner::net::{Cidr, Range, addr_to_u128, u128_to_addr};
@@ -195,8 +196,8 @@ async fn host_page(call: &Call, only: Option<Uuid>) -> Answer<HostPage> {
     let mut names: BTreeMap<Uuid, (Link, BTreeMap<Uuid, String>)> = BTreeMap::new();
     let mut runs = Vec::new();
     for it in seen.iter().filter(|it| only.is_none_or(|only| it.scan == only)) {
-        if !names.contains_key(&it.scan) {
-            names.insert(it.scan, scan_names(&call.app, it.scan).await?);
+        if let Entry::Vacant(unknown) = names.entry(it.scan) {
+            unknown.insert(scan_names(&call.app, it.scan).await?);
         }
         let (scan, vantages) = &names[&it.scan];
         let HostView { vantage, at, open, others, .. } = HostView::of(it, vantages);
@@ -256,6 +257,7 @@ struct DiffPage {
 
 /// Kinds with more lines than were asked for.
 #[derive(Default, Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each kind")]
 struct More {
     opened: bool,
     closed: bool,
