@@ -325,3 +325,14 @@ fn a_reader_sees_a_batch_whole_or_not_at_all() {
     assert_eq!((count("SELECT count(*) FROM part"), count("SELECT count(*) FROM span")), (1, 4));
     assert!(Timestamp::EPOCH < store.sweeps(uuid(1)).unwrap()[0].ended);
 }
+
+#[test]
+fn a_question_larger_than_memory_spills_to_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { memory_mib: 64, threads: 1 };
+    let store = DuckDb::open(&folder.path().join("results.duckdb"), limits).unwrap();
+    let large =
+        "SELECT count(*) FROM (SELECT i, row_number() OVER (ORDER BY hash(i)) FROM range(6000000) t(i))";
+    let rows: u64 = store.reader().unwrap().query_row(large, [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 6_000_000);
+}
