@@ -1,5 +1,6 @@
 //! Open ports for a scanner to find: real listeners on loopback.
 
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -44,6 +45,18 @@ impl Drop for Listener {
             let _ = thread.join();
         }
     }
+}
+
+/// Held by whoever opens ports that were picked before: two at a time could pick the same.
+pub struct Alone(#[expect(dead_code, reason = "the lock is held as long as the file is open")] File);
+
+/// Waits until no other process of this user plays with listeners on loopback.
+pub fn alone() -> Alone {
+    let path = std::env::temp_dir().join("portolan-listeners.lock");
+    let file = File::options().create(true).append(true).open(&path);
+    let file = file.unwrap_or_else(|error| panic!("cannot open {}: {error}", path.display()));
+    file.lock().expect("a file can be locked");
+    Alone(file)
 }
 
 /// The first `count` ports from `from` on which nothing answers at any of the addresses: a service of this

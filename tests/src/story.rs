@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api::{Diff, Template, text};
 use crate::client::Client;
-use crate::listeners::{Listener, quiet_ports};
+use crate::listeners::{Alone, Listener, alone, quiet_ports};
 use crate::scanner::Scanner;
 use crate::site::Site;
 
@@ -38,6 +38,8 @@ pub struct Told {
     pub scanner: Scanner,
     /// The ports that are open at the end; dropping them closes them.
     pub listeners: Vec<Listener>,
+    /// Keeps other stories off these ports.
+    pub alone: Alone,
 }
 
 impl Told {
@@ -49,6 +51,7 @@ impl Told {
 
 /// Tells it on this site, signed in as the owner.
 pub fn tell(site: &Site, owner: &Client, mut watch: impl FnMut(Step)) -> Told {
+    let alone = alone();
     let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     let ports = quiet_ports(&everywhere, 7700, PORTS);
     let at = |host: &str, port: usize| -> SocketAddr {
@@ -119,7 +122,7 @@ pub fn tell(site: &Site, owner: &Client, mut watch: impl FnMut(Step)) -> Told {
         not_comparable: 2 * 4 * PORTS as u64,
         same: shared - (comes.len() + goes.len()) as u64,
     };
-    Told { first: before, second: after, found, truth, scanner, listeners: staying }
+    Told { first: before, second: after, found, truth, scanner, listeners: staying, alone }
 }
 
 fn scan(owner: &Client, template: &str, watch: &mut impl FnMut(Step)) -> String {

@@ -53,12 +53,14 @@ fn slug(answer: &Response) -> String {
 
 /// Waits until the audit has a refusal for this reason, and the page of the audit shows it.
 fn audited(owner: &Client, reason: &str) {
-    wait_until(&format!("a refusal for {reason} in the audit"), PATIENCE, || {
-        let entries = owner.audit("&action=scanner.refused&outcome=refused");
-        entries.iter().any(|entry| entry.to_string().contains(reason)).then_some(())
+    let query = format!("action=scanner.refused&outcome=refused&q={reason}");
+    let entry = wait_until(&format!("a refusal for {reason} in the audit"), PATIENCE, || {
+        owner.audit(&format!("&{query}")).first().cloned()
     });
-    let page = owner.page("/audit?action=scanner.refused").expect(200).text();
+    let page = owner.page(&format!("/audit?{query}")).expect(200).text();
     assert!(page.contains("scanner.refused"), "{page}");
+    let page = owner.page(&format!("/audit/{}", entry["seq"])).expect(200).text();
+    assert!(page.contains(reason), "{page}");
 }
 
 /// Launches a scan of one host and takes its job by hand.
@@ -126,8 +128,11 @@ fn a_request_that_is_not_the_scanners_own_is_refused() {
     assert_eq!(slug(&send(&forged).expect(401)), "bad-signature");
     let wrong_key = ByHand { api_key: second.api_key.clone(), ..first.clone() };
     assert_eq!(slug(&send(&wrong_key).expect(401)), "bad-key");
+    // The first one's secrets, but for its certificate: who comes is known by that.
     let wrong_certificate = ByHand { endpoint: second.endpoint.clone(), ..first.clone() };
-    assert_eq!(slug(&send(&wrong_certificate).expect(401)), "unknown-certificate");
+    assert_eq!(slug(&send(&wrong_certificate).expect(401)), "bad-key");
+    let wrong_name = ByHand { id: second.id, ..first.clone() };
+    assert_eq!(slug(&send(&wrong_name).expect(401)), "unknown-certificate");
     let late = ByHand { ahead: -3600, ..first.clone() };
     let answer = send(&late).expect(401);
     assert_eq!(slug(&answer), "clock");
@@ -193,9 +198,10 @@ fn a_frame_that_is_not_the_scanners_own_is_refused_and_the_true_one_is_counted_o
         hosts[0].to_string().contains("refused") && !hosts[0].to_string().contains("no-answer"),
         "{hosts:?}"
     );
-    wait_until("the refused frames in the audit", PATIENCE, || {
-        let entries = owner.audit("&action=scanner.refused");
-        (entries.len() >= 2).then_some(())
+    wait_until("a refusal of each scanner's frames in the audit", PATIENCE, || {
+        let entries = owner.audit("&action=scanner.refused&outcome=refused");
+        let by = |name: &str| entries.iter().any(|entry| entry["actor"]["name"] == name);
+        (by("first") && by("second")).then_some(())
     });
 }
 
