@@ -11,6 +11,9 @@ use uuid::Uuid;
 /// After so many jobs a batch is given up.
 pub const MOST_EPOCHS: u32 = 5;
 
+/// How long acknowledged results may wait to be loaded: the manager may be stopped for a while, as in an update.
+pub const LOADING: Duration = Duration::from_secs(3600);
+
 /// A scan with everything that is known of it.
 pub struct Situation<'a> {
     /// The scan.
@@ -69,14 +72,14 @@ impl Situation<'_> {
         if let Some(whole) = jobs().find(|job| job.is_whole()) {
             let rest = jobs().filter(|job| job.hash != whole.hash);
             actions.extend(rest.filter(|job| active(job)).map(|job| Action::Lose(job.hash.clone())));
-            return ended(batch, BatchState::Done, Some(whole), None);
+            return self.ended(batch, BatchState::Done, Some(whole), None);
         }
         if batch.state == BatchState::Waiting {
             return if cancelling {
-                ended(batch, BatchState::Cancelled, None, None)
+                self.ended(batch, BatchState::Cancelled, None, None)
             } else if self.nobody_left(batch.vantage) {
                 let why = "no scanner of its vantage is enrolled any more";
-                ended(batch, BatchState::GivenUp, None, Some(why.to_owned()))
+                self.ended(batch, BatchState::GivenUp, None, Some(why.to_owned()))
             } else {
                 batch.clone()
             };
@@ -97,7 +100,7 @@ impl Situation<'_> {
             }
             (JobState::Ready, _) if cancelling => {
                 actions.push(Action::Lose(job.hash.clone()));
-                ended(batch, BatchState::Cancelled, Some(job), None)
+                self.ended(batch, BatchState::Cancelled, Some(job), None)
             }
             (JobState::Leased, _) if cancelling && !job.cancel => {
                 actions.push(Action::Cancel(job.hash.clone()));
@@ -107,9 +110,13 @@ impl Situation<'_> {
             (JobState::Lost, _) => self.again(batch, Some(job), "its scanner fell silent"),
             (JobState::Ended, Some((JobEnd::Failed, detail))) => self.again(batch, Some(job), detail),
             (JobState::Ended, Some((JobEnd::Cancelled, _))) if cancelling => {
-                ended(batch, BatchState::Cancelled, Some(job), None)
+                self.ended(batch, BatchState::Cancelled, Some(job), None)
             }
-            // What was acknowledged lies in the spool, and the loader may be a moment behind.
+            // A scanner says "done" once every result of it is acknowledged. Those lie in the spool, and the loader may
+            // be behind, or not be running: to scan it all again would not bring them sooner.
+            (JobState::Ended, Some((JobEnd::Done, _))) if self.now.since(job.alive_at()) < LOADING => {
+                batch.clone()
+            }
             (JobState::Ended, _) if silent => self.again(batch, Some(job), "part of its results never came"),
             (JobState::Ended, _) => batch.clone(),
         }
@@ -118,11 +125,29 @@ impl Situation<'_> {
     /// Back to waiting, or given up after too many jobs.
     fn again(&self, batch: &Batch, job: Option<&Job>, why: &str) -> Batch {
         if self.scan.state == State::Cancelling {
-            ended(batch, BatchState::Cancelled, job, None)
+            self.ended(batch, BatchState::Cancelled, job, None)
         } else if batch.epoch >= MOST_EPOCHS {
-            ended(batch, BatchState::GivenUp, job, Some(format!("given up after {MOST_EPOCHS} tries: {why}")))
+            self.ended(
+                batch,
+                BatchState::GivenUp,
+                job,
+                Some(format!("given up after {MOST_EPOCHS} tries: {why}")),
+            )
         } else {
             Batch { state: BatchState::Waiting, detail: Some(why.to_owned()), ..batch.clone() }
+        }
+    }
+
+    /// An ended batch. What earlier jobs brought is in the results too: the one that brought most is what is sure.
+    fn ended(&self, batch: &Batch, state: BatchState, job: Option<&Job>, detail: Option<String>) -> Batch {
+        let jobs = || self.jobs.iter().filter(|job| job.batch == batch.number);
+        Batch {
+            state,
+            covered: jobs().map(|job| job.loaded_covered).max().unwrap_or(0).min(batch.probes),
+            open: jobs().map(|job| job.loaded_open).max().unwrap_or(0),
+            scanner: job.map(|job| job.scanner).or(batch.scanner),
+            detail,
+            ..batch.clone()
         }
     }
 
@@ -162,17 +187,6 @@ impl Situation<'_> {
 
 fn active(job: &Job) -> bool {
     matches!(job.state, JobState::Ready | JobState::Leased)
-}
-
-fn ended(batch: &Batch, state: BatchState, job: Option<&Job>, detail: Option<String>) -> Batch {
-    Batch {
-        state,
-        covered: job.map_or(0, |job| job.loaded_covered.min(batch.probes)),
-        open: job.map_or(0, |job| job.loaded_open),
-        scanner: job.map(|job| job.scanner).or(batch.scanner),
-        detail,
-        ..batch.clone()
-    }
 }
 
 #[cfg(test)]

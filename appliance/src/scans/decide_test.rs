@@ -130,6 +130,28 @@ fn a_batch_is_given_up_after_its_last_try_and_the_scan_says_so() {
 }
 
 #[test]
+fn acknowledged_results_are_waited_for_while_nothing_loads_them() {
+    let running = [batch(BatchState::Running, 1)];
+    let done = [Job { end: Some((JobEnd::Done, String::new())), ..job(1, JobState::Ended) }];
+    assert!(decide(&scan(State::Running), &running, &done, LEASE * 30).is_empty(), "the manager is stopped");
+    assert_eq!(states(&decide(&scan(State::Running), &running, &done, LOADING)), ["batch waiting"]);
+}
+
+#[test]
+fn what_an_earlier_job_brought_counts_when_the_batch_is_given_up() {
+    let failed = Some((JobEnd::Failed, "no route".to_owned()));
+    let jobs = [
+        Job { loaded_covered: 90, loaded_open: 7, ..job(1, JobState::Lost) },
+        Job { end: failed, loaded_covered: 0, loaded_open: 0, ..job(MOST_EPOCHS, JobState::Ended) },
+    ];
+    let running = [batch(BatchState::Running, MOST_EPOCHS)];
+    let actions = decide(&scan(State::Running), &running, &jobs, Duration::from_secs(1));
+    let Action::Batch(given_up) = &actions[0] else { panic!("{actions:?}") };
+    assert_eq!((given_up.covered, given_up.open), (90, 7));
+    assert_eq!(states(&actions), ["batch given-up", "end partial"]);
+}
+
+#[test]
 fn a_batch_without_its_job_waits_again() {
     let actions = decide(&scan(State::Running), &[batch(BatchState::Running, 1)], &[], Duration::ZERO);
     assert_eq!(states(&actions), ["batch waiting"]);

@@ -141,6 +141,23 @@ async fn a_scan_goes_from_queued_over_a_signed_job_to_completed() {
 }
 
 #[tokio::test]
+async fn a_scan_that_is_to_stop_does_not_run_again() {
+    let bench = Bench::new().await;
+    let (id, now) = (bench.scan, bench.dispatcher.clock.now());
+    // Cancelled between the dispatcher's look at it and its first job.
+    for state in [State::Cancelling, State::Running] {
+        let set = move |tx: &rusqlite::Transaction| {
+            store::set_state(tx, id, state, None, Some(now))?;
+            Ok((Entry::event("test", &json!({})), ()))
+        };
+        bench.dispatcher.store.change(&actor(), set).await.unwrap();
+    }
+    assert_eq!(bench.state().await.0, State::Cancelling);
+    bench.step().await;
+    assert_eq!(bench.state().await.0, State::Cancelled);
+}
+
+#[tokio::test]
 async fn a_lost_jobs_db_means_the_batch_is_signed_anew() {
     let bench = Bench::new().await;
     bench.want().await;

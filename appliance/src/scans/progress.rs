@@ -164,7 +164,7 @@ impl Scans {
         } else {
             self.not_covered(&scan, &frozen, &vantages, &batches).await?
         };
-        let rate: u64 = shown.iter().map(|batch| batch.rate).sum();
+        let rate = sum(shown.iter().map(|batch| batch.rate));
         let row = row(&scan, &shown);
         let left = row.probes.saturating_sub(row.done);
         let covered: u64 = batches.iter().map(|batch| batch.covered).sum();
@@ -241,6 +241,11 @@ impl Scans {
     }
 }
 
+/// What scanners say of themselves is added up without believing that it fits.
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
 fn row(scan: &Scan, batches: &[BatchView]) -> ScanRow {
     ScanRow {
         id: scan.id,
@@ -249,8 +254,8 @@ fn row(scan: &Scan, batches: &[BatchView]) -> ScanRow {
         started_at: scan.created_at,
         ended_at: scan.ended_at,
         probes: scan.probes,
-        done: batches.iter().map(|batch| batch.done).sum::<u64>().min(scan.probes),
-        open: batches.iter().map(|batch| batch.open).sum(),
+        done: sum(batches.iter().map(|batch| batch.done)).min(scan.probes),
+        open: sum(batches.iter().map(|batch| batch.open)),
         by: scan.by.clone(),
     }
 }
@@ -307,4 +312,14 @@ fn by_vantage(
         }
     };
     names.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scanners_that_boast_spoil_no_page() {
+        assert_eq!(sum([u64::MAX, 1, 2].into_iter()), u64::MAX);
+    }
 }

@@ -190,7 +190,7 @@ pub fn update_batch(tx: &Transaction, scan: Uuid, batch: &Batch) -> Result<bool,
     Ok(changed == 1)
 }
 
-/// Writes where a scan stands. Its start and its end are each written once.
+/// Writes where a scan stands. Its start and its end are each written once; one that is to stop does not run again.
 pub fn set_state(
     tx: &Transaction,
     scan: Uuid,
@@ -204,8 +204,8 @@ pub fn set_state(
         State::Queued | State::Cancelling => (None, None),
     };
     tx.execute(
-        "UPDATE scan SET state = ?, detail = coalesce(?, detail), started_at = coalesce(started_at, ?),
-         ended_at = coalesce(ended_at, ?) WHERE id = ?",
+        "UPDATE scan SET state = ?1, detail = coalesce(?2, detail), started_at = coalesce(started_at, ?3),
+         ended_at = coalesce(ended_at, ?4) WHERE id = ?5 AND NOT (?1 = 'running' AND state <> 'queued')",
         params![state.as_str(), detail, started, ended, scan.to_string()],
     )?;
     Ok(())
