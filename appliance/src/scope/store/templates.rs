@@ -76,9 +76,7 @@ fn with_links(db: &Connection, mut kept: Kept<Fields>) -> Result<Kept<Fields>> {
     let scanners =
         rows(db, "SELECT scanner FROM template_scanner WHERE template = ?", id, |row| row.get("scanner"))?;
     let scanners: Vec<Uuid> = scanners.into_iter().map(|Key(id)| id).collect();
-    for placed in fleet::placed(db, &scanners)? {
-        kept.fields.scanners.push(Link { id: placed.scanner.id, name: placed.scanner.name });
-    }
+    kept.fields.scanners = fleet::placed(db, &scanners)?.into_iter().map(|placed| placed.scanner).collect();
     Ok(kept)
 }
 
@@ -161,7 +159,7 @@ pub fn vantages_of(db: &Connection, scanners: &[Link]) -> Result<Vec<Link>> {
     let mut vantages: Vec<Link> = Vec::new();
     for placed in fleet::placed(db, &ids)? {
         if !vantages.iter().any(|known| known.id == placed.vantage.id) {
-            vantages.push(Link { id: placed.vantage.id, name: placed.vantage.name });
+            vantages.push(placed.vantage);
         }
     }
     vantages.sort_by_cached_key(|vantage| vantage.name.to_lowercase());

@@ -24,6 +24,8 @@ async fn every_page_renders_empty_and_full() {
     let fixture = Fixture::new().await;
     let id = fixture.make_template(json!({ "exclusions": "10.0.0.0/30", "note": "<b>" })).await;
     made(&fixture.site, "/subnets", &json!({ "name": "Inside", "cidr": "10.0.0.0/30" })).await;
+    made(&fixture.site, "/subnets", &json!({ "name": "Large", "cidr": "2001:db8:7::/48" })).await;
+    assert!(fixture.site.page("/subnets").await.text.contains("2^80"));
     for base in [
         format!("/templates/{id}"),
         format!("/subnets/{}", fixture.subnet),
