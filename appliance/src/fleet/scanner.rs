@@ -209,7 +209,7 @@ impl Fleet {
                     return Err(Error::conflict("A revoked scanner stays as it was."));
                 }
                 let vantage = existing(tx, vantage)?;
-                let after = ScannerRow { name, vantage, binding, note, ..before.clone() };
+                let after = ScannerRow { name, note, vantage, binding, ..before.clone() };
                 // A form that was sent twice is answered like the first.
                 if version.is_some() && after == before {
                     return Ok((vec![], ()));

@@ -75,7 +75,6 @@ struct Inner {
 
 /// The scanner-facing API. Served over TLS with [`crate::tls::ingest_config`]; every request carries the peer's address
 /// ([`ConnectInfo`]) and what TLS knows of it ([`TlsInfo`]).
-#[must_use]
 pub fn router(parts: Parts) -> Router {
     let notes = Notes::new(parts.jobs.clone(), parts.clock.clone());
     let ingest = Ingest(Arc::new(Inner { parts, limit: Limit::default(), notes }));
@@ -128,10 +127,10 @@ async fn handle(
             let path = head.uri.path();
             match &refusal {
                 Refusal::Ours(error) => {
-                    tracing::error!(source = %asker.source, scanner, path, %error, "a call failed")
+                    tracing::error!(source = %asker.source, scanner, path, %error, "a call failed");
                 }
                 other => {
-                    tracing::info!(source = %asker.source, scanner, path, slug, detail = %other, "refused")
+                    tracing::info!(source = %asker.source, scanner, path, slug, detail = %other, "refused");
                 }
             }
             ingest.0.notes.note(&refusal, asker.source, asker.scanner);

@@ -43,7 +43,7 @@ impl Overview {
         {
             return Ok(moved);
         }
-        let (counts, _) = self.results.diff(before, after, (), |(), _, _| Ok(())).await?;
+        let (counts, ()) = self.results.diff(before, after, (), |(), _, _| Ok(())).await?;
         let sum = |of: fn(&crate::results::diff::Counts) -> u128| {
             u64::try_from(counts.iter().map(|(_, counts)| of(counts)).sum::<u128>()).unwrap_or(u64::MAX)
         };

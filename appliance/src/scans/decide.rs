@@ -66,6 +66,7 @@ impl Situation<'_> {
     }
 
     /// Where an open batch stands now, and what its jobs need.
+    #[expect(clippy::match_same_arms, reason = "read from top to bottom, each arm is a case of its own")]
     fn batch(&self, batch: &Batch, actions: &mut Vec<Action>) -> Batch {
         let cancelling = self.scan.state == State::Cancelling;
         let jobs = || self.jobs.iter().filter(|job| job.batch == batch.number);

@@ -332,7 +332,7 @@ impl Scans {
             })
             .await?;
         // Wakes the dispatcher at once; without it, it would look within a second.
-        self.0.jobs.write(|tx| queue::nudge(tx)).await?;
+        self.0.jobs.write(queue::nudge).await?;
         Ok(scan)
     }
 

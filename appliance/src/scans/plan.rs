@@ -56,7 +56,7 @@ mod tests {
                 prop_assert_eq!(next, hosts);
             }
             prop_assert!(cuts.iter().enumerate().all(|(at, cut)| cut.number as usize == at + 1));
-            prop_assert!(cuts.len() <= (MOST_BATCHES as usize + 1) * places);
+            prop_assert!(cuts.len() as u64 <= (MOST_BATCHES + 1) * places as u64);
         }
     }
 }

@@ -123,7 +123,7 @@ mod tests {
                 .with_no_client_auth();
             let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
             let address = listener.address;
-            let router = Router::new().route("/", axum::routing::get(|| async { "here" }));
+            let router = Router::new().fallback(|| async { "here" });
             let (stop, patience) = (std::future::pending(), Duration::from_millis(300));
             tokio::spawn(async move {
                 serve_with(listener, Arc::new(tls), router, stop, patience, Connections::at_most(most)).await
