@@ -8,6 +8,8 @@ use crate::web::{Cursor, ListQuery, Page, Sort, limit};
 
 /// The most words that a search looks at.
 const WORDS_MAX: usize = 16;
+/// The longest search, in bytes; SQLite has a limit of its own, far above.
+const SEARCH_MAX: usize = 500;
 
 /// How a noun is listed. The table has a unique column `id`.
 #[derive(Clone, Copy, Debug)]
@@ -117,8 +119,11 @@ impl Listing {
             wanted.and(format!("({sql})"), values);
         }
         let words: Vec<&str> = q.split_whitespace().collect();
-        if words.len() > WORDS_MAX {
-            return Err(Error::invalid("q", format!("at most {WORDS_MAX} words")));
+        if words.len() > WORDS_MAX || q.len() > SEARCH_MAX {
+            return Err(Error::invalid(
+                "q",
+                format!("takes at most {WORDS_MAX} words, {SEARCH_MAX} bytes in all"),
+            ));
         }
         if words.is_empty() {
             return Ok(wanted);
@@ -257,6 +262,7 @@ mod tests {
             ("sort=note".to_owned(), "sort"),
             ("limit=0".to_owned(), "limit"),
             (format!("q={}", "a+".repeat(17)), "q"),
+            (format!("q={}", "a".repeat(60_000)), "q"),
         ] {
             let refused = LISTING.page(&db, &query(&text), Filters::default(), ids);
             let Err(Error::Invalid(fields)) = refused else {

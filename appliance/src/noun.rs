@@ -145,14 +145,14 @@ impl Refusals {
         read.map_err(|error| self.say(field, error.to_string())).ok()
     }
 
-    /// A name: 1 to [`NAME_MAX`] characters without control characters, white space around it taken off.
+    /// A name: 1 to [`NAME_MAX`] visible characters in one line, white space around it taken off.
     pub fn name(&mut self, typed: &str) -> String {
         let name = typed.trim();
         if name.is_empty() {
             self.say("name", "a name is needed");
         } else if name.chars().count() > NAME_MAX {
             self.say("name", format!("a name has at most {NAME_MAX} characters"));
-        } else if name.contains(char::is_control) {
+        } else if name.contains(|letter: char| letter.is_control() || unseen(letter)) {
             self.say("name", "a name is one line of visible characters");
         }
         name.to_owned()
@@ -163,7 +163,9 @@ impl Refusals {
         let note = typed.replace("\r\n", "\n").trim().to_owned();
         if note.chars().count() > NOTE_MAX {
             self.say("note", format!("a note has at most {NOTE_MAX} characters"));
-        } else if note.contains(|letter: char| letter.is_control() && letter != '\n' && letter != '\t') {
+        } else if note.contains(|letter: char| {
+            letter.is_control() && letter != '\n' && letter != '\t' || unseen(letter)
+        }) {
             self.say("note", "a note is plain text");
         }
         note
@@ -187,6 +189,12 @@ impl Refusals {
     pub fn end(self) -> Result<()> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
     }
+}
+
+/// Characters that show nothing and make a text look like another: zero width, and those that turn its direction.
+/// The joiners (U+200C, U+200D) stay: some scripts are written with them.
+fn unseen(letter: char) -> bool {
+    matches!(letter, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// The version that a change of an existing thing is based on.
@@ -273,7 +281,7 @@ mod tests {
         assert_eq!(refusals.name(" Plant A\t"), "Plant A");
         assert_eq!(refusals.note("one\r\ntwo\n"), "one\ntwo");
         refusals.end().unwrap();
-        for bad in [&"x".repeat(NAME_MAX + 1), "two\nlines", "bell\u{7}"] {
+        for bad in [&"x".repeat(NAME_MAX + 1), "two\nlines", "bell\u{7}", "abc\u{202e}def", "a\u{200b}b"] {
             let mut refusals = Refusals::new();
             refusals.name(bad);
             assert_eq!(fields(refusals), ["name"], "{bad:?}");
