@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::store::{self, ScannerRow};
 use super::{Fleet, projection};
@@ -17,11 +18,17 @@ const REST: Duration = Duration::from_millis(50);
 const KEPT: Duration = Duration::from_secs(600);
 
 /// Performs enrolments, keeps the projection equal to config.db, tells refusals to the audit and tidies jobs.db, until
-/// it is dropped.
+/// it is dropped. Every change of the fleet projects itself: the projection of each round is for what went wrong.
 pub async fn manager_task(fleet: Fleet) {
     let mut watch = fleet.0.parts.jobs.watch();
+    let mut projected = None::<Instant>;
     loop {
-        if let Err(error) = round(&fleet).await {
+        let mut done = Ok(());
+        if projected.is_none_or(|at| at.elapsed() >= ROUND) {
+            done = fleet.project().await;
+            projected = done.is_ok().then(Instant::now);
+        }
+        if let Err(error) = done.and(round(&fleet).await) {
             tracing::error!(%error, "the fleet's background task failed; trying again");
         }
         tokio::time::sleep(REST).await;
@@ -29,9 +36,8 @@ pub async fn manager_task(fleet: Fleet) {
     }
 }
 
-/// One round of [`manager_task`].
+/// What [`manager_task`] does whenever something was written to jobs.db.
 pub(super) async fn round(fleet: &Fleet) -> Result<()> {
-    fleet.project().await?;
     fleet.perform_enrolments().await?;
     fleet.confirm().await?;
     fleet.drain_refusals().await?;

@@ -210,7 +210,7 @@ async fn a_lost_jobs_db_is_made_anew() {
     assert_eq!(ask(&site, &token, &JobKey::make(&Random::seeded(7))).await, "granted");
     let lose = |tx: &rusqlite::Transaction| Ok(tx.execute_batch("DELETE FROM scanner; DELETE FROM token")?);
     site.app.jobs.write(lose).await.unwrap();
-    round(&site.app.fleet).await.unwrap();
+    site.app.fleet.project().await.unwrap();
     assert_eq!(count(&site, "SELECT count(*) FROM scanner").await, 1);
     assert_eq!(count(&site, "SELECT count(*) FROM token WHERE used = 1").await, 1);
 }

@@ -147,8 +147,8 @@ pub struct Token {
     pub expires_at: Timestamp,
     /// Some key used it.
     pub used: bool,
-    /// This very key used it.
-    pub by_this_key: bool,
+    /// How often this very key used it, lately.
+    pub by_this_key: u32,
     /// Its scanner was revoked.
     pub revoked: bool,
 }
@@ -156,8 +156,8 @@ pub struct Token {
 /// What is known of a token that this key would use.
 pub fn token(db: &Connection, sha256: &str, public_key: &str) -> Result<Option<Token>> {
     let sql = "SELECT t.expires_at, t.used, coalesce(s.revoked, 0),
-                 EXISTS (SELECT 1 FROM enrolment e
-                         WHERE e.token_sha256 = t.sha256 AND e.public_key = ?2 AND e.state = 'granted')
+                 (SELECT count(*) FROM enrolment e
+                  WHERE e.token_sha256 = t.sha256 AND e.public_key = ?2 AND e.state = 'granted')
                FROM token t LEFT JOIN scanner s ON s.id = t.scanner WHERE t.sha256 = ?1";
     let row = |row: &Row| {
         Ok(Token {
