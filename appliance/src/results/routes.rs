@@ -105,10 +105,11 @@ async fn hosts(call: Call, query: HostsQuery) -> Answer<Hosts> {
     let vantages = call.app.scans.vantages(scan.id).await?;
     let asked = limit(query.limit)?;
     let limit = usize::try_from(asked).map_err(Error::internal)?;
+    let within = query.subnet.as_deref().filter(|text| !text.trim().is_empty()).map(range).transpose()?;
     let wanted = HostQuery {
         scan: scan.id,
         vantage: query.vantage,
-        within: query.subnet.as_deref().filter(|text| !text.trim().is_empty()).map(range).transpose()?,
+        within,
         port: query.port.map(port).transpose()?,
         state: query.state.map(Into::into),
         after: query.cursor.as_deref().filter(|text| !text.is_empty()).map(read_place).transpose()?,
@@ -120,6 +121,12 @@ async fn hosts(call: Call, query: HostsQuery) -> Answer<Hosts> {
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|last| write_place(last.place()));
+    if let Some(within) = within {
+        for it in &mut found {
+            it.hosts.first = it.hosts.first.max(within.first);
+            it.hosts.last = it.hosts.last.min(within.last);
+        }
+    }
     Ok(Reply::ok(Hosts {
         scan: scan.into(),
         items: found.iter().map(|it| HostView::of(it, &vantages)).collect(),
@@ -160,6 +167,8 @@ fn port(port: u16) -> Result<u16, Error> {
 struct HostPage {
     /// The address.
     address: String,
+    /// The one scan that was asked about; none when all were.
+    scan: Option<Link>,
     /// What each scan saw, newest first.
     runs: Vec<RunView>,
 }
@@ -185,17 +194,17 @@ async fn host(call: Call, _: NoInput) -> Answer<HostPage> {
 
 async fn host_in_scan(call: Call, _: NoInput) -> Answer<HostPage> {
     let scan = call.app.scans.scan(call.id("scan")?).await?;
-    host_page(&call, Some(scan.id)).await
+    host_page(&call, Some(Link { id: scan.id, name: scan.template_name })).await
 }
 
-async fn host_page(call: &Call, only: Option<Uuid>) -> Answer<HostPage> {
+async fn host_page(call: &Call, only: Option<Link>) -> Answer<HostPage> {
     let text = call.param("address");
     let address: IpAddr = text.parse().map_err(|_| Error::not_found("address", text))?;
     let address = addr_to_u128(address);
     let seen = call.app.results.ask(move |store| store.host(address)).await?;
     let mut names: BTreeMap<Uuid, (Link, BTreeMap<Uuid, String>)> = BTreeMap::new();
     let mut runs = Vec::new();
-    for it in seen.iter().filter(|it| only.is_none_or(|only| it.scan == only)) {
+    for it in seen.iter().filter(|it| only.as_ref().is_none_or(|only| it.scan == only.id)) {
         if let Entry::Vacant(unknown) = names.entry(it.scan) {
             unknown.insert(scan_names(&call.app, it.scan).await?);
         }
@@ -203,7 +212,7 @@ async fn host_page(call: &Call, only: Option<Uuid>) -> Answer<HostPage> {
         let HostView { vantage, at, open, others, .. } = HostView::of(it, vantages);
         runs.push(RunView { scan: scan.clone(), vantage, at, open, others });
     }
-    Ok(Reply::ok(HostPage { address: u128_to_addr(address).to_string(), runs }))
+    Ok(Reply::ok(HostPage { address: u128_to_addr(address).to_string(), scan: only, runs }))
 }
 
 /// A scan and its vantages by name; by id, should config.db not know them (any more).

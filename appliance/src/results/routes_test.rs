@@ -103,6 +103,9 @@ async fn hosts_are_paged_and_filtered_and_say_how_many() {
     assert_eq!(count("state=open").await, 2);
     assert_eq!(count(&format!("state=open&vantage={}", uuid(5))).await, 1);
     assert_eq!(count("subnet=10.0.0.0/30&state=not-probed").await, 1);
+    let clipped = site.get(&format!("{path}?subnet=10.0.0.2-10.0.0.5&state=unreachable")).await.json();
+    let clipped = &clipped["items"][0];
+    assert_eq!((clipped["hosts"].clone(), clipped["count"].clone()), (json!("10.0.0.4-10.0.0.5"), json!(2)));
     assert_eq!(count("port=80&state=closed").await, 0);
     assert_eq!(count("port=81").await, 0);
 }
@@ -221,7 +224,7 @@ async fn the_pages_render_from_what_there_is() {
         (format!("/scans/{}/hosts?port=81", uuid(6)), "o"),
         ("/hosts/10.0.0.3".to_owned(), "Nightly"),
         ("/hosts/2001:db8::1".to_owned(), "Never seen"),
-        (format!("/scans/{}/hosts/10.0.0.3", uuid(1)), "443"),
+        (format!("/scans/{}/hosts/10.0.0.3", uuid(1)), "In every scan"),
         ("/diff".to_owned(), "Choose two scans"),
         (format!("/diff?a={}", uuid(1)), "Choose two scans"),
         (format!("/diff?{}", pair()), "10.0.0.0-10.0.0.2"),
