@@ -16,6 +16,9 @@ use crate::wire::{Job, hex, split};
 /// How often the lease is renewed; the appliance wants to hear at least every 2 s.
 const RENEW: Duration = Duration::from_millis(1500);
 
+/// How often it is looked at how much waits in the spool.
+const LOOK: Duration = Duration::from_millis(500);
+
 /// How long the probe may take to end after a cancel.
 const CANCEL: Duration = Duration::from_secs(30);
 
@@ -243,7 +246,12 @@ impl Run<'_> {
             Err(error) => return Ok(Ending::Broken(error.to_string())),
         };
         let before = self.keeper.journal.totals();
+        let (mut looked, mut rests) = (Instant::now(), false);
         let ending = loop {
+            if looked.elapsed() > LOOK {
+                looked = Instant::now();
+                self.rest_or_go_on(&mut probe, &mut rests)?;
+            }
             if self.session.stopping() {
                 break Err(Error::Stopped);
             }
@@ -293,6 +301,22 @@ impl Run<'_> {
         self.keeper.abandon();
         self.keeper.commit()?;
         ending
+    }
+
+    /// Lets the probe rest while the appliance does not take what was found, and go on when half of it is gone.
+    fn rest_or_go_on(&self, probe: &mut Probe, rests: &mut bool) -> Result<(), Error> {
+        let (kept, most) = (self.session.spool.size()?, self.session.most_kept);
+        let word = match *rests {
+            false if kept >= most => "pause",
+            true if kept <= most / 2 => "resume",
+            _ => return Ok(()),
+        };
+        say(format_args!("{kept} bytes of results wait to be sent: {word}"));
+        if let Err(error) = probe.say(word) {
+            say(error);
+        }
+        *rests = !*rests;
+        Ok(())
     }
 
     fn cancel(&mut self, probe: &mut Probe, state: EndState, detail: &'static str) {

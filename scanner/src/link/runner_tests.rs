@@ -206,6 +206,31 @@ fn a_cancel_reaches_the_probe_and_what_it_had_found_is_kept() {
 }
 
 #[test]
+fn a_probe_rests_while_what_it_found_cannot_be_sent() {
+    let bench = Bench::new("rests", testing::job());
+    bench.says(0, &bench.script(0, 2));
+    bench.says(9, &(bench.script(2, bench.job.blocks()) + "end done\n"));
+    let script = format!(
+        "{PRINT}; read -r line; [ \"$line\" = pause ] || exit 1; : > \"$0.rests\"; \
+         read -r line; [ \"$line\" = resume ] && /bin/cat \"$0.9\""
+    );
+    let mut session = bench.session(&script);
+    session.most_kept = 100;
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| work(&session, bench.frame().as_bytes()));
+        while !bench.folder.path("step.rests").exists() {
+            assert!(!worker.is_finished(), "it ended without a rest");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        scope.spawn(|| sender::run(&session).unwrap());
+        worker.join().unwrap().unwrap();
+        session.ended.store(true, Ordering::Relaxed);
+    });
+    bench.check_all_blocks_once();
+    assert_eq!(bench.end(), Some(("done".into(), "-".into())));
+}
+
+#[test]
 fn a_lost_job_is_dropped_without_a_word() {
     let bench = Bench::new("lost", testing::job());
     bench.answer_renewals("lost");

@@ -23,6 +23,9 @@ const HEARTBEAT: Duration = Duration::from_mins(1);
 /// How long the appliance may keep a question for work open.
 const LONG_POLL: Duration = Duration::from_secs(25);
 
+/// What the appliance may leave with the scanner before it stops probing, in bytes: some days of it being away.
+const MOST_KEPT: u64 = 256 << 20;
+
 /// What the threads of a running scanner share.
 pub struct Session {
     pub folder: Folder,
@@ -30,6 +33,8 @@ pub struct Session {
     pub credentials: Arc<Credentials>,
     pub clock: Arc<Clock>,
     pub spool: Spool,
+    /// So many bytes may wait in the spool before the probe rests: the disk is not the scanner's alone.
+    pub most_kept: u64,
     /// The command that starts a probe.
     pub probe: Vec<OsString>,
     pub dial: Arc<dyn Dial>,
@@ -55,6 +60,7 @@ pub fn run(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
         Tls::new(&settings.appliance, Trust::Ca(folder.read("ca.der")?), own, Arc::clone(&clock), stop)?;
     let session = Session {
         spool: Spool::open(&folder)?,
+        most_kept: MOST_KEPT,
         credentials: Arc::new(Credentials { scanner: settings.scanner, api_key, identity }),
         folder,
         settings,
@@ -185,6 +191,7 @@ impl Session {
             credentials: super::testing::credentials(),
             clock: Arc::new(Clock::default()),
             spool: Spool::open(folder).unwrap(),
+            most_kept: MOST_KEPT,
             probe,
             dial,
             stop: || false,

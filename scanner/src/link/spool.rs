@@ -123,6 +123,16 @@ impl Spool {
         names(&self.folder)
     }
 
+    /// How many bytes wait.
+    pub fn size(&self) -> Result<u64, Error> {
+        let mut size = 0;
+        for name in self.waiting()? {
+            // One that was sent meanwhile does not wait.
+            size += fs::metadata(self.folder.join(name.file())).map_or(0, |about| about.len());
+        }
+        Ok(size)
+    }
+
     pub fn read(&self, name: &Name) -> Result<Vec<u8>, Error> {
         let path = self.folder.join(name.file());
         fs::read(&path).map_err(Error::file(path))
