@@ -69,6 +69,7 @@ struct Line {
 async fn list(call: Call, query: AuditQuery) -> Answer<Page<Line>> {
     let sort = Sort::parse(query.sort.as_deref().filter(|s| !s.is_empty()).or(Some("-seq")), &["seq"])?;
     let limit = limit(query.limit)?;
+    searchable(&query)?;
     let after = query.cursor.as_deref().filter(|c| !c.is_empty()).map(|c| after(c, &sort)).transpose()?;
     let filter = Filter {
         actor: query.actor,
@@ -88,6 +89,21 @@ async fn list(call: Call, query: AuditQuery) -> Answer<Page<Line>> {
     let last = rows.last().filter(|_| more);
     let next = last.map(|(seq, _)| Cursor::after("audit", &sort, vec![seq.to_string()]));
     Ok(Reply::ok(Page { items: rows.into_iter().map(line).collect(), next, total }))
+}
+
+/// The most words, and bytes, that a search looks for: SQLite itself fails beyond limits of its own.
+const WORDS: usize = 16;
+const BYTES: usize = 500;
+
+fn searchable(query: &AuditQuery) -> Result<()> {
+    let (q, action) = (query.q.as_deref().unwrap_or_default(), query.action.as_deref().unwrap_or_default());
+    if q.len() > BYTES || q.split_whitespace().count() > WORDS {
+        return Err(Error::invalid("q", format!("takes at most {WORDS} words, {BYTES} bytes in all")));
+    }
+    if action.len() > BYTES {
+        return Err(Error::invalid("action", format!("takes at most {BYTES} bytes")));
+    }
+    Ok(())
 }
 
 fn line((seq, record): (u64, Record)) -> Line {
@@ -229,6 +245,14 @@ mod tests {
             let answer = site.get(path).await;
             assert_eq!(answer.status, 422, "{path}: {}", answer.text);
             assert_eq!(answer.fields(), [field], "{path}");
+        }
+        for (query, field) in [
+            (format!("q={}", "a+".repeat(1_200)), "q"),
+            (format!("q={}", "%25".repeat(15_000)), "q"),
+            (format!("action={}.*", "a".repeat(60_000)), "action"),
+        ] {
+            let answer = site.get(&format!("/audit?{query}")).await;
+            assert_eq!((answer.status.as_u16(), answer.fields()), (422, vec![field.to_owned()]));
         }
         for path in ["/audit/0", "/audit/999", "/audit/x", "/audit/18446744073709551615"] {
             assert_eq!(site.get(path).await.status, 404, "{path}");

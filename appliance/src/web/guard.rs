@@ -53,7 +53,8 @@ pub async fn guard(mut request: Request, next: Next) -> Response {
         response
     } else {
         let problem = Problem::of(Error::Timeout, &id);
-        (problem.code(), axum::Json(problem)).into_response()
+        let media = [(header::CONTENT_TYPE, "application/problem+json")];
+        (problem.code(), media, axum::Json(problem)).into_response()
     };
     // The path alone: a query can hold what someone searched for.
     tracing::info!(
