@@ -119,18 +119,21 @@ fn photograph(
 ) {
     std::fs::create_dir_all(folder).expect("the folder for the pictures can be made");
     let scan = format!("scans/{}", told.second);
-    for (name, window) in [("", Window::DESK), ("-dark", Window::DESK.dark()), ("-phone", Window::PHONE)] {
+    let pictures = [
+        ("diff.png", diff, Window::DESK),
+        ("overview-dark.png", "", Window::DESK.dark()),
+        ("scan-phone.png", scan.as_str(), Window::PHONE),
+    ];
+    for (name, path, window) in pictures {
         let browser = Browser::open(url, window);
         browser.goto("/sign-in");
         for (cookie, value) in session {
             browser.set_cookie(cookie, value);
         }
-        for (page, path) in [("diff", diff), ("scan", &scan), ("overview", ""), ("scanners", "scanners")] {
-            browser.goto(&format!("/{path}"));
-            let file = folder.join(format!("{page}{name}.png"));
-            std::fs::write(&file, browser.screenshot()).expect("a picture can be written");
-            println!("  ✓ {}", file.display());
-        }
+        browser.goto(&format!("/{path}"));
+        let file = folder.join(name);
+        std::fs::write(&file, browser.screenshot()).expect("a picture can be written");
+        println!("  ✓ {}", file.display());
     }
 }
 
