@@ -31,7 +31,7 @@ const COUNTED: &str = "counted";
 const LEVEL: i32 = 3;
 
 /// Files written at once.
-const WRITERS: usize = 8;
+const WRITERS: usize = 32;
 
 /// The evidence folder.
 #[derive(Clone, Debug)]
