@@ -220,6 +220,18 @@ pub fn placed(db: &Connection, ids: &[Uuid]) -> Result<Vec<Placed>> {
     Ok(found)
 }
 
+/// The scanners that may work: enrolled, and not revoked. As [`placed`], for another room; config.db knows it also while
+/// jobs.db, which can be lost, does not yet.
+///
+/// # Errors
+/// The database's.
+pub fn able(db: &Connection) -> Result<Vec<Uuid>> {
+    let sql = "SELECT id FROM scanner WHERE enrolled_at IS NOT NULL AND revoked_at IS NULL";
+    let mut statement = db.prepare_cached(sql)?;
+    let ids = statement.query_map([], |row| Ok(row.get::<_, Key>(0)?.0))?;
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
+}
+
 fn vantage_row(row: &Row) -> rusqlite::Result<VantageRow> {
     Ok(VantageRow {
         id: row.get::<_, Key>("id")?.0,

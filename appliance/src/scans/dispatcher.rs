@@ -9,6 +9,7 @@ use super::{Batch, BatchState, Frozen, Scan, State, store};
 use crate::audit::{Actor, Entry};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
+use crate::fleet;
 use crate::ids::Ids;
 use crate::jobs::Jobs;
 use crate::secrets::sha256;
@@ -63,11 +64,12 @@ impl Dispatcher {
     /// Of the databases; what was done until then stands, the rest is found again by the next step.
     pub async fn step(&self) -> Result<(), Error> {
         let now = self.clock.now();
-        let scans = self.store.read(store::open_scans).await?;
+        // Who may work is asked of config.db: jobs.db does not know it in the moment after it was lost.
+        let (scans, able) = self.store.read(|db| Ok((store::open_scans(db)?, fleet::able(db)?))).await?;
         if scans.is_empty() {
             return Ok(());
         }
-        let able: BTreeSet<Uuid> = self.jobs.read(queue::able).await?.into_iter().collect();
+        let able: BTreeSet<Uuid> = able.into_iter().collect();
         for scan in &scans {
             self.settle(scan, &able, now).await?;
         }

@@ -123,11 +123,6 @@ pub fn wanting(db: &Connection, now: Timestamp) -> Result<Vec<Uuid>, Error> {
     ids(db, sql, &[&now])
 }
 
-/// Scanners that may work at all: enrolled and not revoked.
-pub fn able(db: &Connection) -> Result<Vec<Uuid>, Error> {
-    ids(db, "SELECT id FROM scanner WHERE revoked = 0 LIMIT 100000", &[])
-}
-
 fn ids(db: &Connection, sql: &str, values: &[&dyn rusqlite::ToSql]) -> Result<Vec<Uuid>, Error> {
     let mut statement = db.prepare_cached(sql)?;
     let texts = statement.query_map(values, |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
