@@ -1,15 +1,17 @@
-//! jobs.db: what is transient, and how the roles speak to each other. It can be lost and is made anew.
+//! jobs.db: what is transient, and how the roles speak to each other. It can be lost, also while the roles run: the
+//! manager then makes it anew, and every role goes over to the new file by itself.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
 use crate::error::Result;
-use crate::sqlite::{Database, Opening};
+use crate::sqlite::{Database, Kind, Opening};
 
 mod embedded {
     refinery::embed_migrations!("../migrations/jobs");
@@ -24,9 +26,27 @@ pub struct Jobs(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    database: Database,
+    now: RwLock<Now>,
+    /// None in memory, where nothing can be taken away.
+    file: Option<(PathBuf, Opening)>,
     changes: watch::Sender<u64>,
     looking: AtomicBool,
+}
+
+/// The database that is used now, and which file it is.
+#[derive(Clone, Debug)]
+struct Now {
+    database: Database,
+    file: Option<FileId>,
+}
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+impl Inner {
+    fn now(&self) -> Now {
+        self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Jobs {
@@ -35,7 +55,7 @@ impl Jobs {
     /// # Errors
     /// [`crate::error::Error::Unavailable`] as [`Database::open`] says.
     pub fn open(path: &Path, opening: Opening) -> Result<Self> {
-        Ok(Self::over(Database::open(path, opening, &embedded::migrations::runner())?))
+        Ok(Self::over(open(path, opening)?, Some((path.to_owned(), opening))))
     }
 
     /// As a guest, opens jobs.db once the manager has made it ready; asks four times a second.
@@ -51,11 +71,13 @@ impl Jobs {
     /// # Errors
     /// When a migration does not run.
     pub fn in_memory() -> Result<Self> {
-        Ok(Self::over(Database::in_memory(&embedded::migrations::runner())?))
+        let database = Database::in_memory(&embedded::migrations::runner())?;
+        Ok(Self::over(Now { database, file: None }, None))
     }
 
-    fn over(database: Database) -> Self {
-        Self(Arc::new(Inner { database, changes: watch::Sender::new(0), looking: AtomicBool::new(false) }))
+    fn over(now: Now, file: Option<(PathBuf, Opening)>) -> Self {
+        let (changes, looking) = (watch::Sender::new(0), AtomicBool::new(false));
+        Self(Arc::new(Inner { now: RwLock::new(now), file, changes, looking }))
     }
 
     /// Reads. `f` runs on the blocking pool, on a connection that cannot write, in one transaction.
@@ -66,7 +88,7 @@ impl Jobs {
         &self,
         f: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.0.database.read(f).await
+        self.0.now().database.read(f).await
     }
 
     /// Writes, in one transaction. No audit: nothing here is a record.
@@ -79,6 +101,7 @@ impl Jobs {
     ) -> Result<T> {
         let answer = self
             .0
+            .now()
             .database
             .with_writer(move |connection| {
                 let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -127,42 +150,76 @@ impl Watch {
     }
 }
 
-/// Looks at SQLite's own counter of other connections' commits, on a connection of its own, until the last
-/// [`Jobs`] is gone.
+fn open(path: &Path, opening: Opening) -> Result<Now> {
+    let database = Database::open(path, Kind::Transient, opening, &embedded::migrations::runner())?;
+    Ok(Now { database, file: file(path) })
+}
+
+/// Which file lies at this path.
+fn file(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|about| (about.dev(), about.ino()))
+}
+
+/// What is looked at, between two looks.
+#[derive(Default)]
+struct Look {
+    /// A connection of its own.
+    beside: Option<Connection>,
+    last: Option<i64>,
+}
+
+/// Looks at SQLite's own counter of other connections' commits, and at the file itself, until the last [`Jobs`] is
+/// gone.
 async fn look(jobs: std::sync::Weak<Inner>) {
-    let mut beside: Option<Connection> = None;
-    let mut last = None;
+    let mut look = Look::default();
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(inner) = jobs.upgrade() else { return };
+        if inner.file.is_none() {
+            // In memory there is no other process to look for.
+            return;
+        }
         let looked = tokio::task::spawn_blocking(move || {
-            if beside.is_none() {
-                beside = inner.database.beside()?;
-            }
-            let Some(connection) = &beside else { return Ok::<_, crate::error::Error>(None) };
-            let version: i64 = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
-            Ok(Some((version, beside)))
+            let changed = look.once(&inner);
+            (look, changed.map(|changed| changed.then_some(inner)))
         });
-        match looked.await {
-            Ok(Ok(Some((version, connection)))) => {
-                beside = connection;
-                if last.replace(version) != Some(version)
-                    && let Some(inner) = jobs.upgrade()
-                {
+        look = match looked.await {
+            Ok((look, Ok(changed))) => {
+                if let Some(inner) = changed {
                     inner.changes.send_modify(|n| *n += 1);
                 }
+                look
             }
-            // In memory there is no other process to look for.
-            Ok(Ok(None)) => return,
-            Ok(Err(error)) => {
+            Ok((_, Err(error))) => {
                 tracing::warn!(%error, "jobs.db could not be watched; trying again");
-                (beside, last) = (None, None);
+                Look::default()
             }
             Err(error) => {
                 tracing::error!(%error, "the watch over jobs.db failed");
-                (beside, last) = (None, None);
+                Look::default()
             }
+        };
+    }
+}
+
+impl Look {
+    /// Whether something was written since the last time.
+    fn once(&mut self, inner: &Inner) -> Result<bool> {
+        let Some((path, opening)) = &inner.file else { return Ok(false) };
+        let there = file(path);
+        if there.is_none() || there != inner.now().file {
+            // It was taken away. Whoever went on with the old file would speak to nobody.
+            let fresh = open(path, *opening)?;
+            tracing::warn!(path = %path.display(), "jobs.db was lost; going on with a new one");
+            *inner.now.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+            *self = Self::default();
         }
+        if self.beside.is_none() {
+            self.beside = inner.now().database.beside()?;
+        }
+        let Some(connection) = &self.beside else { return Ok(false) };
+        let version: i64 = connection.query_row("PRAGMA data_version", [], |row| row.get(0))?;
+        Ok(self.last.replace(version) != Some(version))
     }
 }
 
@@ -172,6 +229,11 @@ mod tests {
 
     fn want(scanner: &'static str) -> impl FnOnce(&Transaction) -> Result<usize> + Send + 'static {
         move |tx| Ok(tx.execute("INSERT INTO want (scanner, until) VALUES (?, 0)", [scanner])?)
+    }
+
+    /// None in the moment in which there is no file.
+    async fn wanting(jobs: &Jobs) -> Option<i64> {
+        jobs.read(|c| Ok(c.query_row("SELECT count(*) FROM want", [], |r| r.get(0))?)).await.ok()
     }
 
     #[tokio::test]
@@ -199,5 +261,32 @@ mod tests {
         assert!(watch.changed_within(Duration::ZERO).await);
         jobs.write(want("a")).await.unwrap_err();
         assert!(!watch.changed_within(Duration::ZERO).await);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_taken_away_is_made_anew_and_everyone_finds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let manager = Jobs::open(&path, Opening::Owner).unwrap();
+        let ingest = Jobs::wait(&path, Duration::ZERO).await.unwrap();
+        let (mut managing, mut serving) = (manager.watch(), ingest.watch());
+        ingest.write(want("old")).await.unwrap();
+        managing.changed().await;
+        serving.changed().await;
+        for round in 0..3 {
+            std::fs::remove_file(&path).unwrap();
+            if round > 0 {
+                std::fs::remove_file(folder.path().join("jobs.db-wal")).unwrap();
+            }
+            while wanting(&manager).await != Some(0) || wanting(&ingest).await != Some(0) {
+                serving.changed_within(LOOK).await;
+            }
+            ingest.write(want("new")).await.unwrap();
+            managing.changed().await;
+            assert_eq!((wanting(&manager).await, wanting(&ingest).await), (Some(1), Some(1)));
+            // A third comes: the logs of the file that was lost are not its own.
+            let dispatcher = Jobs::wait(&path, Duration::ZERO).await.unwrap();
+            assert_eq!(wanting(&dispatcher).await, Some(1));
+        }
     }
 }

@@ -28,6 +28,16 @@ pub enum Opening {
     Guest,
 }
 
+/// What becomes of a file that someone takes away from under the processes that have it open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It is not replaced: what is in it must last.
+    Lasting,
+    /// It is made anew. So the last to close the old one must not delete the log by its name: that name is the new
+    /// one's by then.
+    Transient,
+}
+
 /// One open SQLite file. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Database(Arc<Inner>);
@@ -42,6 +52,7 @@ struct Inner {
 #[derive(Debug)]
 struct Readers {
     path: PathBuf,
+    kind: Kind,
     idle: std::sync::Mutex<Vec<Connection>>,
     permits: Semaphore,
 }
@@ -52,16 +63,21 @@ impl Database {
     /// # Errors
     /// [`Error::Unavailable`], naming both versions, when the file is newer than this program or, for a guest,
     /// not there or older.
-    pub fn open(path: &Path, opening: Opening, migrations: &Runner) -> Result<Self> {
+    pub fn open(path: &Path, kind: Kind, opening: Opening, migrations: &Runner) -> Result<Self> {
         if opening == Opening::Owner {
+            if kind == Kind::Transient && !path.exists() {
+                // What is left of a file that was lost belongs to nothing.
+                forget(&beside(path, "-wal")).and_then(|()| forget(&beside(path, "-shm")))?;
+            }
             make_file(path).map_err(|e| Error::internal(format!("{}: {e}", path.display())))?;
         } else if !path.exists() {
             return Err(Error::Unavailable(format!("{} is not made yet", path.display())));
         }
-        let mut writer = connect(path)?;
+        let mut writer = connect(path, kind)?;
         bring_up_to(&mut writer, &path.display().to_string(), opening, migrations)?;
         let readers = Readers {
             path: path.to_owned(),
+            kind,
             idle: std::sync::Mutex::default(),
             permits: Semaphore::new(READERS),
         };
@@ -108,7 +124,7 @@ impl Database {
         blocking(move || {
             let readers = inner.readers.as_ref().expect("seen above");
             let idle = readers.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
-            let connection = idle.map_or_else(|| connect(&readers.path), Ok)?;
+            let connection = idle.map_or_else(|| connect(&readers.path, readers.kind), Ok)?;
             let answer = read_only(&connection, f);
             if connection.is_autocommit() {
                 readers.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(connection);
@@ -123,7 +139,7 @@ impl Database {
     /// # Errors
     /// When the file does not open.
     pub fn beside(&self) -> Result<Option<Connection>> {
-        self.0.readers.as_ref().map(|r| connect(&r.path)).transpose()
+        self.0.readers.as_ref().map(|r| connect(&r.path, r.kind)).transpose()
     }
 }
 
@@ -147,6 +163,15 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'sta
     tokio::task::spawn_blocking(f).await?
 }
 
+fn forget(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::internal(format!("{}: {e}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes the file with mode 0660, whatever the umask: SQLite gives its `-wal` and `-shm` the same mode and
 /// group, and every role of the folder's group must be able to write them.
 fn make_file(path: &Path) -> std::io::Result<()> {
@@ -157,10 +182,11 @@ fn make_file(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection> {
+fn connect(path: &Path, kind: Kind) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     prepare(&connection)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, kind == Kind::Transient)?;
     Ok(connection)
 }
 
@@ -275,8 +301,8 @@ mod tests {
     fn a_newer_file_is_refused_and_both_versions_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        Database::open(&path, Opening::Owner, &migrations(3)).unwrap();
-        let said = sentence(Database::open(&path, Opening::Owner, &migrations(2)));
+        Database::open(&path, Kind::Lasting, Opening::Owner, &migrations(3)).unwrap();
+        let said = sentence(Database::open(&path, Kind::Lasting, Opening::Owner, &migrations(2)));
         assert!(said.contains("schema 3") && said.contains("up to 2"), "{said}");
     }
 
@@ -284,19 +310,19 @@ mod tests {
     fn a_guest_neither_makes_nor_migrates() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        sentence(Database::open(&path, Opening::Guest, &migrations(1)));
+        sentence(Database::open(&path, Kind::Lasting, Opening::Guest, &migrations(1)));
         assert!(!path.exists());
-        Database::open(&path, Opening::Owner, &migrations(1)).unwrap();
-        let said = sentence(Database::open(&path, Opening::Guest, &migrations(2)));
+        Database::open(&path, Kind::Lasting, Opening::Owner, &migrations(1)).unwrap();
+        let said = sentence(Database::open(&path, Kind::Lasting, Opening::Guest, &migrations(2)));
         assert!(said.contains("schema 1") && said.contains("needs 2"), "{said}");
-        Database::open(&path, Opening::Guest, &migrations(1)).unwrap();
+        Database::open(&path, Kind::Lasting, Opening::Guest, &migrations(1)).unwrap();
     }
 
     #[tokio::test]
     async fn the_group_may_write_the_file_and_its_side_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        let database = Database::open(&path, Opening::Owner, &migrations(1)).unwrap();
+        let database = Database::open(&path, Kind::Lasting, Opening::Owner, &migrations(1)).unwrap();
         database.with_writer(|c| Ok(c.execute_batch("INSERT INTO t1 VALUES (1)")?)).await.unwrap();
         for name in ["a.db", "a.db-wal", "a.db-shm"] {
             let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
@@ -310,7 +336,7 @@ mod tests {
         let path = folder.path().join("50%?#.db");
         assert!(open_read_only(&path).is_err());
         assert!(!path.exists());
-        drop(Database::open(&path, Opening::Owner, &migrations(1)).unwrap());
+        drop(Database::open(&path, Kind::Lasting, Opening::Owner, &migrations(1)).unwrap());
         for connection in [open_read_only(&path).unwrap(), open_unchanging(&path).unwrap()] {
             assert_eq!(schema_version(&connection).unwrap(), 1);
             assert!(connection.execute("INSERT INTO t1 VALUES (1)", []).is_err());
@@ -322,7 +348,9 @@ mod tests {
     #[tokio::test]
     async fn a_reader_cannot_write() {
         let folder = tempfile::tempdir().unwrap();
-        let on_disk = Database::open(&folder.path().join("a.db"), Opening::Owner, &migrations(1)).unwrap();
+        let on_disk =
+            Database::open(&folder.path().join("a.db"), Kind::Lasting, Opening::Owner, &migrations(1))
+                .unwrap();
         for database in [on_disk, Database::in_memory(&migrations(1)).unwrap()] {
             let refused = database.read(|c| Ok(c.execute("INSERT INTO t1 VALUES (1)", [])?)).await;
             assert!(refused.is_err());

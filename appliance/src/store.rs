@@ -10,7 +10,7 @@ use crate::audit::chain::Head;
 use crate::audit::{self, Actor, Entry};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
-use crate::sqlite::{Database, Opening};
+use crate::sqlite::{Database, Kind, Opening};
 
 mod embedded {
     refinery::embed_migrations!("../migrations/config");
@@ -35,7 +35,7 @@ impl Store {
     /// # Errors
     /// [`Error::Unavailable`] as [`Database::open`] says.
     pub fn open(path: &Path, opening: Opening, clock: Clock) -> Result<Self> {
-        let database = Database::open(path, opening, &embedded::migrations::runner())?;
+        let database = Database::open(path, Kind::Lasting, opening, &embedded::migrations::runner())?;
         Ok(Self { database, clock })
     }
 

@@ -30,7 +30,12 @@ impl Bench {
         let scan = dispatcher.ids.new();
         let bench = Self { dispatcher, hand, scan };
         bench.launch().await;
-        bench.config("INSERT INTO vantage (id, name, created_at, updated_at) VALUES (?, 'Hall', 0, 0)", [VANTAGE]).await;
+        bench
+            .config(
+                "INSERT INTO vantage (id, name, created_at, updated_at) VALUES (?, 'Hall', 0, 0)",
+                [VANTAGE],
+            )
+            .await;
         let sql = "INSERT INTO scanner (id, name, vantage, public_key, certificate_sha256, api_key_sha256, created_at,
                    updated_at, enrolled_at) VALUES (?, 'one', ?, '', '', '', 0, 0, 1)";
         bench.config(sql, [SCANNER, VANTAGE]).await;
