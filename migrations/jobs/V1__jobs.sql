@@ -87,7 +87,7 @@ CREATE TABLE loaded (
   block INTEGER NOT NULL,
   part INTEGER NOT NULL,
   last INTEGER NOT NULL,
-  probes INTEGER NOT NULL,
+  covered INTEGER NOT NULL,              -- pairs of host and port with a result that was not there yet
   not_probed INTEGER NOT NULL,
   open INTEGER NOT NULL,
   at INTEGER NOT NULL,

@@ -8,7 +8,7 @@ use crate::results::diff::{Counts, Kind};
 use crate::results::fixture::{
     JobOf, address as at, block, frame_signed_by, host, hosts, part, public, results, uuid,
 };
-use crate::results::{OpenPort, Place, diff_scans};
+use crate::results::{Brought, OpenPort, Place, diff_scans};
 
 fn store() -> DuckDb {
     DuckDb::in_memory().unwrap()
@@ -58,13 +58,20 @@ fn every_probe_is_counted_once_and_in_its_state() {
     let store = store();
     let (job, frame) = first_scan();
     let counted = store.count(std::slice::from_ref(&frame)).unwrap();
-    assert_eq!(counted, [Counted { new: true, same: true, number: 1, hosts: 256 }]);
+    let brought = counted[0].brought;
+    assert_eq!(counted, [Counted { new: true, same: true, number: 1, brought }]);
     let again = store.count(&[frame.clone(), frame.clone()]).unwrap();
-    assert_eq!(again, [Counted { new: false, same: true, number: 1, hosts: 0 }; 2]);
+    assert_eq!(again, [Counted { new: false, same: true, number: 1, brought }; 2]);
+    store.writer().forget();
+    assert_eq!(store.count(std::slice::from_ref(&frame)).unwrap(), again[..1], "read back from the file");
 
     let [sweep] = &store.sweeps(uuid(1)).unwrap()[..] else { panic!("one vantage") };
     assert_eq!((sweep.vantage, sweep.hosts, sweep.sent), (uuid(2), 256, 17));
     let of = |state| sweep.in_state(state);
+    assert_eq!((brought.hosts, brought.open, u128::from(brought.not_probed)), (256, 3, of(State::NotProbed)));
+    let covered =
+        [State::Open, State::Closed, State::Filtered, State::Unreachable].map(of).iter().sum::<u128>();
+    assert_eq!(u128::from(brought.covered), covered);
     assert_eq!(of(State::Open), 3);
     assert_eq!(of(State::Closed), (13 - 2 - 5) + (13 - 1));
     assert_eq!(of(State::Filtered), 3 * 13 + 5);
@@ -114,7 +121,8 @@ fn the_first_delivery_of_a_host_counts_whichever_job_brings_it() {
         ),
         part(&elsewhere, 0, 0, false, vec![hosts("10.0.0.0", "10.0.0.1", Reason::Prohibited)]),
     ];
-    let hosts = |counted: Vec<Counted>| counted.iter().map(|counted| counted.hosts).collect::<Vec<_>>();
+    let hosts =
+        |counted: Vec<Counted>| counted.iter().map(|counted| counted.brought.hosts).collect::<Vec<_>>();
     assert_eq!(hosts(store.count(&frames).unwrap()), [16, 16, 2], "a vantage has hosts of its own");
     // What the second delivery left out stays out, and comes in when it is new: also after a restart.
     store.writer().forget();
@@ -126,7 +134,9 @@ fn the_first_delivery_of_a_host_counts_whichever_job_brings_it() {
             super::super::fixture::hosts("10.0.0.17", "10.0.0.31", Reason::NoAnswer),
         ],
     );
-    assert_eq!(hosts(store.count(&[late]).unwrap()), [0]);
+    let late = store.count(&[late]).unwrap();
+    assert_eq!(late[0].brought, Brought::default(), "said twice, it stands for nothing that was left out");
+    assert_eq!(hosts(late), [0]);
     assert_eq!(store.parts(uuid(1)).unwrap().len(), 4, "all four stand as delivered");
     let query = HostQuery { vantage: Some(uuid(2)), state: Some(State::Open), ..HostQuery::of(uuid(1)) };
     let open: Vec<_> =
@@ -149,7 +159,8 @@ fn another_frame_under_a_taken_key_changes_nothing() {
             store.writer().forget();
         }
         let counted = store.count(std::slice::from_ref(&other)).unwrap();
-        assert_eq!(counted, [Counted { new: false, same: false, number: 1, hosts: 0 }]);
+        assert_eq!((counted[0].new, counted[0].same, counted[0].number), (false, false, 1));
+        assert_eq!(counted[0].brought.open, 3, "of what stands there");
     }
     assert_eq!(store.open_ports(&[uuid(1)]).unwrap()[0].open, 3);
 }
@@ -292,7 +303,7 @@ fn a_store_reopened_goes_on_where_it_was() {
     let more = JobOf { batch: 1, targets: "10.0.7.0/24", ..JobOf::default() }.frame();
     let counted =
         store.count(&[block(&more, 0, vec![hosts("10.0.7.0", "10.0.7.255", Reason::Expired)])]).unwrap();
-    assert_eq!(counted, [Counted { new: true, same: true, number: 2, hosts: 256 }]);
+    assert_eq!((counted[0].new, counted[0].number, counted[0].brought.hosts), (true, 2, 256));
     assert_eq!(store.parts(uuid(1)).unwrap()[0].job, job.hash());
 }
 

@@ -24,12 +24,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_scanner::wire::{Id, MAX_FRAME, State};
+use portolan_scanner::wire::{Id, MAX_FRAME};
 use rusqlite::{OptionalExtension as _, params};
 use uuid::Uuid;
 
-use super::Store;
 use super::evidence::Evidence;
+use super::{Brought, Counted, Store};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::ingest::frame::{Frame, JobFrame, Proven, Refusal};
@@ -128,7 +128,7 @@ impl Loader {
             let (proven, unproven) = prove(frames, &keys, &jobs);
             let frames: Vec<Proven> = proven.iter().map(|(_, frame)| frame.clone()).collect();
             let counted = store.count(&frames).map_err(Error::from)?;
-            let rows: Vec<LoadedRow> = frames.iter().map(LoadedRow::of).collect();
+            let rows: Vec<LoadedRow> = frames.iter().zip(&counted).map(LoadedRow::of).collect();
             Ok::<_, Error>((proven, counted, unproven, rows))
         })
         .await?;
@@ -200,12 +200,13 @@ impl Loader {
         self.jobs
             .write(move |tx| {
                 let mut statement = tx.prepare(
-                    "INSERT OR IGNORE INTO loaded (job_hash, block, part, last, probes, not_probed, open, at)
+                    "INSERT OR IGNORE INTO loaded (job_hash, block, part, last, covered, not_probed, open, at)
                      VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 )?;
                 for row in rows {
-                    let LoadedRow { job, block, part, last, probes, not_probed, open } = row;
-                    statement.execute(params![job, block, part, last, probes, not_probed, open, now])?;
+                    let LoadedRow { job, block, part, last, brought } = row;
+                    let Brought { covered, not_probed, open, .. } = brought;
+                    statement.execute(params![job, block, part, last, covered, not_probed, open, now])?;
                 }
                 Ok(())
             })
@@ -245,36 +246,26 @@ impl Loader {
     }
 }
 
-/// A row of jobs.db's `loaded`: what the frame says, whether or not all of it was new.
+/// A row of jobs.db's `loaded`: what the frame brought that was not there yet, so that the dispatcher's sums are those
+/// of the store.
 struct LoadedRow {
     job: String,
     block: i64,
     part: u32,
     last: bool,
-    probes: i64,
-    not_probed: i64,
-    open: i64,
+    brought: Brought,
 }
 
 impl LoadedRow {
-    fn of(frame: &Proven) -> Self {
-        let (results, ports) = (frame.results(), &frame.job().job().ports);
-        let mut counts = [0_u128; State::ALL.len()];
-        for host in &results.hosts {
-            for (sum, count) in counts.iter_mut().zip(host.counts(ports)) {
-                *sum += count;
-            }
-        }
-        // SQLite's integers end at 2^63; a job has fewer probes than that.
-        let fits = |count: u128| i64::try_from(count).unwrap_or(i64::MAX);
+    fn of((frame, counted): (&Proven, &Counted)) -> Self {
+        let results = frame.results();
         Self {
             job: frame.job().hash(),
-            block: fits(results.block.into()),
+            // SQLite's integers end at 2^63; a job has fewer blocks than that.
+            block: i64::try_from(results.block).unwrap_or(i64::MAX),
             part: results.part,
             last: results.last,
-            probes: fits(results.probes.into()),
-            not_probed: fits(counts[State::NotProbed as usize]),
-            open: fits(counts[State::Open as usize]),
+            brought: counted.brought,
         }
     }
 }

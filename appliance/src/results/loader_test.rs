@@ -129,7 +129,7 @@ impl World {
 }
 
 const LOADED: &str =
-    "SELECT block || '-' || part || ' ' || last || ' ' || probes || ' ' || not_probed || ' ' || open
+    "SELECT block || '-' || part || ' ' || last || ' ' || covered || ' ' || not_probed || ' ' || open
      FROM loaded ORDER BY 1";
 
 /// Two blocks of two parts each.
@@ -158,7 +158,7 @@ async fn a_frame_is_counted_told_and_kept() {
     let loaded = world.loader.pass().await.unwrap();
     assert_eq!(loaded, Loaded { counted: 4, repeated: 0, bad: 0 });
     assert_eq!(world.in_spool(), 0);
-    assert_eq!(world.rows(LOADED).await, ["0-0 0 39 0 0", "0-1 1 13 0 2", "1-0 0 13 0 1", "1-1 1 39 39 0"]);
+    assert_eq!(world.rows(LOADED).await, ["0-0 0 39 0 0", "0-1 1 13 0 2", "1-0 0 13 0 1", "1-1 1 0 39 0"]);
     let kept = ["0-0.frame.zst", "0-1.frame.zst", "1-0.frame.zst", "1-1.frame.zst", "job.frame.zst"];
     assert_eq!(world.evidence(&job), kept);
     let folder = world.loader.layout.evidence().join(uuid(1).to_string()).join(job.hash());

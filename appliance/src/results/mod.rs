@@ -147,8 +147,22 @@ pub struct Counted {
     pub same: bool,
     /// Ascends in the order of counting; of what stands under the key.
     pub number: u64,
-    /// How many of its hosts were not there yet.
+    /// What it brought; the same however often it is delivered. Of what stands under the key.
+    pub brought: Brought,
+}
+
+/// What a frame brought of hosts that its (scan, vantage) did not have yet: over all frames of a scan, these sums
+/// count every pair of host and port once, whatever the frames say twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Brought {
+    /// Hosts.
     pub hosts: u64,
+    /// Pairs in one of the four states that a probe finds.
+    pub covered: u64,
+    /// Pairs that were not probed.
+    pub not_probed: u64,
+    /// Open ports.
+    pub open: u64,
 }
 
 /// A frame that was counted.

@@ -139,13 +139,13 @@ impl Situation<'_> {
         }
     }
 
-    /// An ended batch. What earlier jobs brought is in the results too: the one that brought most is what is sure.
+    /// An ended batch. What earlier jobs brought counts too: the loader counts every pair once.
     fn ended(&self, batch: &Batch, state: BatchState, job: Option<&Job>, detail: Option<String>) -> Batch {
         let jobs = || self.jobs.iter().filter(|job| job.batch == batch.number);
         Batch {
             state,
-            covered: jobs().map(|job| job.loaded_covered).max().unwrap_or(0).min(batch.probes),
-            open: jobs().map(|job| job.loaded_open).max().unwrap_or(0),
+            covered: jobs().map(|job| job.loaded_covered).sum::<u64>().min(batch.probes),
+            open: jobs().map(|job| job.loaded_open).sum(),
             scanner: job.map(|job| job.scanner).or(batch.scanner),
             detail,
             ..batch.clone()

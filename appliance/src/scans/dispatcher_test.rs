@@ -126,7 +126,7 @@ impl Bench {
     /// Every block of the last job is in the results, and its scanner said so.
     async fn finish(&self) {
         self.sql(
-            "INSERT INTO loaded (job_hash, block, part, last, probes, not_probed, open, at)
+            "INSERT INTO loaded (job_hash, block, part, last, covered, not_probed, open, at)
              SELECT hash, 0, 0, 1, probes, 0, 2, 0 FROM job ORDER BY epoch DESC LIMIT 1",
             [],
         )

@@ -69,7 +69,7 @@ pub fn jobs(db: &Connection, scan: Uuid) -> Result<Vec<Job>, Error> {
     let sql = "
         WITH block AS (
             SELECT l.job_hash, l.block, count(*) AS parts, max(CASE WHEN l.last THEN l.part + 1 END) AS wanted,
-                sum(l.probes - l.not_probed) AS covered, sum(l.open) AS open
+                sum(l.covered) AS covered, sum(l.open) AS open
             FROM loaded l JOIN job j ON j.hash = l.job_hash WHERE j.scan = ?1 GROUP BY l.job_hash, l.block)
         SELECT j.hash, j.batch, j.epoch, j.scanner, j.state, j.end_state, j.end_detail, j.cancel, j.made_at,
             j.renewed_at, j.done, j.open, j.rate, j.blocks, count(CASE WHEN b.parts = b.wanted THEN 1 END),

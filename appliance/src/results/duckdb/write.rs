@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use ::duckdb::{Appender, Connection, OptionalExt as _, params};
-use portolan_scanner::wire::{HostRecord, Reason, hex};
+use portolan_scanner::wire::{HostRecord, Reason, State, hex};
 
 use super::{address, halves};
 use crate::ingest::frame::{JobFrame, Proven};
 use crate::results::coverage::Coverage;
-use crate::results::{Counted, Error, code};
+use crate::results::{Brought, Counted, Error, code};
 
 /// Jobs remembered at once; beyond that everything is forgotten and read again as needed.
 const REMEMBERED: usize = 64;
@@ -27,8 +27,23 @@ pub struct Writer {
 struct KnownJob {
     job: i32,
     sweep: i32,
-    /// Blocks and parts already counted: their number, and the frame.
-    parts: HashMap<(u64, u32), (i32, [u8; 32])>,
+    /// Blocks and parts already counted.
+    parts: HashMap<(u64, u32), KnownPart>,
+}
+
+/// A part that the store has: its number, its frame, and what that brought.
+#[derive(Clone, Copy)]
+struct KnownPart {
+    number: i32,
+    frame: [u8; 32],
+    brought: Brought,
+}
+
+impl KnownPart {
+    fn counted(&self, new: bool, frame: &[u8; 32]) -> Counted {
+        let number = u64::try_from(self.number).expect("numbers begin at 1");
+        Counted { new, same: self.frame == *frame, number, brought: self.brought }
+    }
 }
 
 /// The next free numbers.
@@ -83,23 +98,18 @@ impl Writer {
         for frame in frames {
             let job = jobs.get_mut(&frame.job().hash()).expect("looked up above");
             let hash = frame.frame().hash();
-            let number = match job.parts.entry((frame.results().block, frame.results().part)) {
+            let free = match job.parts.entry((frame.results().block, frame.results().part)) {
                 Entry::Occupied(there) => {
-                    let (number, counted_hash) = *there.get();
-                    counted.push(Counted {
-                        new: false,
-                        same: counted_hash == hash,
-                        number: order(number),
-                        hosts: 0,
-                    });
+                    counted.push(there.get().counted(false, &hash));
                     continue;
                 }
-                Entry::Vacant(free) => free.insert((next.part, hash)).0,
+                Entry::Vacant(free) => free,
             };
+            let number = next.part;
             next.part += 1;
             let coverage = sweeps.get_mut(&job.sweep).expect("looked up above");
-            let hosts = rows.frame((job.job, job.sweep), number, frame, coverage)?;
-            counted.push(Counted { new: true, same: true, number: order(number), hosts });
+            let brought = rows.frame((job.job, job.sweep), number, frame, coverage)?;
+            counted.push(free.insert(KnownPart { number, frame: hash, brought }).counted(true, &hash));
         }
         rows.flush()?;
         drop(rows);
@@ -128,13 +138,24 @@ impl KnownJob {
             .optional()?;
         let Some((job, sweep)) = known else { return Self::add(connection, next, frame) };
         let mut parts = HashMap::new();
-        let mut statement =
-            connection.prepare("SELECT block, number, part, frame FROM part WHERE job = ?")?;
+        let mut statement = connection.prepare(
+            "SELECT p.block, p.number, p.part, p.frame, p.hosts,
+                CAST(coalesce(sum(t.probes) FILTER (t.reason // 10 <> 5), 0) AS UBIGINT),
+                CAST(coalesce(sum(t.probes) FILTER (t.reason // 10 = 5), 0) AS UBIGINT),
+                CAST(coalesce(sum(t.probes) FILTER (t.reason // 10 = 1), 0) AS UBIGINT)
+             FROM part p LEFT JOIN tally t ON t.part = p.part WHERE p.job = ? GROUP BY ALL",
+        )?;
         let mut rows = statement.query([job])?;
         while let Some(row) = rows.next()? {
-            let hash =
+            let frame =
                 hex::decode(&row.get::<_, String>(3)?).map_err(|_| Error::Broken("the hash of a frame"))?;
-            parts.insert((row.get(0)?, row.get(1)?), (row.get(2)?, hash));
+            let brought = Brought {
+                hosts: row.get(4)?,
+                covered: row.get(5)?,
+                not_probed: row.get(6)?,
+                open: row.get(7)?,
+            };
+            parts.insert((row.get(0)?, row.get(1)?), KnownPart { number: row.get(2)?, frame, brought });
         }
         Ok(Self { job, sweep, parts })
     }
@@ -184,10 +205,6 @@ fn coverage(connection: &Connection, sweep: i32) -> Result<Coverage, Error> {
     Ok(coverage)
 }
 
-fn order(number: i32) -> u64 {
-    u64::try_from(number).expect("numbers begin at 1")
-}
-
 /// The appenders of one transaction.
 struct Rows<'c> {
     part: Appender<'c>,
@@ -215,14 +232,14 @@ impl<'c> Rows<'c> {
         Ok(())
     }
 
-    /// Adds what the sweep does not have yet; says how many hosts that is.
+    /// Adds what the sweep does not have yet; says what that is.
     fn frame(
         &mut self,
         (job, sweep): (i32, i32),
         part: i32,
         frame: &Proven,
         coverage: &mut Coverage,
-    ) -> Result<u64, Error> {
+    ) -> Result<Brought, Error> {
         let (it, ports) = (frame.results(), &frame.job().job().ports);
         let mut tally = [0_u64; Reason::ALL.len()];
         let mut count = |reason: Reason, probes: u64| tally[reason as usize] += probes;
@@ -254,7 +271,16 @@ impl<'c> Rows<'c> {
         let (started, ended) = (here(it.started), here(it.ended));
         self.part
             .append_row((part, job, it.block, it.part, it.last, hash, started, ended, it.sent, hosts))?;
-        Ok(hosts)
+        let sum = |wanted: fn(State) -> bool| {
+            let these = Reason::ALL.into_iter().zip(tally).filter(|(reason, _)| wanted(reason.state()));
+            these.map(|(_, probes)| probes).sum()
+        };
+        Ok(Brought {
+            hosts,
+            covered: sum(|state| state != State::NotProbed),
+            not_probed: sum(|state| state == State::NotProbed),
+            open: sum(|state| state == State::Open),
+        })
     }
 
     fn spans(
