@@ -45,12 +45,13 @@ gives: a client certificate and an API key.
 
 /// The help of the subcommand `run`.
 pub const RUN_HELP: &str = "\
-Usage: portolan-scanner run --dir DIR
+Usage: portolan-scanner run --dir DIR [--never-scan FILE]
 
 Asks the appliance for jobs, runs them, and sends what was seen. Ends in order on SIGTERM; what is not yet sent
 stays in DIR and is sent at the next start.
 
   --dir DIR              the folder that `enrol` made
+  --never-scan FILE      addresses that no job may probe, beside those of /etc/portolan/never-scan
 ";
 
 /// The subcommand `enrol`. `stop` says whether the process was asked to end.

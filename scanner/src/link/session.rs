@@ -46,6 +46,10 @@ pub struct Session {
 
 pub fn run(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
     let folder = Folder::at(args.required("--dir")?);
+    let mut probe: Vec<OsString> = ["/proc/self/exe", "probe", "--job", "-"].map(Into::into).into();
+    if let Some(file) = args.value("--never-scan")? {
+        probe.extend(["--never-scan".into(), file.into()]);
+    }
     args.finish()?;
     let settings = folder.settings()?;
     let _lock = folder.lock()?;
@@ -65,7 +69,7 @@ pub fn run(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
         folder,
         settings,
         clock,
-        probe: vec!["/proc/self/exe".into(), "probe".into(), "--job".into(), "-".into()],
+        probe,
         dial: Arc::new(tls),
         stop,
         ended: AtomicBool::new(false),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use portolan_scanner::net::{Permutation, addr_to_u128, u128_to_addr};
 use portolan_scanner::wire::{HostRecord, Job, PortRecord, Reason, State};
 
+use super::guard::Spared;
 use super::pace::{Instant, Pace};
 
 /// A (host, port) of a block: `host x ports + port`, both as places in their ascending order.
@@ -91,16 +92,34 @@ impl Block {
         }
     }
 
-    /// The next pair in the block's random order; each pair comes once.
-    pub fn draw(&mut self) -> Option<Turn> {
-        let at = u128::from(self.drawn);
-        if at >= self.order.count() {
-            return None;
+    /// Settles what the guard takes out, before anything is drawn; returns how many pairs.
+    pub fn spare(&mut self, spared: &Spared) -> u32 {
+        let before = self.left;
+        for host in 0..u32::try_from(self.hosts.len()).expect("a job counts a block's hosts in 32 bits") {
+            let first = host * self.ports;
+            if spared.hosts.contains(addr_to_u128(self.hosts[host as usize].address)) {
+                (first..first + self.ports).for_each(|pair| _ = self.settle(pair, Reason::Excluded, 0));
+            } else {
+                spared.ports.iter().for_each(|port| _ = self.settle(first + port, Reason::Excluded, 0));
+            }
         }
-        self.drawn += 1;
-        let pair =
-            Pair::try_from(self.order.at(at)).expect("a permutation stays within its count, which fits");
-        Some(Turn { pair, attempt: 0, put_off: 0 })
+        before - self.left
+    }
+
+    /// The next pair in the block's random order that is not settled; each pair comes once.
+    pub fn draw(&mut self) -> Option<Turn> {
+        loop {
+            let at = u128::from(self.drawn);
+            if at >= self.order.count() {
+                return None;
+            }
+            self.drawn += 1;
+            let pair =
+                Pair::try_from(self.order.at(at)).expect("a permutation stays within its count, which fits");
+            if self.reasons[pair as usize].is_none() {
+                return Some(Turn { pair, attempt: 0, put_off: 0 });
+            }
+        }
     }
 
     /// The host of a pair, as its place among [`Block::hosts`].

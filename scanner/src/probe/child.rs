@@ -11,12 +11,15 @@
 use std::fs::File;
 use std::io::{self, Read, StdoutLock, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use portolan_scanner::wire::{self, Job, MAX_FRAME};
 
 use super::clock::Clock;
 use super::engine::{self, Driver, End, Order};
+use super::forecast::Forecast;
+use super::guard::Guard;
 use super::pace::{Instant, SECOND};
 use super::schedule::{Finished, Progress, Schedule};
 use crate::sys::{self, Epoll, Event};
@@ -24,9 +27,9 @@ use crate::sys::{self, Epoll, Event};
 /// How long orders are waited for that follow the job at once.
 const MOMENT_MS: u32 = 50;
 
-/// Runs the job that comes in on standard input.
-pub fn main() -> ExitCode {
-    match run() {
+/// Runs the job that comes in on standard input; `never_scan` are lists beside the machine's own.
+pub fn main(never_scan: &[PathBuf]) -> ExitCode {
+    match run(never_scan) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let detail = error.to_string().replace(char::is_control, " ");
@@ -37,11 +40,14 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run() -> io::Result<()> {
+fn run(never_scan: &[PathBuf]) -> io::Result<()> {
+    let guard = Guard::load(never_scan)?;
     sys::stop_on_signals()?;
     let mut input = Input::new()?;
     let job = input.job()?;
-    let schedule = Schedule::new(job).map_err(io::Error::other)?;
+    let warnings = guard.warnings(&job);
+    let schedule = Schedule::new(job, &guard).map_err(io::Error::other)?;
+    eprintln!("{warnings}{}", Forecast::of(schedule.job(), schedule.hosts_at_once()));
     let clock = Clock::start();
     let mut link = Link { input, out: io::stdout().lock(), before: (0, clock.now()) };
     let end = match engine::run(schedule, &mut link, &clock)? {

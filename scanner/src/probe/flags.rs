@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 
 use portolan_scanner::net::{Ports, Ranges};
 use portolan_scanner::wire::{Id, Job, Preset};
@@ -16,6 +17,10 @@ pub struct Flags {
     pub job: Job,
     /// JSON lines instead of text.
     pub json: bool,
+    /// Lists of what is never scanned, beside the machine's own.
+    pub never_scan: Vec<PathBuf>,
+    /// Probe this machine's own addresses too.
+    pub own: bool,
 }
 
 /// What was asked for instead of a scan.
@@ -32,8 +37,17 @@ fn wrong<T>(flag: &str, what: impl std::fmt::Display) -> Result<T, Stop> {
 }
 
 /// The flags that have a value.
-const KNOWN: [&str; 8] =
-    ["--targets", "--exclude", "--ports", "--preset", "--rate", "--host-rate", "--timeout", "--retries"];
+const KNOWN: [&str; 9] = [
+    "--targets",
+    "--exclude",
+    "--never-scan",
+    "--ports",
+    "--preset",
+    "--rate",
+    "--host-rate",
+    "--timeout",
+    "--retries",
+];
 
 impl Flags {
     /// Reads `--flag value` and `--flag=value`.
@@ -46,7 +60,8 @@ impl Flags {
         let mut ports: Option<Ports> = None;
         let mut preset = Preset::Normal;
         let [mut rate, mut host_rate, mut timeout, mut retries] = [None; 4];
-        let mut json = false;
+        let mut never_scan = Vec::new();
+        let (mut json, mut own) = (false, false);
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             let (flag, given) = match argument.split_once('=') {
@@ -57,6 +72,10 @@ impl Flags {
                 ("--help" | "-h", None) => return Err(Stop::Help),
                 ("--json", None) => {
                     json = true;
+                    continue;
+                }
+                ("--own", None) => {
+                    own = true;
                     continue;
                 }
                 _ => {}
@@ -70,6 +89,7 @@ impl Flags {
             match flag {
                 "--targets" => targets = targets.union(&ranges(flag, value)?),
                 "--exclude" => excluded = excluded.union(&ranges(flag, value)?),
+                "--never-scan" => never_scan.push(value.into()),
                 "--ports" => {
                     let more = Ports::parse(value).or_else(|error| wrong(flag, error))?;
                     ports = Some(ports.map_or(more.clone(), |before| before.union(&more)));
@@ -123,7 +143,7 @@ impl Flags {
             targets,
             ports,
         };
-        Ok(Self { job, json })
+        Ok(Self { job, json, never_scan, own })
     }
 }
 

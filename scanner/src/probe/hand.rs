@@ -9,6 +9,9 @@ use portolan_scanner::wire::{Job, Reason, State};
 use super::clock::Clock;
 use super::engine::{self, Driver, End, Order};
 use super::flags::{Flags, Stop};
+use super::forecast::{Forecast, duration};
+use super::guard::Guard;
+use super::own;
 use super::pace::{Instant, SECOND};
 use super::report::{self, Closing, Counts};
 use super::schedule::{Finished, Progress, Schedule};
@@ -25,6 +28,9 @@ What:
                      (IPv4 and IPv6; may be given more than once)
   --ports LIST       ports and ranges of ports: 22,80-90,443 (may be given more than once)
   --exclude LIST     addresses that are never touched, written as --targets
+  --never-scan FILE  a list of such addresses, beside /etc/portolan/never-scan, which always holds
+  --own              probe this machine's own addresses too, which are left out otherwise; loopback
+                     is always meant
 
 How:
   --preset NAME      gentle, normal (the default) or fast; see below
@@ -49,7 +55,7 @@ unreachable (the network said so), or not probed. A router that answers with ICM
 unreachable\" looks like a closed port.
 
 Exit status:
-  0    every port was probed
+  0    every port was probed, but what is never scanned
   1    the scan could not go on, or its output could not be written
   2    the command line is wrong
   3    finished, but this machine had no room for some of the probes
@@ -102,9 +108,14 @@ fn help() -> String {
 
 fn run(flags: Flags) -> io::Result<ExitCode> {
     sys::stop_on_signals()?;
-    let Flags { job, json } = flags;
-    announce(&job);
-    let schedule = Schedule::new(job.clone()).map_err(io::Error::other)?;
+    let Flags { job, json, never_scan, own } = flags;
+    let mut guard = Guard::load(&never_scan)?;
+    let warnings = guard.warnings(&job);
+    if !own {
+        leave_out_own(&job, &mut guard)?;
+    }
+    let schedule = Schedule::new(job.clone(), &guard).map_err(io::Error::other)?;
+    announce(&schedule, &warnings);
     let clock = Clock::start();
     let terminal = io::stderr().is_terminal();
     let mut screen = Screen {
@@ -130,29 +141,31 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
 }
 
 /// Says before anything is sent what is about to be.
-fn announce(job: &Job) {
-    let rate = job.rate.min(u32::try_from(job.hosts()).unwrap_or(u32::MAX).saturating_mul(job.host_rate));
-    let seconds = job.probes() / u128::from(rate.max(1));
+fn announce(schedule: &Schedule, warnings: &str) {
+    let job = schedule.job();
     eprintln!(
-        "{} hosts x {} ports: {} probes, preset {}, at most {}/s and {}/s a host, so at least {}",
+        "{} hosts x {} ports: {} probes, preset {}, at most {}/s and {}/s a host\n{warnings}{}",
         job.hosts(),
         job.ports.count(),
         job.probes(),
         job.preset,
         job.rate,
         job.host_rate,
-        duration(seconds),
+        Forecast::of(job, schedule.hosts_at_once()),
     );
 }
 
-/// A span of time as people say it.
-fn duration(seconds: u128) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7_199 => format!("{} min", seconds / 60),
-        7_200..=172_799 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
+/// Takes this machine's own addresses out, and says so.
+fn leave_out_own(job: &Job, guard: &mut Guard) -> io::Result<()> {
+    let own = job.targets.intersect(&own::addresses()?);
+    if own.count() == job.hosts() {
+        return Err(io::Error::other(format!("{own} is this machine itself; --own probes it all the same")));
     }
+    if !own.is_empty() {
+        eprintln!("{own}: this machine itself, left out; --own probes it");
+        guard.add(&own);
+    }
+    Ok(())
 }
 
 /// What was last said of the progress.
@@ -280,10 +293,5 @@ mod tests {
             assert!(text.contains(&format!("\n  {preset} ")), "{text}");
         }
         assert!(text.lines().all(|line| line.len() <= 100), "{text}");
-    }
-
-    #[test]
-    fn a_span_is_said_in_the_unit_people_use() {
-        assert_eq!([90, 600, 10_800, 864_000].map(duration), ["90 s", "10 min", "3 h", "10 days"]);
     }
 }

@@ -2,15 +2,20 @@
 //!
 //! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] makes the connects that
 //! [`schedule`] asks for, [`block`] keeps what was found until it is handed over. [`pace`] and [`preset`] hold
-//! the rates, [`outcome`] says what a connect's end means, [`slots`] keeps the sockets.
+//! the rates, [`outcome`] says what a connect's end means, [`slots`] keeps the sockets. [`guard`]
+//! says what is never probed.
 
 pub mod block;
+mod bounds;
 pub mod child;
 pub mod clock;
 pub mod engine;
 pub mod flags;
+pub mod forecast;
+pub mod guard;
 pub mod hand;
 pub mod outcome;
+mod own;
 pub mod pace;
 pub mod preset;
 pub mod report;
@@ -19,12 +24,32 @@ pub mod slots;
 #[cfg(test)]
 mod testing;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// `portolan-scanner probe …`: with `--job -` as the child of the link, else by hand.
 pub fn main(arguments: &[String]) -> ExitCode {
-    if arguments == ["--job", "-"] {
-        return child::main();
+    match arguments {
+        [job, dash, rest @ ..] if job == "--job" && dash == "-" => {
+            if let Some(files) = never_scan(rest) {
+                return child::main(&files);
+            }
+            eprintln!("portolan-scanner probe: beside --job - only --never-scan FILE can be given");
+            ExitCode::from(2)
+        }
+        _ => hand::main(arguments),
     }
-    hand::main(arguments)
+}
+
+/// The files of `--never-scan FILE` as often as it comes, if nothing else does.
+fn never_scan(arguments: &[String]) -> Option<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for pair in arguments.chunks(2) {
+        let [flag, file] = pair else { return None };
+        if flag != "--never-scan" {
+            return None;
+        }
+        files.push(file.into());
+    }
+    Some(files)
 }

@@ -8,17 +8,10 @@ use portolan_scanner::net::Permutation;
 use portolan_scanner::wire::{HostRecord, Job, Reason, State};
 
 use super::block::{Block, Host, Turn};
+use super::bounds;
+use super::guard::{Guard, Spared};
 use super::pace::{Instant, Pace, Rate, SECOND};
 use super::preset::{Numbers, numbers};
-
-/// How many pairs, hosts and blocks are worked on at once, unless a single block has more: while the last answers
-/// of one block are waited for, others go on. This is what bounds the memory.
-const ENOUGH_PAIRS: u128 = 1 << 20;
-const ENOUGH_HOSTS: u128 = 1 << 14;
-const ENOUGH_BLOCKS: u128 = 1 << 12;
-
-/// The most pairs a block may have; [`Job::block_hosts_for`] keeps far below.
-const MAX_PAIRS: u128 = 1 << 25;
 
 /// How many pairs of a block may wait for their hosts before no more are drawn.
 const MAX_WAITING: u32 = 1 << 14;
@@ -71,7 +64,7 @@ pub struct Finished {
 /// How far a job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Pairs settled by probing.
+    /// Pairs settled, by probing or as the guard takes them out.
     pub done: u64,
     /// Open ports among them.
     pub open: u64,
@@ -107,6 +100,7 @@ pub struct Schedule {
     /// The place of the first of them that has turns to draw; none before it has.
     drawing: usize,
     most_blocks: usize,
+    spared: Spared,
     /// Turns to be taken again.
     again: Agenda<Turn>,
     /// Hosts that have turns waiting, at the moment at which they may be probed.
@@ -117,22 +111,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Takes on a job from its first block.
+    /// Takes on a job from its first block, without what the guard takes out of it.
     ///
     /// # Errors
     /// A sentence, if a block of the job has more pairs than this program keeps in memory.
-    pub fn new(job: Job) -> Result<Self, String> {
-        let hosts = job.hosts().min(u128::from(job.block_hosts));
-        let pairs = hosts.saturating_mul(u128::from(job.ports.count()));
-        if pairs > MAX_PAIRS {
-            let ports = job.ports.count();
-            return Err(format!(
-                "block-hosts: a block of {hosts} hosts x {ports} ports has {pairs} probes; \
-                 at most {MAX_PAIRS} are kept in memory"
-            ));
-        }
-        let most_blocks =
-            (ENOUGH_PAIRS / pairs.max(1)).min(ENOUGH_HOSTS / hosts.max(1)).clamp(1, ENOUGH_BLOCKS);
+    pub fn new(job: Job, guard: &Guard) -> Result<Self, String> {
         Ok(Self {
             ports: job.ports.each().collect(),
             walk: job.walk(),
@@ -143,7 +126,8 @@ impl Schedule {
             blocks: VecDeque::new(),
             step: 0,
             drawing: 0,
-            most_blocks: usize::try_from(most_blocks).expect("at most ENOUGH_BLOCKS"),
+            most_blocks: bounds::most_blocks(&job)?,
+            spared: guard.spares(&job),
             again: Agenda::new(),
             ready: Agenda::new(),
             progress: Progress::default(),
@@ -156,6 +140,11 @@ impl Schedule {
     /// The job.
     pub fn job(&self) -> &Job {
         &self.job
+    }
+
+    /// How many hosts are worked on at a time, at most.
+    pub fn hosts_at_once(&self) -> u128 {
+        self.job.hosts().min(self.most_blocks as u128 * u128::from(self.job.block_hosts))
     }
 
     /// How far it is.
@@ -318,7 +307,9 @@ impl Schedule {
                 }
                 let step = u128::from(self.step) + index as u128;
                 let number = u64::try_from(self.walk.at(step)).expect("blocks are counted in 64 bits");
-                self.blocks.push_back(Block::new(&self.job, number, now));
+                let mut block = Block::new(&self.job, number, now);
+                self.progress.done += u64::from(block.spare(&self.spared));
+                self.blocks.push_back(block);
             }
             while self.blocks[index].waiting < MAX_WAITING {
                 let Some(turn) = self.blocks[index].draw() else {

@@ -89,8 +89,14 @@ impl Link {
 
     /// Starts the child with this as the beginning of its input.
     pub fn start_with(input: &str) -> Self {
+        Self::start_as(&[], input)
+    }
+
+    /// Likewise, with these words on its command line.
+    pub fn start_as(words: &[&str], input: &str) -> Self {
         let mut child = Command::new(SCANNER)
             .args(["probe", "--job", "-"])
+            .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -5,3 +5,4 @@
 mod by_hand;
 mod child;
 mod common;
+mod guard;

@@ -87,7 +87,7 @@ fn run(schedule: &mut Schedule, port: impl Fn(SocketAddr) -> Port, until: Instan
 }
 
 fn schedule(job: Job) -> Schedule {
-    Schedule::new(job).unwrap()
+    Schedule::new(job, &Guard::default()).unwrap()
 }
 
 /// What the blocks say of a port.
@@ -254,7 +254,7 @@ fn what_this_machine_has_no_room_for_is_not_probed_and_never_closed() {
 fn a_block_too_large_for_memory_is_refused_by_its_numbers() {
     let mut job = job("10.0.0.0/16", "1-65535");
     job.block_hosts = 1_000;
-    let refusal = Schedule::new(job).unwrap_err();
+    let refusal = Schedule::new(job, &Guard::default()).unwrap_err();
     assert!(
         refusal.starts_with("block-hosts: a block of 1000 hosts x 65535 ports has 65535000 probes"),
         "{refusal}"
@@ -323,4 +323,23 @@ proptest! {
         }
         prop_assert_eq!(run.attempts.len(), attempts);
     }
+}
+
+#[test]
+fn what_the_guard_takes_out_is_not_attempted_and_counts_as_done() {
+    let mut guard = Guard::default();
+    guard.add(&"10.0.0.0/25, 10.0.0.200".parse().unwrap());
+    let mut job = job("10.0.0.0/24", "1-10");
+    job.block_hosts = 16;
+    let mut schedule = Schedule::new(job, &guard).unwrap();
+    let run = run(&mut schedule, |_| Port::Closed, Instant::MAX);
+    assert_eq!((run.attempts.len(), run.blocks.len(), schedule.progress().done), (1_270, 16, 2_560));
+    let last = |at: &SocketAddr| match at.ip() {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(_) => 0,
+    };
+    assert!(run.attempts.iter().all(|(_, at)| last(at) >= 128 && last(at) != 200));
+    let excluded =
+        run.blocks.iter().flat_map(|block| &block.hosts).filter(|host| host.base == Reason::Excluded);
+    assert_eq!(excluded.map(|host| host.last - host.first + 1).sum::<u128>(), 129);
 }

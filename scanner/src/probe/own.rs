@@ -1,0 +1,57 @@
+//! The addresses of this machine, as the kernel lists them.
+//!
+//! Loopback is not among them: whoever writes 127.0.0.1 or `::1` can mean this machine only, while an address on
+//! a network may be this machine's by accident, inside a subnet.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use portolan_scanner::net::{Range, Ranges, addr_to_u128};
+
+/// The addresses of this machine in this network namespace.
+///
+/// # Errors
+/// What reading `/proc/net` says; that a family is not there is none.
+pub fn addresses() -> io::Result<Ranges> {
+    let read = |file: &str| match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        other => other.map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}"))),
+    };
+    let (trie, inet6) = (read("/proc/net/fib_trie")?, read("/proc/net/if_inet6")?);
+    Ok(ipv4(&trie).chain(ipv6(&inet6)).map(Range::single).collect())
+}
+
+/// The local addresses of `fib_trie`: a leaf `|-- address`, and below it `/32 host LOCAL`.
+fn ipv4(trie: &str) -> impl Iterator<Item = u128> {
+    let mut leaf: Option<Ipv4Addr> = None;
+    trie.lines().filter_map(move |line| {
+        let line = line.trim();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            leaf = address.parse().ok();
+        }
+        let local = line == "/32 host LOCAL";
+        leaf.filter(|address| local && !address.is_loopback()).map(|address| addr_to_u128(address.into()))
+    })
+}
+
+/// The addresses of `if_inet6`: 32 hexadecimal digits begin each line.
+fn ipv6(inet6: &str) -> impl Iterator<Item = u128> {
+    let number = |line: &str| u128::from_str_radix(line.split(' ').next()?, 16).ok();
+    let addresses = inet6.lines().filter_map(number).map(Ipv6Addr::from);
+    addresses.filter(|address| !address.is_loopback()).map(|address| addr_to_u128(address.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_lists_are_read_and_loopback_is_left_out() {
+        let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.9.0.0\n        /24 link UNICAST\n     |-- 10.9.0.5\n        \
+                    /32 host LOCAL\n     |-- 10.9.0.255\n        /32 link BROADCAST\n     |-- 127.0.0.1\n        /32 host LOCAL\n";
+        let inet6 = "00000000000000000000000000000001 01 80 10 80       lo\n\
+                     fd000000000000000000000000000007 02 40 00 80     eth0\n";
+        let all: Ranges = ipv4(trie).chain(ipv6(inet6)).map(Range::single).collect();
+        assert_eq!(all, Ranges::parse("10.9.0.5, fd00::7").unwrap());
+    }
+}
