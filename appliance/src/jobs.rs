@@ -11,7 +11,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
 use crate::error::Result;
-use crate::sqlite::{Database, Kind, Opening};
+use crate::sqlite::{Database, Kind, Opening, forget};
 
 mod embedded {
     refinery::embed_migrations!("../migrations/jobs");
@@ -33,15 +33,27 @@ struct Inner {
     looking: AtomicBool,
 }
 
-/// The database that is used now, and which file it is.
+/// The database that is used now, and which files it has.
 #[derive(Clone, Debug)]
 struct Now {
     database: Database,
-    file: Option<FileId>,
+    files: Files,
 }
 
-/// Device and inode.
-type FileId = (u64, u64);
+/// Device and inode of the file and of its log: without its log, what was written last is gone as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Files {
+    database: Option<(u64, u64)>,
+    log: Option<(u64, u64)>,
+}
+
+impl Files {
+    /// Those that lie at this path.
+    fn at(path: &Path) -> Self {
+        let id = |path: &Path| std::fs::metadata(path).ok().map(|about| (about.dev(), about.ino()));
+        Self { database: id(path), log: id(&path.with_extension("db-wal")) }
+    }
+}
 
 impl Inner {
     fn now(&self) -> Now {
@@ -72,7 +84,7 @@ impl Jobs {
     /// When a migration does not run.
     pub fn in_memory() -> Result<Self> {
         let database = Database::in_memory(&embedded::migrations::runner())?;
-        Ok(Self::over(Now { database, file: None }, None))
+        Ok(Self::over(Now { database, files: Files::default() }, None))
     }
 
     fn over(now: Now, file: Option<(PathBuf, Opening)>) -> Self {
@@ -152,12 +164,7 @@ impl Watch {
 
 fn open(path: &Path, opening: Opening) -> Result<Now> {
     let database = Database::open(path, Kind::Transient, opening, &embedded::migrations::runner())?;
-    Ok(Now { database, file: file(path) })
-}
-
-/// Which file lies at this path.
-fn file(path: &Path) -> Option<FileId> {
-    std::fs::metadata(path).ok().map(|about| (about.dev(), about.ino()))
+    Ok(Now { database, files: Files::at(path) })
 }
 
 /// What is looked at, between two looks.
@@ -206,9 +213,17 @@ impl Look {
     /// Whether something was written since the last time.
     fn once(&mut self, inner: &Inner) -> Result<bool> {
         let Some((path, opening)) = &inner.file else { return Ok(false) };
-        let there = file(path);
-        if there.is_none() || there != inner.now().file {
+        let (there, had) = (Files::at(path), inner.now().files);
+        if there != had || there.database.is_none() {
             // It was taken away. Whoever went on with the old file would speak to nobody.
+            match opening {
+                Opening::Owner => forget(path)?,
+                // The manager makes another one in a moment.
+                Opening::Guest if there.database.is_none() || there.database == had.database => {
+                    return Ok(false);
+                }
+                Opening::Guest => {}
+            }
             let fresh = open(path, *opening)?;
             tracing::warn!(path = %path.display(), "jobs.db was lost; going on with a new one");
             *inner.now.write().unwrap_or_else(PoisonError::into_inner) = fresh;
@@ -274,11 +289,16 @@ mod tests {
         managing.changed().await;
         serving.changed().await;
         for round in 0..3 {
+            let had = manager.0.now().files;
             std::fs::remove_file(&path).unwrap();
             if round > 0 {
-                std::fs::remove_file(folder.path().join("jobs.db-wal")).unwrap();
+                // It may be the log of the new one by now.
+                let _ = std::fs::remove_file(folder.path().join("jobs.db-wal"));
             }
-            while wanting(&manager).await != Some(0) || wanting(&ingest).await != Some(0) {
+            while manager.0.now().files == had
+                || manager.0.now().files != Files::at(&path)
+                || ingest.0.now().files != manager.0.now().files
+            {
                 serving.changed_within(LOOK).await;
             }
             ingest.write(want("new")).await.unwrap();

@@ -163,7 +163,8 @@ async fn blocking<T: Send + 'static>(f: impl FnOnce() -> Result<T> + Send + 'sta
     tokio::task::spawn_blocking(f).await?
 }
 
-fn forget(path: &Path) -> Result<()> {
+/// Removes a file, if it is there.
+pub(crate) fn forget(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::internal(format!("{}: {e}", path.display())))
