@@ -239,7 +239,7 @@ fn a_token_is_good_once_and_for_its_time() {
     assert!(enrolled, "{said}");
     let (enrolled, said) = enrol(&site, "two", &token);
     assert!(!enrolled && said.contains("token-used"), "{said}");
-    let (enrolled, said) = enrol(&site, "three", &format!("{}A", &token[..token.len() - 1]));
+    let (enrolled, said) = enrol(&site, "three", &format!("{}Z", &token[..token.len() - 1]));
     assert!(!enrolled && said.contains("token-unknown"), "{said}");
     let wrong_ca = Scanner::try_enrol(&folder.path().join("four"), site.scanners(), &"0".repeat(64), &token);
     assert!(!wrong_ca.status.success(), "another CA than the pinned one was trusted");

@@ -9,7 +9,7 @@ mod api;
 mod enrol;
 pub mod frame;
 mod limit;
-mod notes;
+pub mod notes;
 pub mod refusal;
 pub mod spool;
 mod store;
@@ -59,6 +59,8 @@ pub struct Parts {
     pub jobs: Jobs,
     /// Where accepted frames go.
     pub spool: Spool,
+    /// Where refusals go, on their way to the audit.
+    pub notes: Notes,
     /// Ends the long waits, so that a stop need not wait for them.
     pub stop: Stop,
 }
@@ -70,14 +72,12 @@ struct Ingest(Arc<Inner>);
 struct Inner {
     parts: Parts,
     limit: Limit,
-    notes: Notes,
 }
 
 /// The scanner-facing API. Served over TLS with [`crate::tls::ingest_config`]; every request carries the peer's address
 /// ([`ConnectInfo`]) and what TLS knows of it ([`TlsInfo`]).
 pub fn router(parts: Parts) -> Router {
-    let notes = Notes::new(parts.jobs.clone(), parts.clock.clone());
-    let ingest = Ingest(Arc::new(Inner { parts, limit: Limit::default(), notes }));
+    let ingest = Ingest(Arc::new(Inner { parts, limit: Limit::default() }));
     Router::new().fallback(handle).with_state(ingest)
 }
 
@@ -133,7 +133,7 @@ async fn handle(
                     tracing::info!(source = %asker.source, scanner, path, slug, detail = %other, "refused");
                 }
             }
-            ingest.0.notes.note(&refusal, asker.source, asker.scanner);
+            ingest.0.parts.notes.note(&refusal, asker.source, asker.scanner);
             fields(status, refusal.body())
         }
     }

@@ -78,6 +78,13 @@ impl Notes {
         }
     }
 
+    /// Returns when everything noted until now is written: for the end of the process.
+    pub async fn written(&self) {
+        while self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_writing {
+            tokio::time::sleep(REST / 10).await;
+        }
+    }
+
     /// Writes until there is nothing left.
     async fn write(self) {
         loop {

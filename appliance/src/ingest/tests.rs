@@ -69,8 +69,9 @@ impl Door {
         }
         let spool = Spool::new(root.path().join("tmp"), root.path().join("new"));
         let (asker, stop) = Stop::channel();
+        let notes = Notes::new(jobs.clone(), clock.clone());
         let parts =
-            Parts { clock: clock.clone(), random: Random::seeded(5), jobs: jobs.clone(), spool, stop };
+            Parts { clock: clock.clone(), random: Random::seeded(5), jobs: jobs.clone(), spool, notes, stop };
         Self { router: router(parts), jobs, hand, clock, root, asker }
     }
 

@@ -3,6 +3,7 @@
 use super::{Failure, PATIENCE, Stop};
 use crate::clock::Clock;
 use crate::ids::Random;
+use crate::ingest::notes::Notes;
 use crate::ingest::spool::Spool;
 use crate::ingest::{self, Parts};
 use crate::jobs::Jobs;
@@ -17,8 +18,11 @@ pub async fn run(layout: Layout, listener: Listener, stop: Stop) -> Result<(), F
     let spool = Spool::new(layout.spool_tmp(), layout.spool_new());
     spool.sweep()?;
     let (clock, random) = (Clock::system(), Random::system());
-    let router = ingest::router(Parts { clock, random, jobs, spool, stop: stop.clone() });
+    let notes = Notes::new(jobs.clone(), clock.clone());
+    let router =
+        ingest::router(Parts { clock, random, jobs, spool, notes: notes.clone(), stop: stop.clone() });
     println!("portolan: scanners at {}", listener.address);
-    web::serve(listener, Arc::new(config), router, stop.asked()).await?;
-    Ok(())
+    let served = web::serve(listener, Arc::new(config), router, stop.asked()).await;
+    notes.written().await;
+    Ok(served?)
 }
