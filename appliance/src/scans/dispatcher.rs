@@ -27,6 +27,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A job may run for so many times its expected length, and at least a day.
 const PATIENCE: u64 = 4;
 const DAY: Duration = Duration::from_secs(86_400);
+/// So long after its scan ended, what a scanner still brings of a job is taken; then jobs.db forgets the job.
+const LATE: Duration = Duration::from_secs(30 * 86_400);
+/// How often jobs.db is looked through for what it may forget.
+const TIDY: Duration = Duration::from_secs(3600);
 
 /// Everything the dispatcher works with.
 #[derive(Clone)]
@@ -50,9 +54,16 @@ impl Dispatcher {
     /// time.
     pub async fn run(self) {
         let mut watch = self.jobs.watch();
+        let mut tidied = Timestamp::EPOCH;
         loop {
             if let Err(error) = self.step().await {
                 tracing::error!(%error, "the dispatcher could not finish a step; it tries again");
+            }
+            if self.clock.now().since(tidied) >= TIDY {
+                tidied = self.clock.now();
+                if let Err(error) = self.forget().await {
+                    tracing::error!(%error, "jobs.db could not be tidied");
+                }
             }
             watch.changed_within(PAUSE).await;
         }
@@ -77,6 +88,20 @@ impl Dispatcher {
             self.give_work(scanner, now).await?;
         }
         Ok(())
+    }
+
+    /// Forgets the jobs of scans that ended long ago; what came of them is in the results and in the evidence.
+    ///
+    /// # Errors
+    /// Of the databases.
+    pub async fn forget(&self) -> Result<(), Error> {
+        let before = self.clock.now() - LATE;
+        let scans = self.jobs.read(queue::scans).await?;
+        let old = self.store.read(move |db| store::ended_before(db, &scans, before)).await?;
+        if old.is_empty() {
+            return Ok(());
+        }
+        self.jobs.write(move |tx| queue::forget(tx, &old)).await
     }
 
     async fn settle(&self, scan: &Scan, able: &BTreeSet<Uuid>, now: Timestamp) -> Result<(), Error> {

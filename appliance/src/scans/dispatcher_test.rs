@@ -230,3 +230,22 @@ async fn a_revoked_scanner_gets_nothing() {
     assert_eq!(bench.state().await, (State::Failed, BatchState::GivenUp, 0));
     assert!(bench.frames().await.is_empty());
 }
+
+#[tokio::test]
+async fn jobs_are_forgotten_a_month_after_their_scan_ended_and_not_before() {
+    let bench = Bench::new().await;
+    bench.want().await;
+    bench.step().await;
+    bench.hand.advance(LATE * 2);
+    bench.dispatcher.forget().await.unwrap();
+    assert_eq!(bench.frames().await.len(), 1, "its scan has not ended");
+    bench.finish().await;
+    bench.step().await;
+    bench.hand.advance(LATE);
+    bench.dispatcher.forget().await.unwrap();
+    assert_eq!(bench.frames().await.len(), 1);
+    bench.hand.advance(Duration::from_secs(1));
+    bench.dispatcher.forget().await.unwrap();
+    assert!(bench.frames().await.is_empty());
+    assert_eq!(bench.state().await.0, State::Completed);
+}

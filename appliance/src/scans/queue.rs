@@ -178,3 +178,18 @@ pub fn nudge(tx: &Transaction) -> Result<(), Error> {
     tx.execute("DELETE FROM want WHERE until < 0", [])?;
     Ok(())
 }
+
+/// Scans that jobs.db knows of.
+pub fn scans(db: &Connection) -> Result<Vec<Uuid>, Error> {
+    ids(db, "SELECT DISTINCT scan FROM job LIMIT 100000", &[])
+}
+
+/// Removes everything about these scans.
+pub fn forget(tx: &Transaction, scans: &[Uuid]) -> Result<(), Error> {
+    for scan in scans {
+        let scan = scan.to_string();
+        tx.execute("DELETE FROM loaded WHERE job_hash IN (SELECT hash FROM job WHERE scan = ?)", [&scan])?;
+        tx.execute("DELETE FROM job WHERE scan = ?", [&scan])?;
+    }
+    Ok(())
+}

@@ -107,6 +107,18 @@ pub fn open_scans(db: &Connection) -> Result<Vec<Scan>, Error> {
     Ok(db.prepare_cached(&sql)?.query_map([], scan_row)?.collect::<Result<_, _>>()?)
 }
 
+/// Those of these scans that ended before this time.
+pub fn ended_before(db: &Connection, scans: &[Uuid], before: Timestamp) -> Result<Vec<Uuid>, Error> {
+    let mut statement = db.prepare("SELECT EXISTS (SELECT 1 FROM scan WHERE id = ? AND ended_at < ?)")?;
+    let mut old = Vec::new();
+    for scan in scans {
+        if statement.query_row(params![scan.to_string(), before], |row| row.get(0))? {
+            old.push(*scan);
+        }
+    }
+    Ok(old)
+}
+
 /// How scans are listed. One that has not started sorts by its launch, as the list shows it.
 const LISTING: Listing = Listing {
     name: "scans",
