@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use portolan_scanner::net::{Ports, Ranges};
 use portolan_scanner::wire::{Id, Job, Preset};
 
+use super::guard;
+use super::report::output::Format;
+
 /// The most probes that are taken on by hand: 10.0.0.0/8 on every port is within it.
 pub const MAX_PROBES: u128 = 2_000_000_000_000;
 
@@ -15,8 +18,8 @@ pub const MAX_PROBES: u128 = 2_000_000_000_000;
 pub struct Flags {
     /// What is to be probed, and how. Its names are empty: nobody else knows of it.
     pub job: Job,
-    /// JSON lines instead of text.
-    pub json: bool,
+    /// How results are written.
+    pub format: Format,
     /// Lists of what is never scanned, beside the machine's own.
     pub never_scan: Vec<PathBuf>,
     /// Probe this machine's own addresses too.
@@ -37,8 +40,10 @@ fn wrong<T>(flag: &str, what: impl std::fmt::Display) -> Result<T, Stop> {
 }
 
 /// The flags that have a value.
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 11] = [
     "--targets",
+    "--targets-file",
+    "--output",
     "--exclude",
     "--never-scan",
     "--ports",
@@ -61,7 +66,7 @@ impl Flags {
         let mut preset = Preset::Normal;
         let [mut rate, mut host_rate, mut timeout, mut retries] = [None; 4];
         let mut never_scan = Vec::new();
-        let (mut json, mut own) = (false, false);
+        let (mut format, mut own) = (Format::default(), false);
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             let (flag, given) = match argument.split_once('=') {
@@ -71,7 +76,7 @@ impl Flags {
             match (flag, given) {
                 ("--help" | "-h", None) => return Err(Stop::Help),
                 ("--json", None) => {
-                    json = true;
+                    format = Format::Jsonl;
                     continue;
                 }
                 ("--own", None) => {
@@ -88,6 +93,15 @@ impl Flags {
             };
             match flag {
                 "--targets" => targets = targets.union(&ranges(flag, value)?),
+                "--targets-file" => {
+                    let list = guard::read_list(value.as_ref()).or_else(|error| wrong(flag, error))?;
+                    targets = targets.union(&list);
+                }
+                "--output" => {
+                    let unknown =
+                        |()| wrong(flag, format_args!("{value:?} is not text, jsonl, csv or nmap-xml"));
+                    format = value.parse().or_else(unknown)?;
+                }
                 "--exclude" => excluded = excluded.union(&ranges(flag, value)?),
                 "--never-scan" => never_scan.push(value.into()),
                 "--ports" => {
@@ -143,7 +157,7 @@ impl Flags {
             targets,
             ports,
         };
-        Ok(Self { job, json, never_scan, own })
+        Ok(Self { job, format, never_scan, own })
     }
 }
 
@@ -213,7 +227,7 @@ mod tests {
             parse("--targets=::1,127.0.0.1 --ports 1-10 --ports 5-20 --preset gentle --rate 7").unwrap();
         let gentle = Preset::Gentle.timing();
         assert_eq!((flags.job.rate, flags.job.host_rate), (7, gentle.host_rate));
-        assert_eq!((flags.job.hosts(), flags.job.ports.count(), flags.json), (2, 20, false));
+        assert_eq!((flags.job.hosts(), flags.job.ports.count(), flags.format), (2, 20, Format::Text));
         assert_eq!(flags.job.check(), Ok(()));
     }
 
@@ -226,7 +240,7 @@ mod tests {
             flags.job.targets.to_string(),
             Ranges::parse("10.0.0.128-10.0.0.254").unwrap().to_string()
         );
-        assert!(flags.json);
+        assert_eq!(flags.format, Format::Jsonl);
     }
 
     #[test]

@@ -142,6 +142,16 @@ fn fragile_ports(ports: &Ports) -> Vec<(u16, &'static str)> {
     each.filter(|(port, _)| ports.contains(*port)).collect()
 }
 
+/// Reads a list of targets, written as a never-scan list is.
+///
+/// # Errors
+/// A sentence that names the file, and the line where that is what is wrong.
+pub fn read_list(file: &Path) -> io::Result<Ranges> {
+    let mut entries = Vec::new();
+    list(file, std::fs::read(file), &mut entries)?;
+    Ok(entries.into_iter().collect())
+}
+
 /// Reads a list into `entries`.
 fn list(file: &Path, content: io::Result<Vec<u8>>, entries: &mut Vec<Range>) -> io::Result<()> {
     let wrong = |what: String| {

@@ -13,7 +13,8 @@ use super::forecast::{Forecast, duration};
 use super::guard::Guard;
 use super::own;
 use super::pace::{Instant, SECOND};
-use super::report::{self, Closing, Counts};
+use super::report::output::Output;
+use super::report::{Closing, Counts};
 use super::schedule::{Finished, Progress, Schedule};
 use crate::sys;
 
@@ -26,6 +27,7 @@ Usage: portolan-scanner probe --targets LIST --ports LIST [options]
 What:
   --targets LIST     addresses, ranges and subnets: 10.0.0.0/24,10.0.1.1-10.0.1.9,::1
                      (IPv4 and IPv6; may be given more than once)
+  --targets-file F   the same from a file, with white space or commas between, # begins a comment
   --ports LIST       ports and ranges of ports: 22,80-90,443 (may be given more than once)
   --exclude LIST     addresses that are never touched, written as --targets
   --never-scan FILE  a list of such addresses, beside /etc/portolan/never-scan, which always holds
@@ -40,7 +42,9 @@ How:
   --retries N        how often a probe without an answer is tried again
 
 Output:
-  --json             JSON lines on standard output instead of text
+  --output FORMAT    text (the default), jsonl (JSON lines), csv, or nmap-xml (as nmap writes it:
+                     only hosts that answered, and nothing of what was not probed)
+  --json             the same as --output jsonl
                      Progress goes to standard error. Ctrl-C ends in order and says what was not
                      probed; a second one ends at once.
 
@@ -108,7 +112,7 @@ fn help() -> String {
 
 fn run(flags: Flags) -> io::Result<ExitCode> {
     sys::stop_on_signals()?;
-    let Flags { job, json, never_scan, own } = flags;
+    let Flags { job, format, never_scan, own } = flags;
     let mut guard = Guard::load(&never_scan)?;
     let warnings = guard.warnings(&job);
     if !own {
@@ -121,7 +125,8 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     let mut screen = Screen {
         probes: job.probes(),
         job,
-        json,
+        output: Output::new(format),
+        clock: &clock,
         terminal,
         out: io::stdout().lock(),
         counts: [0; 5],
@@ -130,6 +135,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         short: false,
         last: Last::default(),
     };
+    screen.begin()?;
     let end = engine::run(schedule, &mut screen, &clock)?;
     screen.close(end, clock.now())?;
     Ok(match end {
@@ -179,7 +185,8 @@ struct Last {
 struct Screen<'a> {
     job: Job,
     probes: u128,
-    json: bool,
+    output: Output,
+    clock: &'a Clock,
     /// Standard error is a terminal: progress is one line that is written over.
     terminal: bool,
     out: StdoutLock<'a>,
@@ -209,11 +216,7 @@ impl Driver for Screen<'_> {
             self.hosts += host.last - host.first + 1;
             self.short |= host.base == Reason::LocalLimit
                 || host.exceptions.iter().any(|run| run.reason == Reason::LocalLimit);
-            if self.json {
-                report::host_json(host, &self.job.ports, &mut text);
-            } else {
-                report::host_text(host, &self.job.ports, &mut text);
-            }
+            self.output.host(host, &self.job.ports, &mut text);
         }
         self.sent += block.sent;
         self.write(&text)
@@ -243,6 +246,12 @@ impl Driver for Screen<'_> {
 }
 
 impl Screen<'_> {
+    fn begin(&mut self) -> io::Result<()> {
+        let command: Vec<String> = std::env::args().collect();
+        let text = self.output.begin(&self.job, &command.join(" "), self.clock.time_of_day(0));
+        self.write(&text)
+    }
+
     fn write(&mut self, text: &str) -> io::Result<()> {
         if self.terminal {
             eprint!("\r\x1b[K");
@@ -267,18 +276,15 @@ impl Screen<'_> {
             sent: self.sent,
             millis: now / (SECOND / 1_000),
         };
-        let mut text = String::new();
-        if self.json {
-            report::closing_json(&closing, &mut text);
-        } else {
-            report::closing_text(&closing, &mut text);
-        }
+        let (text, aside) = self.output.end(&closing, self.clock.time_of_day(now));
         if end == End::NoSockets {
             eprintln!(
                 "portolan-scanner probe: no socket could be opened for ten seconds (descriptors or memory are used up)"
             );
         }
-        self.write(&text)
+        self.write(&text)?;
+        eprint!("{aside}");
+        Ok(())
     }
 }
 

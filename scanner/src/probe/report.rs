@@ -1,4 +1,8 @@
-//! What a scan by hand prints: text for people, JSON lines for programs.
+//! What a scan by hand prints: text for people, JSON lines for programs, and the formats of [`output`].
+
+mod csv;
+mod nmap;
+pub mod output;
 
 use std::fmt::Write as _;
 
@@ -143,12 +147,12 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use portolan_scanner::net::addr_to_u128;
     use portolan_scanner::wire::{PortRecord, Reason};
 
-    fn host() -> (HostRecord, Ports) {
+    pub fn host() -> (HostRecord, Ports) {
         let at = addr_to_u128("::1".parse().unwrap());
         let open = PortRecord { first: 22, last: 22, reason: Reason::SynAck, rtt_us: 1_050 };
         let run = PortRecord { first: 80, last: 82, reason: Reason::NoAnswer, rtt_us: 0 };

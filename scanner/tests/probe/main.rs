@@ -5,4 +5,5 @@
 mod by_hand;
 mod child;
 mod common;
+mod formats;
 mod guard;

@@ -1,0 +1,61 @@
+//! What a scan by hand writes for other programs.
+
+use crate::common::{complaint, listen, probe, text};
+
+#[test]
+fn csv_has_a_row_for_each_run_of_ports_and_covers_every_pair() {
+    let (_open, at) = listen("127.85.0.2");
+    let line = format!("--targets 127.85.0.0/30 --ports 1-9,{} --preset fast --output csv", at.port());
+    let output = probe(&line);
+    let mut lines = text(&output).lines();
+    assert_eq!(lines.next(), Some("first_address,last_address,first_port,last_port,state,reason,rtt_us"));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    let open: Vec<_> = rows.iter().filter(|row| row[4] == "open").collect();
+    let port = at.port().to_string();
+    assert_eq!(open.len(), 1);
+    assert_eq!(open[0][..6], ["127.85.0.2", "127.85.0.2", &port, &port, "open", "syn-ack"]);
+    let number = |text: &str| u32::from(text.parse::<std::net::Ipv4Addr>().unwrap());
+    let span = |row: &Vec<&str>| {
+        let ports = row[3].parse::<u32>().unwrap() - row[2].parse::<u32>().unwrap() + 1;
+        (number(row[1]) - number(row[0]) + 1) * ports
+    };
+    assert_eq!(rows.iter().map(span).sum::<u32>(), 40);
+    assert!(complaint(&output).contains("1 open, 39 closed, 0 filtered"), "{}", complaint(&output));
+}
+
+#[test]
+fn nmap_xml_lists_the_hosts_that_answered() {
+    let (_open, at) = listen("127.85.1.1");
+    let port = at.port();
+    let output =
+        probe(&format!("--targets 127.85.1.1,::1 --ports 1-9,{port} --preset fast --output nmap-xml"));
+    let xml = text(&output);
+    assert!(
+        xml.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE nmaprun>\n<nmaprun "),
+        "{xml}"
+    );
+    for part in [
+        "<address addr=\"127.85.1.1\" addrtype=\"ipv4\"/>",
+        "<address addr=\"::1\" addrtype=\"ipv6\"/>",
+        &format!("portid=\"{port}\"><state state=\"open\" reason=\"syn-ack\""),
+        "<extraports state=\"closed\" count=\"9\">",
+        "exit=\"success\"/><hosts up=\"2\" down=\"0\" total=\"2\"/>",
+    ] {
+        assert!(xml.contains(part), "{part} is missing in {xml}");
+    }
+    assert!(xml.ends_with("</nmaprun>\n"));
+}
+
+#[test]
+fn targets_come_from_a_file_as_well() {
+    let file = std::env::temp_dir().join(format!("portolan-targets-{}", std::process::id()));
+    std::fs::write(&file, "# two\n127.85.2.1\n127.85.2.2/31 # a pair\n").unwrap();
+    let name = file.to_str().unwrap();
+    let output = probe(&format!("--targets-file {name} --targets 127.85.2.9 --ports 1 --preset fast"));
+    assert!(text(&output).contains("4 hosts, 4 probes"), "{}{}", text(&output), complaint(&output));
+    std::fs::write(&file, "127.85.2.1\n127.85.2.1/31\n").unwrap();
+    let output = probe(&format!("--targets-file {name} --ports 1"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(complaint(&output).contains("line 2: \"127.85.2.1/31\" has bits"), "{}", complaint(&output));
+    std::fs::remove_file(&file).unwrap();
+}
