@@ -1,5 +1,6 @@
 //! The system calls that the standard library does not offer, each wrapped so that the rest of the
-//! scanner is safe code. This is the only file of the workspace with `unsafe` in it.
+//! scanner is safe code. This file and the one in `sys/` are the only ones of the workspace with `unsafe`
+//! in them.
 //!
 //! The declarations are the C library's own (the standard library links it anyway); numbers are those of
 //! Linux on x86-64, aarch64 and riscv64, which share them. No memory is handed to the kernel beyond the
@@ -14,6 +15,8 @@
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 )))]
 compile_error!("the constants in sys.rs were checked for Linux on x86-64, aarch64 and riscv64 only");
+
+pub mod confine;
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -49,11 +52,14 @@ pub mod errno {
     pub const EAGAIN: i32 = 11;
     pub const ENOMEM: i32 = 12;
     pub const EACCES: i32 = 13;
+    pub const EINVAL: i32 = 22;
     pub const ENFILE: i32 = 23;
     pub const EMFILE: i32 = 24;
     pub const ENOSPC: i32 = 28;
     pub const EPIPE: i32 = 32;
+    pub const ENOSYS: i32 = 38;
     pub const ENONET: i32 = 64;
+    pub const EOPNOTSUPP: i32 = 95;
     pub const EADDRNOTAVAIL: i32 = 99;
     pub const ENETDOWN: i32 = 100;
     pub const ENETUNREACH: i32 = 101;

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use portolan_scanner::wire::{self, Job, MAX_FRAME};
 
 use super::clock::Clock;
+use super::confine::confine;
 use super::engine::{self, Driver, End, Order};
 use super::forecast::Forecast;
 use super::guard::Guard;
@@ -50,6 +51,7 @@ fn run(never_scan: &[PathBuf]) -> io::Result<()> {
     eprintln!("{warnings}{}", Forecast::of(schedule.job(), schedule.hosts_at_once()));
     let clock = Clock::start();
     let mut link = Link { input, out: io::stdout().lock(), before: (0, clock.now()) };
+    confine(Some(link.input.file.as_fd()))?;
     let end = match engine::run(schedule, &mut link, &clock)? {
         End::Done => "end done",
         End::Cancelled => "end cancelled",

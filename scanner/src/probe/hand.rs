@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use portolan_scanner::wire::{Job, Reason, State};
 
 use super::clock::Clock;
+use super::confine::confine;
 use super::engine::{self, Driver, End, Order};
 use super::flags::{Flags, Stop};
 use super::forecast::{Forecast, duration};
@@ -135,6 +136,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         short: false,
         last: Last::default(),
     };
+    confine(None)?;
     screen.begin()?;
     let end = engine::run(schedule, &mut screen, &clock)?;
     screen.close(end, clock.now())?;

@@ -3,12 +3,13 @@
 //! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] makes the connects that
 //! [`schedule`] asks for, [`block`] keeps what was found until it is handed over. [`pace`] and [`preset`] hold
 //! the rates, [`outcome`] says what a connect's end means, [`slots`] keeps the sockets. [`guard`]
-//! says what is never probed.
+//! says what is never probed, [`confine`] what a probe gives up before it sends anything.
 
 pub mod block;
 mod bounds;
 pub mod child;
 pub mod clock;
+pub mod confine;
 pub mod engine;
 pub mod flags;
 pub mod forecast;

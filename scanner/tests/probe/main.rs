@@ -5,5 +5,6 @@
 mod by_hand;
 mod child;
 mod common;
+mod confined;
 mod formats;
 mod guard;

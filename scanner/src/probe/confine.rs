@@ -1,0 +1,235 @@
+//! What a probe gives up before it sends its first packet, so that one who took it over through an answer could
+//! do little but go on connecting.
+//!
+//! In this order:
+//! 1. Every descriptor that it inherited is closed, but standard input, output and error, and that of its orders.
+//! 2. No program it executed could gain privileges (`no_new_privs`), and its capabilities are dropped, all of them.
+//!    Its user stays: a root without capabilities, files and calls has nothing of root's left to use, and an id
+//!    like `nobody` is shared with whatever else runs under it.
+//! 3. Landlock: no access to any file, no listening on TCP, no signal and no abstract UNIX socket beyond itself.
+//! 4. seccomp: only the calls of [`CALLS`], with the arguments named there.
+//!
+//! A call that is not in the list fails with EPERM rather than ending the process: it gets one who makes it nowhere,
+//! the kernel's audit log names it, and a scan does not die of a call that only a C library on another machine makes.
+//! A call by another machine's numbers, in which the list means something else, ends the process.
+//!
+//! What a kernel does not have is said in a line and the rest is done; any other failure ends the probe before it
+//! sent anything.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use crate::sys::confine::{self as kernel, Instruction, Ruleset};
+use crate::sys::errno;
+
+/// Gives it all up. To be called when every file has been read, while there is one thread, and no descriptor is owned
+/// but the one to keep.
+///
+/// # Errors
+/// When the kernel has the means and refuses it.
+pub fn confine(keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    kernel::close_inherited(keep);
+    step("no_new_privs", kernel::no_new_privileges())?;
+    step("dropping capabilities", kernel::drop_capabilities())?;
+    match kernel::landlock_version() {
+        Ok(version) => step("Landlock", kernel::landlock(rules(version)))?,
+        // Whatever the number: asking takes no permission, but a container may answer in the kernel's place.
+        Err(number) => lacks("Landlock", number),
+    }
+    let Some(machine) = Machine::HERE else {
+        say("its system calls are not filtered: their numbers on this kind of machine are not known here");
+        return Ok(());
+    };
+    step("seccomp", kernel::filter(&program(machine)))
+}
+
+fn say(sentence: &str) {
+    eprintln!("portolan-scanner probe: {sentence}");
+}
+
+fn lacks(what: &str, number: i32) {
+    let error = io::Error::from_raw_os_error(number);
+    say(&format!("not confined by {what}, which this kernel does not offer ({error})"));
+}
+
+/// Says of a step that failed that the kernel lacks it, if that is the reason.
+fn step(what: &str, done: Result<(), i32>) -> io::Result<()> {
+    let Err(number) = done else { return Ok(()) };
+    if [errno::ENOSYS, errno::EOPNOTSUPP, errno::EINVAL].contains(&number) {
+        lacks(what, number);
+        return Ok(());
+    }
+    let error = io::Error::from_raw_os_error(number);
+    Err(io::Error::new(error.kind(), format!("it cannot be confined: {what}: {error}")))
+}
+
+/// What a version of Landlock can forbid: all of it, but to connect.
+fn rules(version: u32) -> Ruleset {
+    let files = match version {
+        0 | 1 => 13, // execute, read, write, list, remove and make every kind of file
+        2 => 14,     // move between folders
+        3 | 4 => 15, // truncate
+        _ => 16,     // ioctl on devices
+    };
+    Ruleset {
+        files: (1 << files) - 1,
+        network: u64::from(version >= 4), // bind a TCP port; bit 1 would be to connect
+        scoped: if version >= 6 { 0b11 } else { 0 }, // abstract UNIX sockets, signals
+    }
+}
+
+/// A kind of machine whose system call numbers are in [`CALLS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Machine {
+    X86_64,
+    Aarch64,
+}
+
+impl Machine {
+    /// That which this program is for.
+    const HERE: Option<Self> = if cfg!(target_arch = "x86_64") {
+        Some(Self::X86_64)
+    } else if cfg!(target_arch = "aarch64") {
+        Some(Self::Aarch64)
+    } else {
+        None
+    };
+
+    /// The kernel's name for it (`AUDIT_ARCH_…`).
+    const fn name(self) -> u32 {
+        match self {
+            Self::X86_64 => 0xC000_003E,
+            Self::Aarch64 => 0xC000_00B7,
+        }
+    }
+}
+
+/// A call that a probe makes.
+struct Call {
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reader, and for the test of the numbers"))]
+    name: &'static str,
+    x86_64: Option<u32>,
+    aarch64: Option<u32>,
+    /// All of them hold; an argument that is not named may be anything.
+    when: &'static [Argument],
+}
+
+/// The lower 32 bits of an argument of a call: with the bits of the mask, they are the value.
+struct Argument {
+    index: u8,
+    mask: u32,
+    value: u32,
+}
+
+const fn call(name: &'static str, x86_64: u32, aarch64: u32, when: &'static [Argument]) -> Call {
+    Call { name, x86_64: Some(x86_64), aarch64: Some(aarch64), when }
+}
+
+const fn is(index: u8, value: u32) -> Argument {
+    Argument { index, mask: u32::MAX, value }
+}
+
+const fn bits(index: u8, mask: u32, value: u32) -> Argument {
+    Argument { index, mask, value }
+}
+
+const ANY: &[Argument] = &[];
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+/// A TCP socket that does not block and is closed on exec: the only kind that `sys.rs` opens.
+const STREAM: u32 = 1 | 0o4000 | 0o2_000_000;
+const PROT_EXEC: u32 = 4;
+const MAP_ANONYMOUS: u32 = 0x20;
+
+/// The calls a probe makes, as seen with strace; those it makes most come first. Nothing that sends on a socket is
+/// among them: a probe connects and hangs up.
+#[rustfmt::skip]
+const CALLS: &[Call] = &[
+    //   name           x86-64 aarch64  only if                                  what for
+    call("connect",         42, 203, ANY),                                    // start a probe, and hear how it ended
+    Call { name: "epoll_wait", x86_64: Some(232), aarch64: None, when: ANY }, // wait for answers and orders;
+    call("epoll_pwait",    281,  22, ANY),                                    //   so it is called elsewhere
+    call("clock_gettime",  228, 113, ANY),                                    // where the clock is no vDSO's
+    call("close",            3,  57, ANY),                                    // hang up
+    call("socket",          41, 198, &[is(0, AF_INET), is(1, STREAM), is(2, 0)]),  // a TCP socket
+    call("socket",          41, 198, &[is(0, AF_INET6), is(1, STREAM), is(2, 0)]), // over IPv6
+    call("epoll_ctl",      233,  21, &[is(1, 1)]),                            // EPOLL_CTL_ADD: watch it
+    call("getsockname",     51, 204, ANY),                                    // is it connected
+    call("getpeername",     52, 205, ANY),                                    //   with itself?
+    call("getsockopt",      55, 209, &[is(1, 6), is(2, 11)]),                 // TCP_INFO: the round trip
+    call("setsockopt",      54, 208, &[is(1, 1), is(2, 13)]),                 // SO_LINGER: close by a reset
+    call("write",            1,  64, &[is(0, 1)]),                            // results
+    call("write",            1,  64, &[is(0, 2)]),                            // progress, complaints
+    call("read",             0,  63, ANY),                                    // orders
+    call("brk",             12, 214, ANY),                                    // memory: more, less,
+    call("mmap",             9, 222, &[bits(2, PROT_EXEC, 0), bits(3, MAP_ANONYMOUS, MAP_ANONYMOUS)]), // a large piece,
+    call("mremap",          25, 216, ANY),                                    //   a larger one,
+    call("munmap",          11, 215, ANY),                                    //   and none;
+    call("mprotect",        10, 226, &[bits(2, PROT_EXEC, 0)]),               //   musl's own bookkeeping
+    call("epoll_create1",  291,  20, ANY),                                    // once, at the start
+    call("prlimit64",      302, 261, &[is(0, 0), is(1, 7)]),                  // its own limit of descriptors
+    call("rt_sigaction",    13, 134, ANY),                                    // the handler of Ctrl-C takes itself out,
+    call("rt_sigreturn",    15, 139, ANY),                                    //   and returns
+    call("sigaltstack",    131, 132, ANY),                                    // the standard library, at the end
+    call("futex",          202,  98, ANY),                                    // a panic is told: the unwinder's locks,
+    call("gettid",         186, 178, ANY),                                    //   the thread's number,
+    call("writev",          20,  66, &[is(0, 2)]),                            //   the C library's last words
+    call("exit_group",     231,  94, ANY),                                    // the end
+];
+
+// What the program is made of (`linux/bpf_common.h`, `linux/seccomp.h`).
+const LOAD: u16 = 0x20;
+const AND: u16 = 0x54;
+const IF_EQUAL: u16 = 0x15;
+const IF_AT_LEAST: u16 = 0x35;
+const RETURN: u16 = 0x06;
+const ALLOW: u32 = 0x7FFF_0000;
+const REFUSE: u32 = 0x0005_0000 | errno::EPERM.cast_unsigned();
+const KILL: u32 = 0x8000_0000;
+
+// Where `struct seccomp_data` has what.
+const NUMBER: u32 = 0;
+const MACHINE: u32 = 4;
+const ARGUMENTS: u32 = 16;
+
+/// On x86-64, the numbers from here on are those of the x32 ABI.
+const X32: u32 = 0x4000_0000;
+
+const fn instruction(code: u16, value: u32, yes: u8, no: u8) -> Instruction {
+    Instruction { code, yes, no, value }
+}
+
+/// The list of calls as a program for the kernel: one block a call, which allows it or goes on to the next.
+fn program(machine: Machine) -> Vec<Instruction> {
+    let mut all = vec![
+        instruction(LOAD, MACHINE, 0, 0),
+        instruction(IF_EQUAL, machine.name(), 1, 0),
+        instruction(RETURN, KILL, 0, 0),
+        instruction(LOAD, NUMBER, 0, 0),
+        instruction(IF_AT_LEAST, X32, 0, 1),
+        instruction(RETURN, KILL, 0, 0),
+    ];
+    for call in CALLS {
+        let number = match machine {
+            Machine::X86_64 => call.x86_64,
+            Machine::Aarch64 => call.aarch64,
+        };
+        let Some(number) = number else { continue };
+        // Each argument takes three instructions, and behind the last one is the block's end.
+        let mut left = u8::try_from(3 * call.when.len() + 1).expect("a call has at most six arguments");
+        all.push(instruction(LOAD, NUMBER, 0, 0));
+        all.push(instruction(IF_EQUAL, number, 0, left));
+        for argument in call.when {
+            left -= 3;
+            all.push(instruction(LOAD, ARGUMENTS + 8 * u32::from(argument.index), 0, 0));
+            all.push(instruction(AND, argument.mask, 0, 0));
+            all.push(instruction(IF_EQUAL, argument.value, 0, left));
+        }
+        all.push(instruction(RETURN, ALLOW, 0, 0));
+    }
+    all.push(instruction(RETURN, REFUSE, 0, 0));
+    all
+}
+
+#[cfg(test)]
+mod tests;
