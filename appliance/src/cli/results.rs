@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::error::Error;
+use crate::fleet::public_keys;
 use crate::layout::Layout;
-use crate::results::keys;
 use crate::results::rebuild::{Failure, Keys, Rebuilt, rebuild};
 use crate::secrets::signing::JobKey;
 use crate::sqlite::open_read_only;
+use portolan_scanner::wire::Id;
 
 /// What can be done with the results.
 #[derive(Debug, Subcommand)]
@@ -73,7 +74,9 @@ fn from_evidence(args: &RebuildArgs) -> Result<Rebuilt, Stopped> {
     let layout = Layout::new(&args.data);
     let config = open_read_only(&layout.config_db())?;
     let job = JobKey::load(&layout.job_signing_key())?.public();
-    let keys = Keys { scanners: keys::scanners(&config)?, job };
+    let scanners = public_keys(&config)?.into_iter();
+    let scanners = scanners.map(|(id, key)| (Id::from_bytes(id.into_bytes()), key)).collect();
+    let keys = Keys { scanners, job };
     let mut told = 0;
     let rebuilt = rebuild(&layout, &keys, args.leave_out_bad, &mut |so_far| {
         if so_far.frames >= told + 10_000 {

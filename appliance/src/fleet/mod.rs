@@ -29,7 +29,7 @@ use crate::tls::Ca;
 
 pub use input::{ScannerInput, VantageInput};
 pub use scanner::{Enrolment, OFFLINE_AFTER, Presence, Scanner, TOKEN_LIFETIME};
-pub use store::{Placed, able, placed};
+pub use store::{Placed, able, placed, public_keys};
 pub use task::manager_task;
 pub use vantage::{Standing, Vantage};
 

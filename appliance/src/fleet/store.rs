@@ -1,5 +1,8 @@
 //! The SQL of vantages, scanners and enrolment tokens.
 
+use std::collections::BTreeMap;
+
+use portolan_scanner::wire;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -230,6 +233,24 @@ pub fn able(db: &Connection) -> Result<Vec<Uuid>> {
     let mut statement = db.prepare_cached(sql)?;
     let ids = statement.query_map([], |row| Ok(row.get::<_, Key>(0)?.0))?;
     Ok(ids.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The Ed25519 public key of every scanner that ever enrolled. A revoked scanner is among them: what it delivered before
+/// stays believed, and ingest takes nothing more from it. As [`placed`], for another room.
+///
+/// # Errors
+/// The database's; a key that is none.
+pub fn public_keys(db: &Connection) -> Result<BTreeMap<Uuid, [u8; 32]>> {
+    let mut statement =
+        db.prepare_cached("SELECT id, public_key FROM scanner WHERE public_key IS NOT NULL")?;
+    let mut rows = statement.query([])?;
+    let mut keys = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (Key(id), key): (Key, String) = (row.get(0)?, row.get(1)?);
+        let not_one = |_| Error::internal(format!("scanner {id}: not a public key in config.db"));
+        keys.insert(id, wire::base64::decode_array(&key).map_err(not_one)?);
+    }
+    Ok(keys)
 }
 
 fn vantage_row(row: &Row) -> rusqlite::Result<VantageRow> {

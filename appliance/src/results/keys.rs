@@ -1,44 +1,24 @@
 //! The keys by which results are believed: read from config.db, which ingest cannot touch.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portolan_scanner::wire::{Id, base64};
-use rusqlite::Connection;
-
 use super::loader::KeyOf;
-use crate::error::{Error, Result};
+use crate::fleet::public_keys;
 use crate::store::Store;
-
-/// The Ed25519 public key of every scanner that ever enrolled. A revoked scanner is among them: what it delivered
-/// before stays believed, and ingest takes nothing more from it.
-///
-/// # Errors
-/// When the database fails, or holds what is not a key.
-pub fn scanners(db: &Connection) -> Result<BTreeMap<Id, [u8; 32]>> {
-    let mut statement = db.prepare("SELECT id, public_key FROM scanner WHERE public_key IS NOT NULL")?;
-    let mut rows = statement.query([])?;
-    let mut keys = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let (id, key): (String, String) = (row.get(0)?, row.get(1)?);
-        let not_one = |_| Error::internal(format!("scanner {id}: not a public key in config.db"));
-        let key = base64::decode_array(&key).map_err(not_one)?;
-        keys.insert(id.parse().map_err(Error::internal)?, key);
-    }
-    Ok(keys)
-}
 
 /// Looks scanners up in config.db, each time anew.
 #[must_use]
 pub fn from(store: Store) -> KeyOf {
     Arc::new(move |scanner| {
-        let (store, id) = (store.clone(), Id::from_bytes(*scanner.as_bytes()));
-        Box::pin(async move { Ok(store.read(scanners).await?.get(&id).copied()) })
+        let store = store.clone();
+        Box::pin(async move { Ok(store.read(public_keys).await?.get(&scanner).copied()) })
     })
 }
 
 #[cfg(test)]
 mod test {
+    use portolan_scanner::wire::base64;
+
     use super::*;
     use crate::clock::{Clock, Timestamp};
     use crate::results::fixture::{public, uuid};
