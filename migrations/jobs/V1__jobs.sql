@@ -33,7 +33,6 @@ CREATE TABLE enrolment (
   scanner TEXT,
   vantage TEXT,
   certificate TEXT,                      -- base64 DER
-  job_key TEXT,                          -- base64, Ed25519: the key that signs jobs
   refusal TEXT                           -- a slug
 ) STRICT;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::scanner::Scanner;
+use crate::scanner::{Pins, Scanner};
 use crate::site::Site;
 use crate::wait::wait_until;
 
@@ -72,9 +72,8 @@ impl Client {
     /// Adds a scanner, enrols a real one with its token, and starts it; its id comes with it.
     pub fn enrol(&self, site: &Site, name: &str, vantage: &str) -> (String, Scanner) {
         let added = self.add_scanner(name, vantage);
-        let text =
-            |key: &str| added[key].as_str().unwrap_or_else(|| panic!("no {key} in {added}")).to_owned();
-        let mut scanner = Scanner::enrol(name, site.scanners(), &text("ca_sha256"), &text("token"));
+        let token = added["token"].as_str().unwrap_or_else(|| panic!("no token in {added}"));
+        let mut scanner = Scanner::enrol(name, site.scanners(), &Pins::of(&added), token);
         scanner.run();
         (id(&added["scanner"]), scanner)
     }

@@ -20,6 +20,6 @@ pub mod wait;
 pub use client::Client;
 pub use http::Response;
 pub use listeners::Listener;
-pub use scanner::Scanner;
+pub use scanner::{Pins, Scanner};
 pub use site::Site;
 pub use wait::wait_until;

@@ -5,12 +5,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::binaries;
 use crate::http::Endpoint;
 use crate::process::Process;
 use crate::tls;
+
+/// What the manager's page gives out for an enrolment, and no listener says.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    /// SHA-256 of the CA's certificate.
+    pub ca_sha256: String,
+    /// The key that signs jobs.
+    pub job_key: String,
+}
+
+impl Pins {
+    /// From what the API answers when a scanner is added.
+    pub fn of(added: &Value) -> Pins {
+        let text =
+            |key: &str| added[key].as_str().unwrap_or_else(|| panic!("no {key} in {added}")).to_owned();
+        Pins { ca_sha256: text("ca_sha256"), job_key: text("job_key") }
+    }
+}
 
 /// An enrolled scanner with its folder of keys. Dropping it kills its process.
 pub struct Scanner {
@@ -22,10 +41,10 @@ pub struct Scanner {
 
 impl Scanner {
     /// Enrols with this token; panics with what the scanner said when it was refused.
-    pub fn enrol(name: &str, appliance: SocketAddr, ca_sha256: &str, token: &str) -> Scanner {
+    pub fn enrol(name: &str, appliance: SocketAddr, pins: &Pins, token: &str) -> Scanner {
         let folder = TempDir::with_prefix("portolan-scanner-").expect("a temporary folder can be made");
         let dir = folder.path().join("scanner");
-        let output = Self::try_enrol(&dir, appliance, ca_sha256, token);
+        let output = Self::try_enrol(&dir, appliance, pins, token);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "enrolment of {name}: {}\n{said}", output.status);
         Scanner { name: name.into(), dir, process: None, _folder: folder }
@@ -33,10 +52,10 @@ impl Scanner {
 
     /// Runs `portolan-scanner enrol` into this folder, whatever comes of it. The token goes in on stdin: an
     /// argument could be read by every user of the machine.
-    pub fn try_enrol(dir: &Path, appliance: SocketAddr, ca_sha256: &str, token: &str) -> Output {
+    pub fn try_enrol(dir: &Path, appliance: SocketAddr, pins: &Pins, token: &str) -> Output {
         let mut command = Command::new(binaries::scanner());
-        command.args(["enrol", "--appliance", &appliance.to_string(), "--ca-sha256", ca_sha256]);
-        command.args(["--token", "-", "--dir"]).arg(dir);
+        command.args(["enrol", "--appliance", &appliance.to_string(), "--ca-sha256", &pins.ca_sha256]);
+        command.args(["--job-key", &pins.job_key, "--token", "-", "--dir"]).arg(dir);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the scanner starts");
         let mut input = child.stdin.take().expect("stdin was asked for");

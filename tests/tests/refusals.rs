@@ -9,7 +9,7 @@ use portolan_tests::api::{Template, list, text};
 use portolan_tests::by_hand::ByHand;
 use portolan_tests::http::{Endpoint, Request, Response};
 use portolan_tests::wait::{PATIENCE, now, wait_until};
-use portolan_tests::{Client, Scanner, Site, tls};
+use portolan_tests::{Client, Pins, Scanner, Site, tls};
 use rusqlite::Connection;
 use sha2::{Digest, Sha256};
 
@@ -30,8 +30,7 @@ fn stage() -> Stage {
     let vantage = owner.vantage("Lab");
     let enrol = |name: &str| {
         let added = owner.add_scanner(name, &vantage);
-        let scanner =
-            Scanner::enrol(name, site.scanners(), &text(&added, "ca_sha256"), &text(&added, "token"));
+        let scanner = Scanner::enrol(name, site.scanners(), &Pins::of(&added), &text(&added, "token"));
         (text(&added["scanner"], "id"), scanner)
     };
     let (first_id, first_scanner) = enrol("first");
@@ -229,10 +228,10 @@ fn a_token_is_good_once_and_for_its_time() {
     let owner = site.set_up();
     let vantage = owner.vantage("Lab");
     let added = owner.add_scanner("first", &vantage);
-    let (ca, token) = (text(&added, "ca_sha256"), text(&added, "token"));
+    let (pins, token) = (Pins::of(&added), text(&added, "token"));
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let enrol = |site: &Site, name: &str, token: &str| {
-        let output = Scanner::try_enrol(&folder.path().join(name), site.scanners(), &ca, token);
+        let output = Scanner::try_enrol(&folder.path().join(name), site.scanners(), &pins, token);
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (enrolled, said) = enrol(&site, "one", &token);
@@ -241,7 +240,8 @@ fn a_token_is_good_once_and_for_its_time() {
     assert!(!enrolled && said.contains("token-used"), "{said}");
     let (enrolled, said) = enrol(&site, "three", &format!("{}Z", &token[..token.len() - 1]));
     assert!(!enrolled && said.contains("token-unknown"), "{said}");
-    let wrong_ca = Scanner::try_enrol(&folder.path().join("four"), site.scanners(), &"0".repeat(64), &token);
+    let other = Pins { ca_sha256: "0".repeat(64), ..pins.clone() };
+    let wrong_ca = Scanner::try_enrol(&folder.path().join("four"), site.scanners(), &other, &token);
     assert!(!wrong_ca.status.success(), "another CA than the pinned one was trusted");
 
     // An hour later: the clock cannot be turned, but the hour that the token has can be.

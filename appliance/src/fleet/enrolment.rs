@@ -119,8 +119,7 @@ impl Fleet {
                     continue;
                 }
             };
-            let job_key = base64::encode(&self.0.parts.job_key);
-            self.0.parts.jobs.write(move |tx| answer_queued(tx, row, &answer, &job_key)).await?;
+            self.0.parts.jobs.write(move |tx| answer_queued(tx, row, &answer)).await?;
         }
         Ok(())
     }
@@ -231,16 +230,11 @@ fn queue(db: &Connection) -> Result<Vec<Asked>> {
     Ok(statement.query_map([], asked)?.collect::<rusqlite::Result<_>>()?)
 }
 
-fn answer_queued(
-    tx: &Transaction,
-    row: i64,
-    answer: &std::result::Result<Granted, Refusal>,
-    job_key: &str,
-) -> Result<()> {
+fn answer_queued(tx: &Transaction, row: i64, answer: &std::result::Result<Granted, Refusal>) -> Result<()> {
     match answer {
         Ok(granted) => tx.execute(
-            "UPDATE enrolment SET state = 'granted', scanner = ?, vantage = ?, certificate = ?, job_key = ? WHERE id = ?",
-            (&granted.scanner, &granted.vantage, &granted.certificate, job_key, row),
+            "UPDATE enrolment SET state = 'granted', scanner = ?, vantage = ?, certificate = ? WHERE id = ?",
+            (&granted.scanner, &granted.vantage, &granted.certificate, row),
         )?,
         Err(refusal) => tx.execute(
             "UPDATE enrolment SET state = 'refused', refusal = ? WHERE id = ?",

@@ -57,7 +57,8 @@ pub struct Parts {
     pub jobs: Jobs,
     /// Issues the scanners' certificates.
     pub ca: Arc<Ca>,
-    /// The public half of the key that signs jobs: a scanner learns it when it enrols.
+    /// The public half of the key that signs jobs. A scanner gets it in the enrolment command, past ingest, which
+    /// could otherwise name a key of its own and be obeyed.
     pub job_key: [u8; 32],
     /// Where scanners reach ingest, as `host:port`: it stands in the enrolment command. From the administrator or the
     /// listener, never from a request.

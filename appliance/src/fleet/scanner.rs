@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use portolan_scanner::wire::hex;
+use portolan_scanner::wire::{base64, hex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -94,6 +94,8 @@ pub struct Enrolment {
     pub appliance: String,
     /// SHA-256 of the certificate of the appliance's CA: the scanner trusts no other.
     pub ca_sha256: String,
+    /// The key that signs jobs (Ed25519, public, base64): the scanner obeys no other.
+    pub job_key: String,
     /// The line to run on the scanner's machine. The token goes through a pipe, so that it is in no process list.
     pub enrol_command: String,
     /// What runs the scanner from then on.
@@ -256,14 +258,24 @@ impl Fleet {
 
     async fn enrolment(&self, id: Uuid, token: String, made_at: Timestamp) -> Result<Enrolment> {
         let (appliance, ca_sha256) = (self.0.parts.address.clone(), self.0.parts.ca.fingerprint());
+        let job_key = base64::encode(&self.0.parts.job_key);
         let enrol_command = format!(
             "printf '%s\\n' '{token}' | portolan-scanner enrol --appliance {appliance} --ca-sha256 {ca_sha256} \
-             --dir {SCANNER_FOLDER} --token -"
+             --job-key {job_key} --dir {SCANNER_FOLDER} --token -"
         );
         let run_command = format!("portolan-scanner run --dir {SCANNER_FOLDER}");
         let scanner = self.scanner(id).await?;
         let expires_at = made_at + TOKEN_LIFETIME;
-        Ok(Enrolment { scanner, token, expires_at, appliance, ca_sha256, enrol_command, run_command })
+        Ok(Enrolment {
+            scanner,
+            token,
+            expires_at,
+            appliance,
+            ca_sha256,
+            job_key,
+            enrol_command,
+            run_command,
+        })
     }
 }
 

@@ -49,12 +49,10 @@ async fn ask_with(site: &TestSite, token: &str, key: &JobKey, proof: String) -> 
     let row = queue.await.unwrap();
     round(&site.app.fleet).await.unwrap();
     let answer = site.app.jobs.read(move |db| {
-        let sql = "SELECT state, refusal, certificate, job_key FROM enrolment WHERE id = ?";
+        let sql = "SELECT state, refusal, certificate FROM enrolment WHERE id = ?";
         Ok(db.query_row(sql, [row], |row| {
             let (state, refusal): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-            let whole =
-                row.get::<_, Option<String>>(2)?.is_some() && row.get::<_, Option<String>>(3)?.is_some();
-            assert_eq!(state == "granted", whole);
+            assert_eq!(state == "granted", row.get::<_, Option<String>>(2)?.is_some());
             Ok(refusal.unwrap_or(state))
         })?)
     });
@@ -94,6 +92,17 @@ async fn a_token_is_shown_once_and_never_kept() {
     });
     assert!(!entries.await.unwrap().contains(&token[4..]));
     assert_eq!(actions(&site).await, ["vantage.created", "scanner.created", "scanner.enrolment-offered"]);
+}
+
+#[tokio::test]
+async fn the_command_names_the_key_that_signs_jobs() {
+    let site = TestSite::new().await;
+    let vantage = site.send_json(Method::POST, "/vantages", &json!({ "name": "Bridge" })).await;
+    let new = json!({ "name": "probe-1", "vantage": vantage.json()["id"] });
+    let made = site.send_json(Method::POST, "/scanners", &new).await.json();
+    let key = base64::encode(&site.app.keys.job.public());
+    assert_eq!(made["job_key"], key);
+    assert!(text(&made["enrol_command"]).contains(&format!(" --job-key {key} ")), "{made}");
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ const MOST_GRANTS: u32 = 20;
 
 impl Ingest {
     /// Checks what can be checked here, queues it for the manager, and gives the manager's answer. The API key is made
-    /// here and told here; beyond this request there is only its hash.
+    /// here and told here; beyond this request there is only its hash. Which key signs jobs is not told: it came with
+    /// the enrolment command, from the manager.
     pub(super) async fn enrol(&self, source: IpAddr, asked: &Fields) -> Result<Response, Refusal> {
         asked.only(&["token", "public-key", "proof", "version"])?;
         let get = |key: &'static str| asked.read::<String>(key);
@@ -57,14 +58,13 @@ impl Ingest {
         let until = Instant::now() + LONGEST_WAIT;
         loop {
             match self.0.parts.jobs.read(move |db| store::answered(db, row)).await? {
-                Some(Answered::Granted { scanner, vantage, certificate, job_key }) => {
+                Some(Answered::Granted { scanner, vantage, certificate }) => {
                     let answer = Fields::new()
                         .with("scanner", scanner)
                         .with("vantage", vantage)
                         .with("api-key", api_key)
                         .with("certificate", certificate)
-                        .with("now", self.0.parts.clock.now().micros())
-                        .with("job-key", job_key);
+                        .with("now", self.0.parts.clock.now().micros());
                     return Ok(fields(200, answer));
                 }
                 Some(Answered::Refused(slug)) => {

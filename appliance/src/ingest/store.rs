@@ -220,8 +220,6 @@ pub enum Answered {
         vantage: String,
         /// Base64 DER.
         certificate: String,
-        /// Base64.
-        job_key: String,
     },
     /// Why not, in a word.
     Refused(String),
@@ -231,7 +229,7 @@ pub enum Answered {
 
 /// The answer to a queued enrolment; nothing while there is none.
 pub fn answered(db: &Connection, row: i64) -> Result<Option<Answered>> {
-    let sql = "SELECT state, scanner, vantage, certificate, job_key, refusal FROM enrolment WHERE id = ?";
+    let sql = "SELECT state, scanner, vantage, certificate, refusal FROM enrolment WHERE id = ?";
     let read = |row: &Row| {
         let state: String = row.get(0)?;
         Ok(match state.as_str() {
@@ -239,9 +237,8 @@ pub fn answered(db: &Connection, row: i64) -> Result<Option<Answered>> {
                 scanner: row.get(1)?,
                 vantage: row.get(2)?,
                 certificate: row.get(3)?,
-                job_key: row.get(4)?,
             }),
-            "refused" => Some(Answered::Refused(row.get(5)?)),
+            "refused" => Some(Answered::Refused(row.get(4)?)),
             _ => None,
         })
     };

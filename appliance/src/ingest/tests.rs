@@ -194,7 +194,7 @@ async fn a_scanner_enrols_and_is_heard_of() {
     assert_eq!(granted.status, 200, "{}", granted.text);
     assert_ne!(first.get("api-key"), granted.get("api-key"));
     assert_eq!(granted.get("scanner"), offered["scanner"]["id"].as_str().unwrap());
-    assert_eq!(granted.get("job-key"), base64::encode(&site.app.keys.job.public()));
+    assert!(!granted.text.contains("job-key"), "{}", granted.text);
 
     let params = Signed {
         created: door.clock.now().seconds(),

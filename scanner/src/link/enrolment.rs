@@ -27,6 +27,7 @@ const GIVE_UP: Duration = Duration::from_mins(10);
 pub fn enrol(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
     let appliance = args.required("--appliance")?;
     let trust = trust(args.value("--ca")?, args.value("--ca-sha256")?)?;
+    let job_key = job_key(&args.required("--job-key")?)?;
     let token = args.value("--token")?;
     let folder = Folder::at(args.required("--dir")?);
     args.finish()?;
@@ -47,7 +48,7 @@ pub fn enrol(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
     };
     let mut client = Client::new(Arc::new(tls), clock, None);
     let answer = ask(&mut client, &identity, &token, stop)?;
-    let settings = keep(&folder, appliance, &ca, &answer)?;
+    let settings = keep(&folder, appliance, &ca, job_key, &answer)?;
     say(format_args!("enrolled as scanner {} of vantage {}", settings.scanner, settings.vantage));
     Ok(())
 }
@@ -85,19 +86,22 @@ fn ask(client: &mut Client, identity: &Identity, token: &str, stop: fn() -> bool
 }
 
 /// Keeps what the appliance gave. The settings come last: without them nothing is enrolled.
-fn keep(folder: &Folder, appliance: String, ca: &[u8], answer: &Fields) -> Result<Settings, Error> {
+///
+/// The key that signs jobs is none of it: whoever could say here which key to obey could give orders.
+fn keep(
+    folder: &Folder,
+    appliance: String,
+    ca: &[u8],
+    job_key: [u8; 32],
+    answer: &Fields,
+) -> Result<Settings, Error> {
     let missing = |what: &str| Error::Protocol(format!("{what} is missing from the enrolment"));
     let api_key =
         answer.get("api-key").filter(|key| key.starts_with("pts_")).ok_or_else(|| missing("api-key"))?;
     let certificate = answer.get("certificate").and_then(|text| base64::decode(text).ok());
     let certificate = certificate.filter(|der| !der.is_empty()).ok_or_else(|| missing("certificate"))?;
-    let job_key = answer.get("job-key").and_then(|text| base64::decode_array(text).ok());
-    let settings = Settings {
-        appliance,
-        scanner: answer.read("scanner")?,
-        vantage: answer.read("vantage")?,
-        job_key: job_key.ok_or_else(|| missing("job-key"))?,
-    };
+    let settings =
+        Settings { appliance, scanner: answer.read("scanner")?, vantage: answer.read("vantage")?, job_key };
     folder.write("ca.der", ca)?;
     folder.write("certificate.der", &certificate)?;
     folder.write("api.key", api_key.as_bytes())?;
@@ -118,6 +122,11 @@ fn trust(file: Option<String>, sha256: Option<String>) -> Result<Trust, Error> {
             "give either --ca FILE or --ca-sha256 HEX, so that the appliance is known",
         )),
     }
+}
+
+fn job_key(written: &str) -> Result<[u8; 32], Error> {
+    let what = "write the key as the appliance's page shows it: 44 characters of base64";
+    base64::decode_array(written.trim()).map_err(|_| Error::option("--job-key", what))
 }
 
 /// A certificate as DER, from a file of PEM or DER.
@@ -161,7 +170,6 @@ mod tests {
             .with("api-key", "pts_secret")
             .with("certificate", base64::encode(b"der"))
             .with("now", 5)
-            .with("job-key", base64::encode(&[7; 32]))
             .to_string()
     }
 
@@ -188,19 +196,24 @@ mod tests {
     #[test]
     fn what_was_given_is_kept_and_the_settings_last() {
         let (folder, _guard) = temporary("enrol");
-        let half = Fields::parse(granted().replace("job-key", "job-kee").as_bytes()).unwrap();
-        assert!(
-            keep(&folder, "host".into(), b"ca", &half)
-                .unwrap_err()
-                .to_string()
-                .contains("job-key is missing")
-        );
+        let keep = |answer: &str| {
+            keep(&folder, "host".into(), b"ca", [7; 32], &Fields::parse(answer.as_bytes()).unwrap())
+        };
+        let half = keep(&granted().replace("certificate", "certificat")).unwrap_err().to_string();
+        assert!(half.contains("certificate is missing"), "{half}");
         assert!(!folder.has("link.conf"));
-        let settings =
-            keep(&folder, "host".into(), b"ca", &Fields::parse(granted().as_bytes()).unwrap()).unwrap();
+        let settings = keep(&granted()).unwrap();
         assert_eq!(folder.settings().unwrap(), settings);
         assert_eq!(folder.read("api.key").unwrap(), b"pts_secret");
         assert_eq!(folder.read("certificate.der").unwrap(), b"der");
+    }
+
+    #[test]
+    fn the_key_that_signs_jobs_is_never_taken_from_an_answer() {
+        let (folder, _guard) = temporary("job-key");
+        let other = Fields::parse(granted().as_bytes()).unwrap().with("job-key", base64::encode(&[8; 32]));
+        keep(&folder, "host".into(), b"ca", [7; 32], &other).unwrap();
+        assert_eq!(folder.settings().unwrap().job_key, [7; 32]);
     }
 
     #[test]
@@ -223,6 +236,10 @@ mod tests {
             trust(None, Some("AB:".repeat(32).trim_end_matches(':').into())),
             Ok(Trust::Pin([0xab, ..]))
         ));
+        assert_eq!(job_key(&base64::encode(&[7; 32])).unwrap(), [7; 32]);
+        for wrong in ["", "AAAA", &base64::encode(&[7; 31]), &"07".repeat(32)] {
+            assert!(job_key(wrong).unwrap_err().to_string().contains("44 characters of base64"), "{wrong}");
+        }
         assert!(token_from(Some("two words".into())).is_err());
         assert_eq!(token_from(Some(" ptt_x\n".into())).unwrap(), "ptt_x");
     }

@@ -21,7 +21,8 @@ pub struct Settings {
     pub appliance: String,
     pub scanner: Id,
     pub vantage: Id,
-    /// The key that signs jobs.
+    /// The key that signs jobs (Ed25519, public), as the command line of `enrol` gave it: nothing that comes over the
+    /// network changes it.
     pub job_key: [u8; 32],
 }
 

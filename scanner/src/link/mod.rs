@@ -31,7 +31,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The help of the subcommand `enrol`.
 pub const ENROL_HELP: &str = "\
-Usage: portolan-scanner enrol --appliance HOST:PORT (--ca FILE | --ca-sha256 HEX) --token TOKEN --dir DIR
+Usage: portolan-scanner enrol --appliance HOST:PORT (--ca FILE | --ca-sha256 HEX) --job-key BASE64
+                              --token TOKEN --dir DIR
 
 Makes this scanner's key in DIR, proves it to the appliance with the one-time token, and keeps what the appliance
 gives: a client certificate and an API key.
@@ -39,6 +40,7 @@ gives: a client certificate and an API key.
   --appliance HOST:PORT  where the appliance listens for scanners (port 8443 if none is given)
   --ca FILE              the appliance's CA certificate (PEM or DER)
   --ca-sha256 HEX        or the SHA-256 of that certificate's DER, as the appliance's page shows it
+  --job-key BASE64       the key that signs jobs, as the page shows it: jobs signed by another are refused
   --token TOKEN          the one-time token; \"-\" reads it from standard input; else PORTOLAN_TOKEN is taken
   --dir DIR              the scanner's folder; made if it is not there
 ";

@@ -109,7 +109,7 @@ pub fn work(session: &Session, frame: &[u8]) -> Result<(), Error> {
 fn accepted(session: &Session, frame: &[u8]) -> Result<Job, String> {
     let signed = split(frame).map_err(|error| error.to_string())?;
     if !keys::verify(&session.settings.job_key, signed.text.as_bytes(), &signed.signature) {
-        return Err("the job is not signed by the key that was pinned at enrolment".into());
+        return Err("the job is not signed by the key that was given at enrolment".into());
     }
     let job = Job::decode(signed.text).map_err(|error| error.to_string())?;
     if job.scanner != session.settings.scanner {

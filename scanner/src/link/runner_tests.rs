@@ -272,7 +272,9 @@ fn a_job_that_is_not_for_us_is_not_begun() {
     session.ended.store(true, Ordering::Relaxed);
     work(&session, bench.frame().as_bytes()).unwrap();
     assert!(bench.end().unwrap().1.contains("another scanner's"));
-    let forged = seal(testing::job().encode(), |_| [1; 64]);
+    // A proper signature, by a key that is not the one of the enrolment.
+    let other = Identity::from_pkcs8(&Identity::generate().unwrap()).unwrap();
+    let forged = seal(testing::job().encode(), |text| other.sign(text));
     work(&session, forged.as_bytes()).unwrap();
     assert!(bench.end().unwrap().1.contains("not signed by the key"));
     let mut late = testing::job();

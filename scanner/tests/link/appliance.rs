@@ -36,6 +36,8 @@ pub struct State {
     pub renewals: Vec<Instant>,
     /// How far the appliance's clock is ahead, in µs.
     pub ahead: i64,
+    /// What this appliance says at an enrolment, unasked, of the key that signs jobs.
+    pub says_job_key: Option<[u8; 32]>,
     public_key: Vec<u8>,
     nonces: Vec<String>,
 }
@@ -44,7 +46,7 @@ pub struct State {
 pub struct Appliance {
     pub address: SocketAddr,
     pub authority: Arc<Authority>,
-    job_key: Arc<Ed25519KeyPair>,
+    job_key: Ed25519KeyPair,
     state: Arc<Mutex<State>>,
 }
 
@@ -73,14 +75,10 @@ impl Appliance {
         let appliance = Self {
             address: listener.local_addr().expect("it is bound"),
             authority,
-            job_key: Arc::new(certificates::pair(&certificates::key())),
+            job_key: certificates::pair(&certificates::key()),
             state: Arc::new(Mutex::new(State::default())),
         };
-        let door = Door {
-            authority: Arc::clone(&appliance.authority),
-            job_key: Arc::clone(&appliance.job_key),
-            state: Arc::clone(&appliance.state),
-        };
+        let door = Door { authority: Arc::clone(&appliance.authority), state: Arc::clone(&appliance.state) };
         let (door, config) = (Arc::new(door), Arc::new(config));
         std::thread::spawn(move || {
             for tcp in listener.incoming().flatten() {
@@ -95,12 +93,18 @@ impl Appliance {
         self.state.lock().unwrap()
     }
 
+    /// A job under this appliance's key.
     pub fn sign(&self, job: &Job) -> String {
         seal(job.encode(), |text| self.job_key.sign(text).as_ref().try_into().expect("64 bytes"))
     }
 
     pub fn ca_sha256(&self) -> String {
         hex::encode(&sha256(&self.authority.certificate))
+    }
+
+    /// The key that signs jobs, public.
+    pub fn job_key(&self) -> [u8; 32] {
+        self.job_key.public_key().as_ref().try_into().expect("32 bytes")
     }
 
     /// Waits until something is so.
@@ -123,7 +127,6 @@ pub fn results(state: &State, frame: &[u8]) -> Results {
 
 struct Door {
     authority: Arc<Authority>,
-    job_key: Arc<Ed25519KeyPair>,
     state: Arc<Mutex<State>>,
 }
 
@@ -177,13 +180,15 @@ impl Door {
         let said = enrolment_proof(digest(&SHA256, TOKEN.as_bytes()).as_ref().try_into().expect("32 bytes"));
         UnparsedPublicKey::new(&ED25519, &public).verify(said.as_bytes(), &proof).expect("the proof holds");
         self.state.lock().unwrap().public_key = public.to_vec();
-        let answer = Fields::new()
+        let mut answer = Fields::new()
             .with("scanner", SCANNER)
             .with("vantage", Id::from_bytes([4; 16]))
             .with("api-key", API_KEY)
             .with("certificate", base64::encode(&self.authority.issue("scanner", &public)))
-            .with("now", self.now())
-            .with("job-key", base64::encode(self.job_key.public_key().as_ref()));
+            .with("now", self.now());
+        if let Some(key) = self.state.lock().unwrap().says_job_key {
+            answer = answer.with("job-key", base64::encode(&key));
+        }
         (200, answer.into())
     }
 

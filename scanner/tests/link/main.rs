@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use appliance::{Appliance, SCANNER, TOKEN, results};
 use portolan_scanner::net::{Ports, Ranges};
-use portolan_scanner::wire::{Id, Job, Preset, Reason};
+use portolan_scanner::wire::{Id, Job, Preset, Reason, base64};
 
 /// An empty folder; removed when it goes.
 struct Folder(PathBuf);
@@ -35,7 +35,7 @@ impl Drop for Folder {
 fn enrol(appliance: &Appliance, dir: &Path, pin: &str, token: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_portolan-scanner"))
         .args(["enrol", "--appliance", &appliance.address.to_string(), "--ca-sha256", pin])
-        .args(["--token", "-", "--dir"])
+        .args(["--job-key", &base64::encode(&appliance.job_key()), "--token", "-", "--dir"])
         .arg(dir)
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
@@ -173,6 +173,29 @@ fn a_job_is_done_while_the_lease_is_renewed_and_the_clock_is_learnt() {
     running.signal("TERM");
     let (took, well) = running.ended();
     assert!(well && took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn an_appliance_that_names_another_job_key_is_not_obeyed() {
+    let (appliance, folder) = (Appliance::start("portolan-ingest"), Folder::new("job-key"));
+    // The listener is taken over: it tells its own key, and gives out jobs that this key signed.
+    let intruder = Appliance::start("portolan-ingest");
+    appliance.state().says_job_key = Some(intruder.job_key());
+    let output = enrol(&appliance, &folder.0, &appliance.ca_sha256(), TOKEN);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let job = job("127.84.0.0/30", "1-10", 1000);
+    appliance.state().job = Some(intruder.sign(&job));
+    let _running = Running::start(&folder);
+    appliance.until("the refusal", |state| !state.ends.is_empty());
+    {
+        let state = appliance.state();
+        assert_eq!(state.ends[0].0, "failed");
+        assert!(state.ends[0].1.contains("not signed by the key"), "{}", state.ends[0].1);
+        assert!(state.frames.is_empty());
+    }
+    appliance.state().job = Some(appliance.sign(&job));
+    appliance.until("the end", |state| state.ends.len() >= 2);
+    assert_eq!(appliance.state().ends[1].0, "done");
 }
 
 #[test]
