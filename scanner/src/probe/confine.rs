@@ -174,6 +174,7 @@ const CALLS: &[Call] = &[
     call("futex",          202,  98, ANY),                                    // a panic is told: the unwinder's locks,
     call("gettid",         186, 178, ANY),                                    //   the thread's number,
     call("writev",          20,  66, &[is(0, 2)]),                            //   the C library's last words
+    call("fcntl",           72,  25, &[is(1, 1)]),                            // F_GETFD: a check of debug builds
     call("exit_group",     231,  94, ANY),                                    // the end
 ];
 
