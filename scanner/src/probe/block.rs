@@ -1,6 +1,6 @@
 //! A block: a bounded number of hosts, every port of each, and what is known of every pair.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use portolan_scanner::net::{Permutation, addr_to_u128, u128_to_addr};
@@ -38,6 +38,37 @@ pub struct Turn {
     pub put_off: u32,
 }
 
+fn open(reason: Reason) -> bool {
+    reason.state() == State::Open
+}
+
+/// How a pair stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Fresh,
+    Drawn,
+    Settled(Reason),
+}
+
+impl Slot {
+    fn reason(self) -> Option<Reason> {
+        if let Self::Settled(reason) = self { Some(reason) } else { None }
+    }
+}
+
+/// What is kept of a block that is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// How far the random order was drawn.
+    pub drawn: u32,
+    /// The reason of every pair drawn, but those of the two lists.
+    pub base: Reason,
+    /// Pairs with another reason, and their round trip in microseconds.
+    pub others: Vec<(Pair, Reason, u32)>,
+    /// Pairs that were drawn and have no reason yet.
+    pub again: Vec<Pair>,
+}
+
 /// A block being worked on.
 #[derive(Debug)]
 pub struct Block {
@@ -56,7 +87,9 @@ pub struct Block {
     order: Permutation,
     drawn: u32,
     ports: u32,
-    reasons: Vec<Option<Reason>>,
+    slots: Vec<Slot>,
+    /// Drawn before the scan was interrupted, and to be taken again.
+    redraw: Vec<Pair>,
     round_trips: Vec<(Pair, u32)>,
 }
 
@@ -87,7 +120,8 @@ impl Block {
             order: job.pairs(number),
             drawn: 0,
             ports,
-            reasons: vec![None; left as usize],
+            slots: vec![Slot::Fresh; left as usize],
+            redraw: Vec::new(),
             round_trips: Vec::new(),
         }
     }
@@ -108,18 +142,26 @@ impl Block {
 
     /// The next pair in the block's random order that is not settled; each pair comes once.
     pub fn draw(&mut self) -> Option<Turn> {
+        if let Some(pair) = self.redraw.pop() {
+            return Some(Turn { pair, attempt: 0, put_off: 0 });
+        }
         loop {
-            let at = u128::from(self.drawn);
-            if at >= self.order.count() {
-                return None;
-            }
-            self.drawn += 1;
-            let pair =
-                Pair::try_from(self.order.at(at)).expect("a permutation stays within its count, which fits");
-            if self.reasons[pair as usize].is_none() {
+            let pair = self.step()?;
+            if self.slots[pair as usize] == Slot::Fresh {
+                self.slots[pair as usize] = Slot::Drawn;
                 return Some(Turn { pair, attempt: 0, put_off: 0 });
             }
         }
+    }
+
+    /// The next pair in the random order, whatever is known of it.
+    fn step(&mut self) -> Option<Pair> {
+        let at = u128::from(self.drawn);
+        if at >= self.order.count() {
+            return None;
+        }
+        self.drawn += 1;
+        Some(Pair::try_from(self.order.at(at)).expect("a permutation stays within its count, which fits"))
     }
 
     /// The host of a pair, as its place among [`Block::hosts`].
@@ -132,14 +174,67 @@ impl Block {
         (pair % self.ports) as usize
     }
 
+    /// How many pairs it has.
+    pub fn pairs(&self) -> u32 {
+        u32::try_from(self.slots.len()).expect("a block has fewer than 2^32 pairs")
+    }
+
+    /// How many of its ports are open.
+    pub fn open(&self) -> u64 {
+        self.round_trips.len() as u64
+    }
+
+    /// What is to be kept of it; what the guard took out is not.
+    pub fn keep(&self) -> Kept {
+        let mut counts = [0u32; Reason::ALL.len()];
+        self.slots.iter().filter_map(|slot| slot.reason()).for_each(|reason| counts[reason as usize] += 1);
+        let probed = |reason: &Reason| reason.state() != State::NotProbed || *reason == Reason::LocalLimit;
+        let bases = Reason::ALL.into_iter().filter(|reason| !open(*reason) && probed(reason));
+        let base = bases.max_by_key(|reason| counts[*reason as usize]).unwrap_or(Reason::Refused);
+        let round_trips: BTreeMap<Pair, u32> = self.round_trips.iter().copied().collect();
+        let mut kept = Kept { drawn: self.drawn, base, others: Vec::new(), again: Vec::new() };
+        for (pair, slot) in (0..).zip(&self.slots) {
+            match *slot {
+                Slot::Drawn => kept.again.push(pair),
+                Slot::Settled(reason) if reason != Reason::Excluded && reason != base => {
+                    kept.others.push((pair, reason, round_trips.get(&pair).copied().unwrap_or(0)));
+                }
+                _ => {}
+            }
+        }
+        kept
+    }
+
+    /// Brings a fresh block, of which the guard has taken out its part, to where it was; `None` if it cannot
+    /// have been there.
+    pub fn restore(&mut self, kept: Kept) -> Option<()> {
+        for (pair, reason, round_trip) in kept.others {
+            ((pair as usize) < self.slots.len()).then(|| self.settle(pair, reason, round_trip))?;
+        }
+        for pair in kept.again {
+            let slot = self.slots.get_mut(pair as usize)?;
+            if *slot == Slot::Fresh {
+                *slot = Slot::Drawn;
+                self.redraw.push(pair);
+            }
+        }
+        while self.drawn < kept.drawn {
+            let pair = self.step()?;
+            if self.slots[pair as usize] == Slot::Fresh {
+                self.settle(pair, kept.base, 0);
+            }
+        }
+        Some(())
+    }
+
     /// Settles a pair for good; one that is settled stays as it is. `round_trip` is in microseconds and kept
     /// for open ports. Returns whether this settled it.
     pub fn settle(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> bool {
-        let slot = &mut self.reasons[pair as usize];
-        if slot.is_some() {
+        let slot = &mut self.slots[pair as usize];
+        if matches!(slot, Slot::Settled(_)) {
             return false;
         }
-        *slot = Some(reason);
+        *slot = Slot::Settled(reason);
         self.left -= 1;
         if reason.state() == State::Open {
             self.round_trips.push((pair, round_trip));
@@ -149,8 +244,8 @@ impl Block {
 
     /// Settles every pair that is not yet, for the same reason.
     pub fn settle_rest(&mut self, reason: Reason) {
-        for slot in &mut self.reasons {
-            slot.get_or_insert(reason);
+        for slot in self.slots.iter_mut().filter(|slot| !matches!(slot, Slot::Settled(_))) {
+            *slot = Slot::Settled(reason);
         }
         self.left = 0;
     }
@@ -161,8 +256,9 @@ impl Block {
         self.round_trips.sort_unstable();
         let mut round_trips = self.round_trips.iter().peekable();
         let mut records: Vec<HostRecord> = Vec::new();
-        for (host, row) in self.hosts.iter().zip(self.reasons.chunks(ports.len())) {
-            let row: Vec<Reason> = row.iter().map(|reason| reason.unwrap_or(Reason::Cancelled)).collect();
+        for (host, row) in self.hosts.iter().zip(self.slots.chunks(ports.len())) {
+            let row: Vec<Reason> =
+                row.iter().map(|slot| slot.reason().unwrap_or(Reason::Cancelled)).collect();
             let base = commonest(&row);
             let exceptions =
                 exceptions(ports, &row, base, || round_trips.next().map_or(0, |(_, micros)| *micros));

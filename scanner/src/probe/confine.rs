@@ -28,9 +28,7 @@ use crate::sys::errno;
 /// # Errors
 /// When the kernel has the means and refuses it.
 pub fn confine(keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    kernel::close_inherited(keep);
-    step("no_new_privs", kernel::no_new_privileges())?;
-    step("dropping capabilities", kernel::drop_capabilities())?;
+    give_up_privileges(keep)?;
     match kernel::landlock_version() {
         Ok(version) => step("Landlock", kernel::landlock(rules(version)))?,
         // Whatever the number: asking takes no permission, but a container may answer in the kernel's place.
@@ -41,6 +39,23 @@ pub fn confine(keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
         return Ok(());
     };
     step("seccomp", kernel::filter(&program(machine)))
+}
+
+/// Gives up privileges and inherited descriptors, but neither files nor system calls: for a scan by hand that
+/// keeps a file of how far it is. Says so.
+///
+/// # Errors
+/// As [`confine`].
+pub fn confine_but_for_files() -> io::Result<()> {
+    give_up_privileges(None)?;
+    say("not confined by Landlock and seccomp: --resume writes a file");
+    Ok(())
+}
+
+fn give_up_privileges(keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    kernel::close_inherited(keep);
+    step("no_new_privs", kernel::no_new_privileges())?;
+    step("dropping capabilities", kernel::drop_capabilities())
 }
 
 fn say(sentence: &str) {

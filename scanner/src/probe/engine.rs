@@ -39,6 +39,14 @@ pub trait Driver {
     /// # Errors
     /// Whatever writing says; it ends the scan.
     fn progress(&mut self, progress: Progress, now: Instant) -> io::Result<()>;
+    /// Called once a second, after blocks were handed over, and before the scan is cut short. Whoever keeps the
+    /// schedule, to go on another time, says so; what is begun is then not handed over at a premature end.
+    ///
+    /// # Errors
+    /// Whatever writing says; it ends the scan.
+    fn keep(&mut self, _schedule: &Schedule, _now: Instant) -> io::Result<bool> {
+        Ok(false)
+    }
 }
 
 /// What a driver can ask for while a scan runs.
@@ -176,6 +184,7 @@ impl<D: Driver> Engine<'_, D> {
                 tick = seen + SECOND;
                 self.slots.relax();
                 self.driver.progress(self.schedule.progress(), seen)?;
+                self.driver.keep(&self.schedule, seen)?;
             }
         }
     }
@@ -330,6 +339,9 @@ impl<D: Driver> Engine<'_, D> {
 
     fn stop(&mut self, reason: Reason, end: End) -> io::Result<End> {
         self.abandon();
+        if self.driver.keep(&self.schedule, self.clock.now())? {
+            return Ok(end);
+        }
         self.schedule.stop(reason);
         self.hand_over()?;
         Ok(end)
@@ -341,6 +353,9 @@ impl<D: Driver> Engine<'_, D> {
         while let Some(block) = self.schedule.finished() {
             self.driver.block(&block, self.clock, self.clock.now())?;
             count += 1;
+        }
+        if count > 0 {
+            self.driver.keep(&self.schedule, self.clock.now())?;
         }
         Ok(count)
     }

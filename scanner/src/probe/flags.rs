@@ -22,6 +22,8 @@ pub struct Flags {
     pub format: Format,
     /// Lists of what is never scanned, beside the machine's own.
     pub never_scan: Vec<PathBuf>,
+    /// Where the scan is kept, to be gone on with.
+    pub resume: Option<PathBuf>,
     /// Probe this machine's own addresses too.
     pub own: bool,
 }
@@ -40,7 +42,8 @@ fn wrong<T>(flag: &str, what: impl std::fmt::Display) -> Result<T, Stop> {
 }
 
 /// The flags that have a value.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
+    "--resume",
     "--targets",
     "--targets-file",
     "--output",
@@ -65,7 +68,7 @@ impl Flags {
         let mut ports: Option<Ports> = None;
         let mut preset = Preset::Normal;
         let [mut rate, mut host_rate, mut timeout, mut retries] = [None; 4];
-        let mut never_scan = Vec::new();
+        let (mut never_scan, mut resume) = (Vec::new(), None);
         let (mut format, mut own) = (Format::default(), false);
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -103,6 +106,7 @@ impl Flags {
                     format = value.parse().or_else(unknown)?;
                 }
                 "--exclude" => excluded = excluded.union(&ranges(flag, value)?),
+                "--resume" => resume = Some(value.into()),
                 "--never-scan" => never_scan.push(value.into()),
                 "--ports" => {
                     let more = Ports::parse(value).or_else(|error| wrong(flag, error))?;
@@ -117,6 +121,9 @@ impl Flags {
                 "--timeout" => timeout = Some(number(flag, value, 1, 60_000)?),
                 _ => retries = Some(number(flag, value, 0, 10)?),
             }
+        }
+        if resume.is_some() && format == Format::NmapXml {
+            return wrong("--resume", "nmap's XML has a beginning and an end: choose another --output");
         }
         if targets.is_empty() {
             return wrong("--targets", "say what to probe, for example --targets 10.0.0.0/24");
@@ -157,7 +164,7 @@ impl Flags {
             targets,
             ports,
         };
-        Ok(Self { job, format, never_scan, own })
+        Ok(Self { job, format, never_scan, resume, own })
     }
 }
 

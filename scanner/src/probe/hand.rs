@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use portolan_scanner::wire::{Job, Reason, State};
 
 use super::clock::Clock;
-use super::confine::confine;
+use super::confine::{confine, confine_but_for_files};
 use super::engine::{self, Driver, End, Order};
 use super::flags::{Flags, Stop};
 use super::forecast::{Forecast, duration};
 use super::guard::Guard;
 use super::own;
 use super::pace::{Instant, SECOND};
+use super::report::Closing;
 use super::report::output::Output;
-use super::report::{Closing, Counts};
+use super::resume::{Resume, Totals};
 use super::schedule::{Finished, Progress, Schedule};
 use crate::sys;
 
@@ -45,6 +46,9 @@ How:
 Output:
   --output FORMAT    text (the default), jsonl (JSON lines), csv, or nmap-xml (as nmap writes it:
                      only hosts that answered, and nothing of what was not probed)
+  --resume FILE      keep in FILE once a second how far the scan is; the same command goes on with
+                     it after an interrupt or a power cut, and removes FILE when it is done.
+                     A scan that keeps a file is not confined by Landlock and seccomp
   --json             the same as --output jsonl
                      Progress goes to standard error. Ctrl-C ends in order and says what was not
                      probed; a second one ends at once.
@@ -113,14 +117,26 @@ fn help() -> String {
 
 fn run(flags: Flags) -> io::Result<ExitCode> {
     sys::stop_on_signals()?;
-    let Flags { job, format, never_scan, own } = flags;
+    let Flags { mut job, format, never_scan, resume, own } = flags;
     let mut guard = Guard::load(&never_scan)?;
+    let (resume, found) = match resume.map(|file| Resume::open(&file, &job)).transpose()? {
+        Some((resume, found)) => (Some(resume), found),
+        None => (None, None),
+    };
+    if let Some(found) = &found {
+        job.seed = found.job.seed;
+        guard.add(&found.spared);
+    }
     let warnings = guard.warnings(&job);
     if !own {
         leave_out_own(&job, &mut guard)?;
     }
-    let schedule = Schedule::new(job.clone(), &guard).map_err(io::Error::other)?;
+    let mut schedule = Schedule::new(job.clone(), &guard).map_err(io::Error::other)?;
     announce(&schedule, &warnings);
+    if let Some(found) = &found {
+        found.restore(&mut schedule)?;
+        eprintln!("going on: {} of these probes were made before", schedule.progress().done);
+    }
     let clock = Clock::start();
     let terminal = io::stderr().is_terminal();
     let mut screen = Screen {
@@ -130,18 +146,24 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         clock: &clock,
         terminal,
         out: io::stdout().lock(),
-        counts: [0; 5],
-        hosts: 0,
-        sent: 0,
-        short: false,
+        totals: found.as_ref().map_or_else(Totals::default, |found| found.totals),
+        before: schedule.progress().done,
+        goes_on: found.is_some(),
+        resume,
         last: Last::default(),
     };
-    confine(None)?;
-    screen.begin()?;
+    if screen.resume.is_some() {
+        confine_but_for_files()?;
+    } else {
+        confine(None)?;
+    }
+    if !screen.goes_on {
+        screen.begin()?;
+    }
     let end = engine::run(schedule, &mut screen, &clock)?;
     screen.close(end, clock.now())?;
     Ok(match end {
-        End::Done if screen.short => ExitCode::from(3),
+        End::Done if screen.totals.short => ExitCode::from(3),
         End::Done => ExitCode::SUCCESS,
         End::Cancelled => ExitCode::from(130),
         End::NoSockets => ExitCode::FAILURE,
@@ -192,11 +214,13 @@ struct Screen<'a> {
     /// Standard error is a terminal: progress is one line that is written over.
     terminal: bool,
     out: StdoutLock<'a>,
-    counts: Counts,
-    hosts: u128,
-    sent: u64,
-    /// Some probes were not made for want of room.
-    short: bool,
+    /// What was reported.
+    totals: Totals,
+    /// Probes made by an earlier process.
+    before: u64,
+    /// An earlier process began this scan.
+    goes_on: bool,
+    resume: Option<Resume>,
     last: Last,
 }
 
@@ -212,15 +236,15 @@ impl Driver for Screen<'_> {
     fn block(&mut self, block: &Finished, _clock: &Clock, _now: Instant) -> io::Result<()> {
         let mut text = String::new();
         for host in &block.hosts {
-            for (sum, count) in self.counts.iter_mut().zip(host.counts(&self.job.ports)) {
+            for (sum, count) in self.totals.counts.iter_mut().zip(host.counts(&self.job.ports)) {
                 *sum += count;
             }
-            self.hosts += host.last - host.first + 1;
-            self.short |= host.base == Reason::LocalLimit
+            self.totals.hosts += host.last - host.first + 1;
+            self.totals.short |= host.base == Reason::LocalLimit
                 || host.exceptions.iter().any(|run| run.reason == Reason::LocalLimit);
             self.output.host(host, &self.job.ports, &mut text);
         }
-        self.sent += block.sent;
+        self.totals.sent += block.sent;
         self.write(&text)
     }
 
@@ -232,7 +256,8 @@ impl Driver for Screen<'_> {
         let percent = u128::from(progress.done) * 100 / self.probes.max(1);
         // What is left at the rate so far; retries and timeouts are in it.
         let left = self.probes.saturating_sub(progress.done.into()) * u128::from(now / SECOND);
-        let left = left.checked_div(progress.done.into()).map_or("?".into(), duration);
+        let left =
+            left.checked_div(progress.done.saturating_sub(self.before).into()).map_or("?".into(), duration);
         let line = format!(
             "{percent} %: {} of {} probes, {} open, {rate}/s, {left} left",
             progress.done, self.probes, progress.open
@@ -244,6 +269,13 @@ impl Driver for Screen<'_> {
             eprintln!("{line}");
         }
         Ok(())
+    }
+
+    fn keep(&mut self, schedule: &Schedule, now: Instant) -> io::Result<bool> {
+        let Some(resume) = &self.resume else { return Ok(false) };
+        let millis = self.totals.millis + now / (SECOND / 1_000);
+        resume.write(schedule, &Totals { millis, ..self.totals })?;
+        Ok(true)
     }
 }
 
@@ -263,8 +295,17 @@ impl Screen<'_> {
     }
 
     fn close(&mut self, end: End, now: Instant) -> io::Result<()> {
-        let seen: u128 = self.counts.iter().sum();
-        self.counts[State::NotProbed as usize] += self.probes - seen;
+        if let Some(resume) = &self.resume {
+            if end != End::Done {
+                eprintln!(
+                    "portolan-scanner probe: not finished; {resume} keeps it, the same command goes on"
+                );
+                return Ok(());
+            }
+            resume.remove()?;
+        }
+        let mut counts = self.totals.counts;
+        counts[State::NotProbed as usize] += self.probes - counts.iter().sum::<u128>();
         let closing = Closing {
             end: match end {
                 End::Done => "done",
@@ -272,11 +313,11 @@ impl Screen<'_> {
                 End::NoSockets => "failed",
             },
             hosts: self.job.hosts(),
-            unreached: self.job.hosts() - self.hosts,
+            unreached: self.job.hosts() - self.totals.hosts,
             probes: self.probes,
-            counts: self.counts,
-            sent: self.sent,
-            millis: now / (SECOND / 1_000),
+            counts,
+            sent: self.totals.sent,
+            millis: self.totals.millis + now / (SECOND / 1_000),
         };
         let (text, aside) = self.output.end(&closing, self.clock.time_of_day(now));
         if end == End::NoSockets {

@@ -20,6 +20,7 @@ mod own;
 pub mod pace;
 pub mod preset;
 pub mod report;
+mod resume;
 pub mod schedule;
 pub mod slots;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 
-use portolan_scanner::net::Permutation;
+use portolan_scanner::net::{Permutation, Ranges};
 use portolan_scanner::wire::{HostRecord, Job, Reason, State};
 
 use super::block::{Block, Host, Turn};
@@ -145,6 +145,11 @@ impl Schedule {
     /// How many hosts are worked on at a time, at most.
     pub fn hosts_at_once(&self) -> u128 {
         self.job.hosts().min(self.most_blocks as u128 * u128::from(self.job.block_hosts))
+    }
+
+    /// The hosts that the guard takes out.
+    pub fn spared(&self) -> &Ranges {
+        &self.spared.hosts
     }
 
     /// How far it is.
@@ -387,5 +392,6 @@ impl Schedule {
     }
 }
 
+mod saved;
 #[cfg(test)]
 mod tests;

@@ -8,3 +8,4 @@ mod common;
 mod confined;
 mod formats;
 mod guard;
+mod resume;

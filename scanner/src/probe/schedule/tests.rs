@@ -343,3 +343,71 @@ fn what_the_guard_takes_out_is_not_attempted_and_counts_as_done() {
         run.blocks.iter().flat_map(|block| &block.hosts).filter(|host| host.base == Reason::Excluded);
     assert_eq!(excluded.map(|host| host.last - host.first + 1).sum::<u128>(), 129);
 }
+
+#[test]
+fn a_saved_schedule_goes_on_and_repeats_nothing_that_was_settled() {
+    let mut job = job("10.0.0.0/24", "1-40");
+    (job.block_hosts, job.retries, job.rate) = (32, 1, 20_000);
+    let port = |at: SocketAddr| match at.port() % 5 {
+        0 => Port::Open,
+        1 => Port::Silent,
+        _ => Port::Closed,
+    };
+    let mut guard = Guard::default();
+    guard.add(&"10.0.0.7, 10.0.0.64/27".parse().unwrap());
+    let mut first = Schedule::new(job.clone(), &guard).unwrap();
+    let before = run(&mut first, port, SECOND + 200 * MILLI);
+    let saved = first.save();
+    assert!(saved.contains("\nagain ") && saved.contains(" syn-ack "), "{saved}");
+    let mut second = Schedule::new(job.clone(), &guard).unwrap();
+    assert_eq!(second.restore(&saved), Ok(()));
+    assert_eq!((second.progress().done, second.progress().open), {
+        let all = first.progress();
+        let reported = before.blocks.iter().flat_map(|block| &block.hosts);
+        let open: usize = reported.map(|host| host.exceptions.iter().filter(|e| e.rtt_us > 0).count()).sum();
+        (all.done, all.open - open as u64)
+    });
+    let after = run(&mut second, port, Instant::MAX);
+    let mut numbers: Vec<u64> = before.blocks.iter().chain(&after.blocks).map(|block| block.number).collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(0..8), "each block once");
+    for host in before.blocks.iter().chain(&after.blocks).flat_map(|block| &block.hosts) {
+        for port in 1..=40 {
+            let excluded = matches!(host.first & 0xff, 7 | 64..96);
+            let expected = match port % 5 {
+                _ if excluded => Reason::Excluded,
+                0 => Reason::SynAck,
+                1 => Reason::NoAnswer,
+                _ => Reason::Refused,
+            };
+            assert_eq!(host.port(port).0, expected, "{:x} {port}", host.first);
+        }
+    }
+    // What had answered is not asked again; what had not may be.
+    let asked: std::collections::HashSet<SocketAddr> = before.attempts.iter().map(|(_, at)| *at).collect();
+    let again = after.attempts.iter().filter(|(_, at)| at.port() % 5 != 1 && asked.contains(at)).count();
+    let flying = saved.lines().filter(|line| line.starts_with("again ")).count();
+    assert!(
+        again <= flying && again < 100,
+        "{again} of {} were repeated, {flying} had no answer",
+        asked.len()
+    );
+}
+
+#[test]
+fn what_was_not_saved_by_this_job_is_refused_by_its_line() {
+    let schedule = || Schedule::new(job("10.0.0.0/24", "1-40"), &Guard::default()).unwrap();
+    for (text, line) in [
+        ("", 1),
+        ("step 2\n", 1),
+        ("step 0\nblock 1 0 0 refused\n", 2),
+        ("step 0\nblock 0 10241 0 refused\n", 2),
+        ("step 0\nblock 0 9 9 excluded\n", 2),
+        ("step 0\nblock 0 9 9 refused\nat 10240 syn-ack 1\n", 2),
+        ("step 0\nblock 0 9 9 refused\nat 1 open 1\n", 3),
+        ("step 0\nblock 0 9 9 refused\nblock 0 9 9 refused\n", 3),
+    ] {
+        assert_eq!(schedule().restore(text), Err(line), "{text}");
+    }
+    assert_eq!(schedule().restore("step 0\nblock 0 9 9 refused\nat 7 syn-ack 3\nagain 8\n"), Ok(()));
+}

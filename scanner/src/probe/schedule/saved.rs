@@ -1,0 +1,91 @@
+//! A schedule as text, to go on with it after the process is gone: the step of the walk, and of each block that is
+//! worked on how many turns were drawn, what came of them, and which are to be taken again.
+//!
+//! ```text
+//! step 12
+//! block 7 5000 5012 refused      number, turns drawn, attempts, the reason of all drawn but
+//! at 131 syn-ack 420             these, with the round trip in µs,
+//! again 77                       and these, which had no answer yet
+//! ```
+
+use std::fmt::Write as _;
+
+use portolan_scanner::wire::{Reason, State};
+
+use super::{Block, Schedule};
+use crate::probe::block::{Kept, Pair};
+
+impl Schedule {
+    /// What is to be kept of it, line by line.
+    pub fn save(&self) -> String {
+        let mut text = format!("step {}\n", self.step);
+        for block in &self.blocks {
+            let kept = block.keep();
+            let (number, drawn, sent, base) = (block.number, kept.drawn, block.sent, kept.base);
+            let _ = writeln!(text, "block {number} {drawn} {sent} {base}");
+            for (pair, reason, round_trip) in &kept.others {
+                let _ = writeln!(text, "at {pair} {reason} {round_trip}");
+            }
+            for pair in &kept.again {
+                let _ = writeln!(text, "again {pair}");
+            }
+        }
+        text
+    }
+
+    /// Goes on from what was saved of the same job.
+    ///
+    /// # Errors
+    /// The number of the first line that cannot be one of this job, from 1.
+    pub fn restore(&mut self, text: &str) -> Result<(), usize> {
+        let mut lines = (1..).zip(text.lines()).peekable();
+        let (_, first) = lines.next().ok_or(1usize)?;
+        let step = first.strip_prefix("step ").and_then(|step| step.parse().ok());
+        self.start_at(step.filter(|step: &u64| *step <= self.job.blocks()).ok_or(1usize)?);
+        while let Some((line, words)) = lines.next() {
+            let (number, mut kept, sent) = head(words).ok_or(line)?;
+            let next = u128::from(self.step) + self.blocks.len() as u128;
+            if !self.more_blocks() || self.walk.at(next) != u128::from(number) {
+                return Err(line);
+            }
+            while let Some((line, words)) = lines.next_if(|(_, words)| !words.starts_with("block ")) {
+                add(words, &mut kept).ok_or(line)?;
+            }
+            let mut block = Block::new(&self.job, number, 0);
+            block.spare(&self.spared);
+            block.sent = sent;
+            block.restore(kept).ok_or(line)?;
+            self.progress.done += u64::from(block.pairs() - block.left);
+            self.progress.open += block.open();
+            self.blocks.push_back(block);
+        }
+        Ok(())
+    }
+}
+
+fn head(words: &str) -> Option<(u64, Kept, u64)> {
+    let [number, drawn, sent, base] = words.strip_prefix("block ")?.split(' ').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let base = reason(base)?;
+    let kept = Kept { drawn: drawn.parse().ok()?, base, others: Vec::new(), again: Vec::new() };
+    Some((number.parse().ok()?, kept, sent.parse().ok()?))
+}
+
+fn add(words: &str, kept: &mut Kept) -> Option<()> {
+    match words.split(' ').collect::<Vec<_>>()[..] {
+        ["at", pair, why, round_trip] => {
+            kept.others.push((pair.parse::<Pair>().ok()?, reason(why)?, round_trip.parse().ok()?));
+        }
+        ["again", pair] => kept.again.push(pair.parse().ok()?),
+        _ => return None,
+    }
+    Some(())
+}
+
+/// A reason that a probe can have; what was not probed is not kept.
+fn reason(word: &str) -> Option<Reason> {
+    word.parse()
+        .ok()
+        .filter(|reason: &Reason| reason.state() != State::NotProbed || *reason == Reason::LocalLimit)
+}
