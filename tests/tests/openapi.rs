@@ -7,7 +7,7 @@ use std::process::Command;
 fn the_document_is_valid_openapi_3_1() {
     let site = Site::start();
     let client = site.set_up();
-    let document = client.get("/api/v1/openapi.json").expect(200);
+    let document = client.get("/openapi.json").expect(200);
     assert_eq!(document.json()["openapi"], "3.1.0");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("openapi.json");
