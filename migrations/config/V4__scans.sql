@@ -59,3 +59,7 @@ CREATE TABLE batch (
   detail TEXT,
   PRIMARY KEY (scan, number)
 ) STRICT, WITHOUT ROWID;
+-- What the dispatcher asks ten times a second, whatever was scanned before and however large a scan is.
+CREATE INDEX batch_running ON batch (scan) WHERE state = 'running';
+CREATE INDEX batch_waiting ON batch (scan, vantage, number) WHERE state = 'waiting';
+CREATE INDEX batch_tried ON batch (scan) WHERE state = 'waiting' AND epoch > 0;

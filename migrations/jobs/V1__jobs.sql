@@ -68,8 +68,9 @@ CREATE TABLE job (
   blocks INTEGER NOT NULL,
   probes INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('ready', 'leased', 'ended', 'lost')),
-  cancel INTEGER NOT NULL DEFAULT 0,
+  cancel INTEGER NOT NULL DEFAULT 0,     -- since when its scanner is to stop, in µs; 0: it may go on
   made_at INTEGER NOT NULL,
+  expires_at INTEGER,                    -- as its frame says: from then on its scanner does no more of it
   renewed_at INTEGER,                    -- last sign of life under this lease
   done INTEGER NOT NULL DEFAULT 0,       -- probes, as the scanner says
   open INTEGER NOT NULL DEFAULT 0,
@@ -79,6 +80,7 @@ CREATE TABLE job (
   UNIQUE (scan, batch, epoch)
 ) STRICT;
 CREATE INDEX job_by_scanner ON job (scanner, state);
+CREATE INDEX job_by_state ON job (state, scanner);
 
 -- Parts that the loader has committed to the results store: what the dispatcher counts to end a scan.
 CREATE TABLE loaded (

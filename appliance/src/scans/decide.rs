@@ -14,15 +14,18 @@ pub const MOST_EPOCHS: u32 = 5;
 /// How long acknowledged results may wait to be loaded: the manager may be stopped for a while, as in an update.
 pub const LOADING: Duration = Duration::from_secs(3600);
 
+/// How long a scanner may take to stop: to end its probes, and to deliver what they found until then.
+pub const STOPPING: Duration = Duration::from_secs(300);
+
 /// A scan with everything that is known of it.
 pub struct Situation<'a> {
     /// The scan.
     pub scan: &'a Scan,
-    /// Its batches.
+    /// Those of its batches for which something may have to be done.
     pub batches: &'a [Batch],
     /// Who may work on it.
     pub scanners: &'a [Assigned],
-    /// Its jobs, by batch and epoch.
+    /// The jobs of those, by batch and epoch.
     pub(super) jobs: &'a [Job],
     /// Scanners that are enrolled and not revoked.
     pub able: &'a BTreeSet<Uuid>,
@@ -41,8 +44,40 @@ pub enum Action {
     Cancel(String),
     /// Write where a batch stands now.
     Batch(Batch),
-    /// End the scan.
-    End(State, Option<String>),
+}
+
+/// What the batches of a scan come to when none is open any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// How many there are.
+    pub batches: u64,
+    /// How many of them were not done.
+    pub not_done: u64,
+    /// Pairs with a result.
+    pub covered: u64,
+    /// Why the last one was given up.
+    pub why: Option<String>,
+}
+
+/// How a scan ends.
+#[must_use]
+pub fn end(scan: &Scan, tally: &Tally) -> (State, Option<String>) {
+    let missing = scan.probes.saturating_sub(tally.covered);
+    let detail = match &tally.why {
+        Some(why) => Some(format!("{} of {} batches were not done: {why}.", tally.not_done, tally.batches)),
+        None if missing > 0 => Some(format!("{missing} of {} probes have no result.", scan.probes)),
+        None => None,
+    };
+    let state = if missing == 0 && tally.not_done == 0 {
+        State::Completed
+    } else if scan.state == State::Cancelling {
+        State::Cancelled
+    } else if tally.covered == 0 {
+        State::Failed
+    } else {
+        State::Partial
+    };
+    (state, detail)
 }
 
 impl Situation<'_> {
@@ -50,17 +85,11 @@ impl Situation<'_> {
     #[must_use]
     pub fn decide(&self) -> Vec<Action> {
         let mut actions = Vec::new();
-        let mut after = Vec::with_capacity(self.batches.len());
-        for batch in self.batches {
-            let next = if batch.state.is_open() { self.batch(batch, &mut actions) } else { batch.clone() };
+        for batch in self.batches.iter().filter(|batch| batch.state.is_open()) {
+            let next = self.batch(batch, &mut actions);
             if next != *batch {
-                actions.push(Action::Batch(next.clone()));
+                actions.push(Action::Batch(next));
             }
-            after.push(next);
-        }
-        if after.iter().all(|batch| !batch.state.is_open()) {
-            let (state, detail) = self.end(&after);
-            actions.push(Action::End(state, detail));
         }
         actions
     }
@@ -69,7 +98,7 @@ impl Situation<'_> {
     #[expect(clippy::match_same_arms, reason = "read from top to bottom, each arm is a case of its own")]
     fn batch(&self, batch: &Batch, actions: &mut Vec<Action>) -> Batch {
         let cancelling = self.scan.state == State::Cancelling;
-        let jobs = || self.jobs.iter().filter(|job| job.batch == batch.number);
+        let jobs = || self.jobs_of(batch).iter();
         if let Some(whole) = jobs().find(|job| job.is_whole()) {
             let rest = jobs().filter(|job| job.hash != whole.hash);
             actions.extend(rest.filter(|job| active(job)).map(|job| Action::Lose(job.hash.clone())));
@@ -95,6 +124,10 @@ impl Situation<'_> {
                 actions.push(Action::Lose(job.hash.clone()));
                 self.again(batch, Some(job), "its scanner fell silent")
             }
+            (JobState::Leased, _) if job.expires_at.is_some_and(|end| self.now >= end + self.lease) => {
+                actions.push(Action::Lose(job.hash.clone()));
+                self.again(batch, Some(job), "its scanner took longer than it may")
+            }
             (JobState::Ready | JobState::Leased, _) if !self.able.contains(&job.scanner) => {
                 actions.push(Action::Lose(job.hash.clone()));
                 self.again(batch, Some(job), "its scanner was revoked")
@@ -103,10 +136,17 @@ impl Situation<'_> {
                 actions.push(Action::Lose(job.hash.clone()));
                 self.ended(batch, BatchState::Cancelled, Some(job), None)
             }
-            (JobState::Leased, _) if cancelling && !job.cancel => {
-                actions.push(Action::Cancel(job.hash.clone()));
-                batch.clone()
-            }
+            (JobState::Leased, _) if cancelling => match job.cancel {
+                Some(since) if self.now.since(since) >= STOPPING => {
+                    actions.push(Action::Lose(job.hash.clone()));
+                    self.again(batch, Some(job), "its scanner did not stop")
+                }
+                Some(_) => batch.clone(),
+                None => {
+                    actions.push(Action::Cancel(job.hash.clone()));
+                    batch.clone()
+                }
+            },
             (JobState::Ready | JobState::Leased, _) => batch.clone(),
             (JobState::Lost, _) => self.again(batch, Some(job), "its scanner fell silent"),
             (JobState::Ended, Some((JobEnd::Failed, detail))) => self.again(batch, Some(job), detail),
@@ -141,7 +181,7 @@ impl Situation<'_> {
 
     /// An ended batch. What earlier jobs brought counts too: the loader counts every pair once.
     fn ended(&self, batch: &Batch, state: BatchState, job: Option<&Job>, detail: Option<String>) -> Batch {
-        let jobs = || self.jobs.iter().filter(|job| job.batch == batch.number);
+        let jobs = || self.jobs_of(batch).iter();
         Batch {
             state,
             covered: jobs().map(|job| job.loaded_covered).sum::<u64>().min(batch.probes),
@@ -152,37 +192,18 @@ impl Situation<'_> {
         }
     }
 
+    /// The jobs are in the order of the batches: looking at each for each would be quadratic.
+    fn jobs_of(&self, batch: &Batch) -> &[Job] {
+        let first = self.jobs.partition_point(|job| job.batch < batch.number);
+        let rest = &self.jobs[first..];
+        &rest[..rest.partition_point(|job| job.batch == batch.number)]
+    }
+
     fn nobody_left(&self, vantage: Uuid) -> bool {
         !self
             .scanners
             .iter()
             .any(|assigned| assigned.vantage == vantage && self.able.contains(&assigned.scanner))
-    }
-
-    /// How a scan ends when none of its batches is open.
-    fn end(&self, batches: &[Batch]) -> (State, Option<String>) {
-        let covered: u64 = batches.iter().map(|batch| batch.covered).sum();
-        let missing = self.scan.probes.saturating_sub(covered);
-        let not_done = batches.iter().filter(|batch| batch.state != BatchState::Done).count();
-        let why = batches
-            .iter()
-            .rev()
-            .find_map(|batch| batch.detail.clone().filter(|_| batch.state == BatchState::GivenUp));
-        let detail = match (not_done, why) {
-            (_, Some(why)) => Some(format!("{not_done} of {} batches were not done: {why}.", batches.len())),
-            _ if missing > 0 => Some(format!("{missing} of {} probes have no result.", self.scan.probes)),
-            _ => None,
-        };
-        let state = if missing == 0 && not_done == 0 {
-            State::Completed
-        } else if self.scan.state == State::Cancelling {
-            State::Cancelled
-        } else if covered == 0 {
-            State::Failed
-        } else {
-            State::Partial
-        };
-        (state, detail)
     }
 }
 

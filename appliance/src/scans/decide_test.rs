@@ -51,7 +51,8 @@ fn job(epoch: u32, state: JobState) -> Job {
         scanner: scanner(7),
         state,
         end: None,
-        cancel: false,
+        cancel: None,
+        expires_at: None,
         made_at: START,
         renewed_at: Some(START),
         done: 50,
@@ -68,21 +69,55 @@ fn whole(epoch: u32, state: JobState) -> Job {
     Job { loaded_blocks: 2, loaded_covered: 100, ..job(epoch, state) }
 }
 
-fn decide(scan: &Scan, batches: &[Batch], jobs: &[Job], after: Duration) -> Vec<Action> {
+/// What is to be done and, when no batch is open after it, how the scan ends.
+fn decide(scan: &Scan, batches: &[Batch], jobs: &[Job], after: Duration) -> (Vec<Action>, Option<Ended>) {
     let scanners = [Assigned { scanner: scanner(7), vantage: Uuid::from_u128(9), vantage_name: "v".into() }];
     let able = BTreeSet::from([scanner(7)]);
-    Situation { scan, batches, scanners: &scanners, jobs, able: &able, now: START + after, lease: LEASE }
-        .decide()
+    whole_story(&Situation {
+        scan,
+        batches,
+        scanners: &scanners,
+        jobs,
+        able: &able,
+        now: START + after,
+        lease: LEASE,
+    })
 }
 
-fn states(actions: &[Action]) -> Vec<String> {
+type Ended = (State, Option<String>);
+
+fn whole_story(situation: &Situation) -> (Vec<Action>, Option<Ended>) {
+    let actions = situation.decide();
+    let mut after = situation.batches.to_vec();
+    for action in &actions {
+        if let Action::Batch(moved) = action {
+            after.iter_mut().filter(|batch| batch.number == moved.number).for_each(|b| *b = moved.clone());
+        }
+    }
+    let over = after.iter().all(|batch| !batch.state.is_open());
+    let given_up = |batch: &Batch| batch.detail.clone().filter(|_| batch.state == BatchState::GivenUp);
+    let tally = Tally {
+        batches: after.len() as u64,
+        not_done: after.iter().filter(|batch| batch.state != BatchState::Done).count() as u64,
+        covered: after.iter().map(|batch| batch.covered).sum(),
+        why: after.iter().rev().find_map(given_up),
+    };
+    (actions, over.then(|| end(situation.scan, &tally)))
+}
+
+fn states((actions, ended): &(Vec<Action>, Option<Ended>)) -> Vec<String> {
     let name = |action: &Action| match action {
         Action::Lose(hash) => format!("lose {hash}"),
         Action::Cancel(hash) => format!("cancel {hash}"),
         Action::Batch(batch) => format!("batch {}", batch.state.as_str()),
-        Action::End(state, _) => format!("end {}", state.as_str()),
     };
-    actions.iter().map(name).collect()
+    let end = ended.iter().map(|(state, _)| format!("end {}", state.as_str()));
+    actions.iter().map(name).chain(end).collect()
+}
+
+/// Why the scan ended so.
+fn why((_, ended): &(Vec<Action>, Option<Ended>)) -> String {
+    ended.clone().and_then(|(_, why)| why).unwrap_or_default()
 }
 
 #[test]
@@ -90,20 +125,20 @@ fn a_scan_completes_only_when_every_probe_is_in_the_results() {
     let running = [batch(BatchState::Running, 1)];
     let now = Duration::from_secs(1);
     let ended = Job { end: Some((JobEnd::Done, String::new())), ..job(1, JobState::Ended) };
-    assert!(decide(&scan(State::Running), &running, &[ended], now).is_empty(), "the loader may be behind");
+    assert!(decide(&scan(State::Running), &running, &[ended], now).0.is_empty(), "the loader may be behind");
     let all = decide(&scan(State::Running), &running, &[whole(1, JobState::Ended)], now);
     assert_eq!(states(&all), ["batch done", "end completed"]);
     let short = Job { loaded_covered: 99, ..whole(1, JobState::Ended) };
     let actions = decide(&scan(State::Running), &running, &[short], now);
     assert_eq!(states(&actions), ["batch done", "end partial"]);
-    assert!(matches!(&actions[1], Action::End(_, Some(why)) if why.contains("1 of 100 probes")));
+    assert!(why(&actions).contains("1 of 100 probes"));
 }
 
 #[test]
 fn a_silent_scanner_loses_its_job_and_the_batch_waits_for_another() {
     let running = [batch(BatchState::Running, 1)];
     let jobs = [job(1, JobState::Leased)];
-    assert!(decide(&scan(State::Running), &running, &jobs, Duration::from_secs(59)).is_empty());
+    assert!(decide(&scan(State::Running), &running, &jobs, Duration::from_secs(59)).0.is_empty());
     let late = decide(&scan(State::Running), &running, &jobs, LEASE);
     assert_eq!(states(&late), ["lose job-1", "batch waiting"]);
     let never_fetched = decide(&scan(State::Running), &running, &[job(1, JobState::Ready)], LEASE);
@@ -124,7 +159,7 @@ fn a_batch_is_given_up_after_its_last_try_and_the_scan_says_so() {
     let jobs = [Job { end: Some((JobEnd::Failed, "no route".into())), ..job(MOST_EPOCHS, JobState::Ended) }];
     let actions = decide(&scan(State::Running), &running, &jobs, Duration::from_secs(1));
     assert_eq!(states(&actions), ["batch given-up", "end partial"]);
-    assert!(matches!(&actions[1], Action::End(_, Some(why)) if why.contains("no route")), "{actions:?}");
+    assert!(why(&actions).contains("no route"), "{actions:?}");
     let nothing = [Job { loaded_covered: 0, ..jobs[0].clone() }];
     assert_eq!(states(&decide(&scan(State::Running), &running, &nothing, LEASE))[1], "end failed");
 }
@@ -133,7 +168,10 @@ fn a_batch_is_given_up_after_its_last_try_and_the_scan_says_so() {
 fn acknowledged_results_are_waited_for_while_nothing_loads_them() {
     let running = [batch(BatchState::Running, 1)];
     let done = [Job { end: Some((JobEnd::Done, String::new())), ..job(1, JobState::Ended) }];
-    assert!(decide(&scan(State::Running), &running, &done, LEASE * 30).is_empty(), "the manager is stopped");
+    assert!(
+        decide(&scan(State::Running), &running, &done, LEASE * 30).0.is_empty(),
+        "the manager is stopped"
+    );
     assert_eq!(states(&decide(&scan(State::Running), &running, &done, LOADING)), ["batch waiting"]);
 }
 
@@ -146,7 +184,7 @@ fn what_an_earlier_job_brought_counts_when_the_batch_is_given_up() {
     ];
     let running = [batch(BatchState::Running, MOST_EPOCHS)];
     let actions = decide(&scan(State::Running), &running, &jobs, Duration::from_secs(1));
-    let Action::Batch(given_up) = &actions[0] else { panic!("{actions:?}") };
+    let Action::Batch(given_up) = &actions.0[0] else { panic!("{actions:?}") };
     assert_eq!((given_up.covered, given_up.open), (90, 7));
     assert_eq!(states(&actions), ["batch given-up", "end partial"]);
 }
@@ -167,8 +205,8 @@ fn a_cancelled_scan_ends_once_its_scanners_have_stopped() {
     );
     let running = [batch(BatchState::Running, 1)];
     assert_eq!(states(&decide(&scan, &running, &[job(1, JobState::Leased)], now)), ["cancel job-1"]);
-    let told = Job { cancel: true, ..job(1, JobState::Leased) };
-    assert!(decide(&scan, &running, std::slice::from_ref(&told), now).is_empty());
+    let told = Job { cancel: Some(START), ..job(1, JobState::Leased) };
+    assert!(decide(&scan, &running, std::slice::from_ref(&told), now).0.is_empty());
     assert_eq!(
         states(&decide(&scan, &running, &[told], LEASE)),
         ["lose job-1", "batch cancelled", "end cancelled"]
@@ -192,5 +230,30 @@ fn a_vantage_whose_scanners_are_all_revoked_is_given_up() {
         now: START,
         lease: LEASE,
     };
-    assert_eq!(states(&situation.decide()), ["batch given-up", "end failed"]);
+    assert_eq!(states(&whole_story(&situation)), ["batch given-up", "end failed"]);
+}
+
+#[test]
+fn a_scanner_that_never_ends_loses_its_job_when_its_time_is_over() {
+    let running = [batch(BatchState::Running, 1)];
+    let end = START + Duration::from_secs(3600);
+    let alive = |after: u64| Job {
+        expires_at: Some(end),
+        renewed_at: Some(START + Duration::from_secs(after)),
+        ..job(1, JobState::Leased)
+    };
+    let at =
+        |after: u64| decide(&scan(State::Running), &running, &[alive(after)], Duration::from_secs(after));
+    assert!(at(3659).0.is_empty(), "it may deliver what it has");
+    assert_eq!(states(&at(3660)), ["lose job-1", "batch waiting"]);
+}
+
+#[test]
+fn a_scanner_that_does_not_stop_holds_no_cancelled_scan_open() {
+    let running = [batch(BatchState::Running, 1)];
+    let deaf =
+        |after| Job { cancel: Some(START), renewed_at: Some(START + after), ..job(1, JobState::Leased) };
+    let at = |after| decide(&scan(State::Cancelling), &running, &[deaf(after)], after);
+    assert!(at(STOPPING / 2).0.is_empty());
+    assert_eq!(states(&at(STOPPING)), ["lose job-1", "batch cancelled", "end cancelled"]);
 }

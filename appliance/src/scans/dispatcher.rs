@@ -3,9 +3,9 @@
 //! It keeps nothing in memory between two steps. A job is written to config.db (the batch runs, one epoch later)
 //! before it is handed over in jobs.db: killed in between, the batch is found running without a job and waits again.
 
-use super::decide::{Action, Situation};
+use super::decide::{Action, Situation, end};
 use super::queue::{self, NewJob};
-use super::{Batch, BatchState, Frozen, Scan, State, store};
+use super::{Assigned, Batch, BatchState, Frozen, Scan, State, store};
 use crate::audit::{Actor, Entry};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
@@ -17,8 +17,10 @@ use crate::secrets::signing::JobKey;
 use crate::store::Store;
 use portolan_scanner::net::Permutation;
 use portolan_scanner::wire::{self, Id, hex};
+use rusqlite::Connection;
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -75,17 +77,17 @@ impl Dispatcher {
     /// Of the databases; what was done until then stands, the rest is found again by the next step.
     pub async fn step(&self) -> Result<(), Error> {
         let now = self.clock.now();
-        // Who may work is asked of config.db: jobs.db does not know it in the moment after it was lost.
-        let (scans, able) = self.store.read(|db| Ok((store::open_scans(db)?, fleet::able(db)?))).await?;
-        if scans.is_empty() {
+        let open = self.store.read(open).await?;
+        for one in &open {
+            self.settle(one, now).await?;
+        }
+        if open.iter().all(|one| one.waiting.is_empty()) {
             return Ok(());
         }
-        let able: BTreeSet<Uuid> = able.into_iter().collect();
-        for scan in &scans {
-            self.settle(scan, &able, now).await?;
-        }
-        for scanner in self.jobs.read(move |db| queue::wanting(db, now)).await? {
-            self.give_work(scanner, now).await?;
+        let (wanting, at_work) =
+            self.jobs.read(move |db| Ok((queue::wanting(db, now)?, queue::at_work(db, now)?))).await?;
+        for scanner in wanting {
+            self.give_work(scanner, &open, &at_work, now).await?;
         }
         Ok(())
     }
@@ -104,69 +106,70 @@ impl Dispatcher {
         self.jobs.write(move |tx| queue::forget(tx, &old)).await
     }
 
-    async fn settle(&self, scan: &Scan, able: &BTreeSet<Uuid>, now: Timestamp) -> Result<(), Error> {
-        let id = scan.id;
-        let (batches, scanners) =
-            self.store.read(move |db| Ok((store::batches(db, id)?, store::scanners(db, id)?))).await?;
-        let jobs = self.jobs.read(move |db| queue::jobs(db, id)).await?;
+    /// Takes a scan on as far as it goes now: what changes in config.db changes at once, its end included.
+    async fn settle(&self, open: &Open, now: Timestamp) -> Result<(), Error> {
+        if open.batches.is_empty() && !open.over {
+            return Ok(());
+        }
+        let id = open.scan.id;
+        let numbers: Vec<u32> = open.batches.iter().map(|batch| batch.number).collect();
+        let jobs = self.jobs.read(move |db| queue::jobs(db, id, &numbers)).await?;
         let situation = Situation {
-            scan,
-            batches: &batches,
-            scanners: &scanners,
+            scan: &open.scan,
+            batches: &open.batches,
+            scanners: &open.scanners,
             jobs: &jobs,
-            able,
+            able: &open.able,
             now,
             lease: self.lease,
         };
+        let (mut moved, mut told) = (Vec::new(), Vec::new());
         for action in situation.decide() {
             match action {
-                Action::Lose(hash) => self.jobs.write(move |tx| queue::lose(tx, &hash)).await?,
-                Action::Cancel(hash) => self.jobs.write(move |tx| queue::cancel(tx, &hash)).await?,
-                Action::Batch(batch) => self.move_batch(id, batch).await?,
-                Action::End(state, detail) => self.end(id, state, detail, now).await?,
+                Action::Batch(batch) => moved.push(batch),
+                other => told.push(other),
             }
         }
-        Ok(())
-    }
-
-    async fn move_batch(&self, scan: Uuid, batch: Batch) -> Result<(), Error> {
-        self.store
-            .changes(&actor(), move |tx| {
-                if !store::update_batch(tx, scan, &batch)? {
-                    return Ok((vec![], ()));
-                }
-                let detail = json!({
-                    "batch": batch.number, "scanner": batch.scanner, "epoch": batch.epoch,
-                    "covered": batch.covered, "probes": batch.probes, "open": batch.open, "why": batch.detail,
-                });
-                let action = format!("batch.{}", batch.state.as_str());
-                Ok((vec![Entry::event(&action, &detail).on("scan", scan)], ()))
-            })
-            .await
-    }
-
-    async fn end(
-        &self,
-        scan: Uuid,
-        state: State,
-        detail: Option<String>,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        tracing::info!(%scan, state = state.as_str(), detail, "scan ended");
-        self.store
-            .change(&actor(), move |tx| {
-                store::set_state(tx, scan, state, detail.as_deref(), Some(now))?;
-                let action = format!("scan.{}", state.as_str());
-                Ok((Entry::event(&action, &json!({ "detail": detail })).on("scan", scan), ()))
-            })
-            .await
+        if !told.is_empty() {
+            let tell = move |tx: &rusqlite::Transaction| {
+                told.iter().try_for_each(|action| match action {
+                    Action::Lose(hash) => queue::lose(tx, hash),
+                    Action::Cancel(hash) => queue::cancel(tx, hash, now),
+                    Action::Batch(_) => Ok(()),
+                })
+            };
+            self.jobs.write(tell).await?;
+        }
+        if moved.is_empty() && !open.over {
+            return Ok(());
+        }
+        self.store.changes(&actor(), move |tx| Ok((move_on(tx, id, moved, now)?, ()))).await
     }
 
     /// Signs a job for this scanner: of the oldest scan that has a batch for it.
-    async fn give_work(&self, scanner: Uuid, now: Timestamp) -> Result<(), Error> {
-        let Some((scan, batch)) = self.store.read(move |db| find_work(db, scanner)).await? else {
-            return Ok(());
-        };
+    async fn give_work(
+        &self,
+        scanner: Uuid,
+        open: &[Open],
+        at_work: &[Uuid],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut found = None;
+        for one in open {
+            let Some((vantage, again)) = one.place_of(scanner, at_work) else { continue };
+            let id = one.scan.id;
+            let next = move |db: &Connection| {
+                Ok(match store::next_batch(db, id, vantage, scanner, false)? {
+                    None if again => store::next_batch(db, id, vantage, scanner, true)?,
+                    first => first,
+                })
+            };
+            if let Some(batch) = self.store.read(next).await? {
+                found = Some((&one.scan, batch));
+                break;
+            }
+        }
+        let Some((scan, batch)) = found else { return Ok(()) };
         let id = scan.id;
         let Some(frozen) = self.store.read(move |db| store::frozen(db, id)).await? else {
             return Err(Error::internal(format!("the frozen scope of scan {id} is gone")));
@@ -178,18 +181,16 @@ impl Dispatcher {
             detail: None,
             ..batch
         };
-        let job = job(self.ids.new(), &scan, &batch, &frozen, scanner, now);
+        let job = job(self.ids.new(), scan, &batch, &frozen, scanner, now);
         let frame = wire::seal(job.encode(), |text| self.key.sign(text));
         let hash = hex::encode(&sha256(frame.as_bytes()));
-        let (name, first) = (hash.clone(), scan.state == State::Queued);
+        let name = hash.clone();
         self.store
             .changes(&actor(), move |tx| {
                 if !store::update_batch(tx, id, &batch)? {
                     return Err(Error::conflict("the batch ended meanwhile"));
                 }
-                if first {
-                    store::set_state(tx, id, State::Running, None, Some(now))?;
-                }
+                store::set_state(tx, id, State::Running, None, Some(now))?;
                 let detail =
                     json!({ "batch": batch.number, "epoch": batch.epoch, "scanner": scanner, "job": name });
                 Ok((vec![Entry::event("job.signed", &detail).on("scan", id)], ()))
@@ -207,18 +208,113 @@ fn actor() -> Actor {
     Actor::system("dispatcher")
 }
 
-fn find_work(db: &rusqlite::Connection, scanner: Uuid) -> Result<Option<(Scan, Batch)>, Error> {
-    for scan in store::open_scans(db)?.into_iter().filter(|scan| scan.state != State::Cancelling) {
-        let scanners = store::scanners(db, scan.id)?;
-        let Some(place) = scanners.iter().find(|assigned| assigned.scanner == scanner) else { continue };
-        let mut batches = store::batches(db, scan.id)?.into_iter();
-        if let Some(batch) =
-            batches.find(|batch| batch.state == BatchState::Waiting && batch.vantage == place.vantage)
-        {
-            return Ok(Some((scan, batch)));
+/// A scan that has not ended, and what of it may have to be looked at.
+struct Open {
+    scan: Scan,
+    scanners: Vec<Assigned>,
+    /// Vantages in which a batch waits for a scanner.
+    waiting: Vec<Uuid>,
+    /// Batches that run, and those that wait but not just for a scanner.
+    batches: Vec<Batch>,
+    /// None of its batches can change any more.
+    over: bool,
+    /// Scanners that may work at all. Config.db says so: jobs.db does not know it in the moment after it was lost.
+    able: Arc<BTreeSet<Uuid>>,
+}
+
+impl Open {
+    /// From where this scanner may take a batch, and whether also one that was taken from it before: only when nobody
+    /// else is there who could do better.
+    fn place_of(&self, scanner: Uuid, at_work: &[Uuid]) -> Option<(Uuid, bool)> {
+        let vantage = self.scanners.iter().find(|assigned| assigned.scanner == scanner)?.vantage;
+        if self.scan.state == State::Cancelling || !self.waiting.contains(&vantage) {
+            return None;
         }
+        let other = |assigned: &&Assigned| assigned.vantage == vantage && assigned.scanner != scanner;
+        let could = |other: &Assigned| self.able.contains(&other.scanner) && at_work.contains(&other.scanner);
+        Some((vantage, !self.scanners.iter().filter(other).any(could)))
     }
-    Ok(None)
+}
+
+/// Every scan that has not ended, oldest first.
+fn open(db: &Connection) -> Result<Vec<Open>, Error> {
+    let able: Arc<BTreeSet<Uuid>> = Arc::new(fleet::able(db)?.into_iter().collect());
+    let one = |scan: Scan| {
+        let (id, scanners) = (scan.id, store::scanners(db, scan.id)?);
+        let mut vantages: Vec<Uuid> = scanners.iter().map(|assigned| assigned.vantage).collect();
+        vantages.dedup();
+        let mut batches = store::running(db, id)?;
+        let mut waiting = Vec::new();
+        let mut left = Vec::new();
+        for vantage in vantages {
+            let somebody = scanners.iter().any(|one| one.vantage == vantage && able.contains(&one.scanner));
+            if scan.state == State::Cancelling || !somebody {
+                left.extend(store::waiting(db, id, vantage)?);
+            } else if store::is_waiting(db, id, vantage)? {
+                waiting.push(vantage);
+            }
+        }
+        for batch in store::tried(db, id)? {
+            if !left.iter().any(|other| other.number == batch.number) {
+                left.push(batch);
+            }
+        }
+        batches.extend(left);
+        batches.sort_by_key(|batch| batch.number);
+        let over = batches.is_empty() && waiting.is_empty() && store::is_over(db, id)?;
+        Ok(Open { scan, scanners, waiting, batches, over, able: Arc::clone(&able) })
+    };
+    store::open_scans(db)?.into_iter().map(one).collect()
+}
+
+/// Writes where batches stand and, when nothing is left to be done, how the scan ended.
+fn move_on(
+    tx: &rusqlite::Transaction,
+    id: Uuid,
+    moved: Vec<Batch>,
+    now: Timestamp,
+) -> Result<Vec<Entry>, Error> {
+    let mut entries = Vec::new();
+    // Batches that no scanner ever had are told of together: a large scan that is cancelled has thousands.
+    let mut untouched: BTreeMap<(&str, Option<String>), Vec<u32>> = BTreeMap::new();
+    for batch in moved {
+        if !store::update_batch(tx, id, &batch)? {
+            continue;
+        }
+        if batch.epoch == 0 {
+            untouched.entry((batch.state.as_str(), batch.detail)).or_default().push(batch.number);
+            continue;
+        }
+        let detail = json!({
+            "batch": batch.number, "scanner": batch.scanner, "epoch": batch.epoch,
+            "covered": batch.covered, "probes": batch.probes, "open": batch.open, "why": batch.detail,
+        });
+        entries.push(Entry::event(&format!("batch.{}", batch.state.as_str()), &detail).on("scan", id));
+    }
+    for ((state, why), numbers) in untouched {
+        let detail = json!({ "batches": runs(&numbers), "count": numbers.len(), "why": why });
+        entries.push(Entry::event(&format!("batch.{state}"), &detail).on("scan", id));
+    }
+    let scan = store::scan(tx, id)?.ok_or_else(|| Error::not_found("scan", id))?;
+    if scan.state.is_open() && store::is_over(tx, id)? {
+        let (state, why) = end(&scan, &store::tally(tx, id)?);
+        tracing::info!(scan = %id, state = state.as_str(), why, "scan ended");
+        store::set_state(tx, id, state, why.as_deref(), Some(now))?;
+        let action = format!("scan.{}", state.as_str());
+        entries.push(Entry::event(&action, &json!({ "detail": why })).on("scan", id));
+    }
+    Ok(entries)
+}
+
+/// Ascending numbers, written as `1-4,7`.
+fn runs(numbers: &[u32]) -> String {
+    let runs = numbers.chunk_by(|before, after| before + 1 == *after);
+    let texts = runs.filter_map(|run| match run {
+        [] => None,
+        [one] => Some(one.to_string()),
+        [first, .., last] => Some(format!("{first}-{last}")),
+    });
+    texts.collect::<Vec<_>>().join(",")
 }
 
 fn job(id: Uuid, scan: &Scan, batch: &Batch, frozen: &Frozen, scanner: Uuid, now: Timestamp) -> wire::Job {

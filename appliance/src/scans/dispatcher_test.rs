@@ -249,3 +249,125 @@ async fn jobs_are_forgotten_a_month_after_their_scan_ended_and_not_before() {
     assert!(bench.frames().await.is_empty());
     assert_eq!(bench.state().await.0, State::Completed);
 }
+
+#[tokio::test]
+async fn large_scans_idle_scanners_and_a_long_history_do_not_make_a_step_slow() {
+    let bench = Bench::new().await;
+    let change = |tx: &rusqlite::Transaction| {
+        // Of the scan, 8,192 more batches: all but a few done. Ten thousand scans that ended, a hundred that wait.
+        tx.execute_batch(
+            "WITH RECURSIVE n(i) AS (VALUES (2) UNION ALL SELECT i + 1 FROM n WHERE i < 8193)
+             INSERT INTO batch (scan, number, vantage, first_host, hosts, probes, state, epoch)
+             SELECT scan, i, vantage, 0, 2, 100, iif(i < 6000, 'done', iif(i < 6020, 'running', 'waiting')), i < 6020
+             FROM n, batch;
+             WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 10100)
+             INSERT INTO scan (id, template, template_name, frozen_scope, preset, rate, host_rate, timeout_ms, retries,
+               seed, hosts, probes, state, by_id, by_name, created_at, ended_at)
+             SELECT printf('00000000-0000-0000-0000-%012d', i), template, 't', frozen_scope, preset, rate, host_rate,
+               timeout_ms, retries, seed, hosts, probes, iif(i > 100, 'completed', 'queued'), 'a', 'a', i,
+               iif(i > 100, 5, NULL) FROM n, scan;
+             INSERT INTO scan_scanner SELECT id, scanner, vantage, 'v' FROM scan, scan_scanner WHERE id LIKE '00000000-%';
+             INSERT INTO batch (scan, number, vantage, first_host, hosts, probes, state)
+             SELECT scan, 1, vantage, 0, 2, 100, iif(ended_at IS NULL, 'waiting', 'done')
+             FROM scan_scanner JOIN scan ON id = scan WHERE id LIKE '00000000-%';",
+        )?;
+        Ok((Entry::event("test", &json!({})), ()))
+    };
+    bench.dispatcher.store.change(&actor(), change).await.unwrap();
+    let now = bench.dispatcher.clock.now();
+    let fill = move |tx: &rusqlite::Transaction| {
+        tx.execute_batch(&format!(
+            "WITH RECURSIVE n(i) AS (VALUES (2) UNION ALL SELECT i + 1 FROM n WHERE i < 6019)
+             INSERT INTO job (hash, scan, batch, epoch, scanner, vantage, frame, blocks, probes, state, made_at,
+               renewed_at)
+             SELECT printf('%064d', i), (SELECT id FROM open), i, 1, 'x', 'v', '', 300, 100, 'leased', {now}, {now} FROM n;
+             WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 98)
+             INSERT INTO loaded SELECT hash, i, 0, 1, 1, 0, 0, 0 FROM n, job;
+             WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+             INSERT INTO scanner SELECT printf('00000000-0000-0000-0000-%012d', i + 1000), 'v', '', '', '', '', 0 FROM n;
+             INSERT INTO want SELECT id, {now} + 60000000 FROM scanner;",
+            now = now.micros()
+        ))?;
+        Ok(())
+    };
+    let scan = bench.scan.to_string();
+    bench
+        .dispatcher
+        .jobs
+        .write(move |tx| {
+            tx.execute_batch(&format!("CREATE TABLE open AS SELECT '{scan}' AS id"))?;
+            fill(tx)
+        })
+        .await
+        .unwrap();
+    bench.step().await;
+    let before = std::time::Instant::now();
+    for _ in 0..3 {
+        bench.step().await;
+    }
+    let step = before.elapsed() / 3;
+    assert!(step < Duration::from_millis(250), "{step:?}");
+}
+
+#[tokio::test]
+async fn a_batch_that_a_scanner_failed_goes_to_another_that_works_beside_it() {
+    let bench = Bench::new().await;
+    let other = Uuid::from_u128(8);
+    let config =
+        "INSERT INTO scanner (id, name, vantage, public_key, certificate_sha256, api_key_sha256, created_at,
+                  updated_at, enrolled_at) VALUES (?, 'two', ?, '', '', '', 0, 0, 1)";
+    bench.config(config, [other, VANTAGE]).await;
+    bench.config("INSERT INTO scan_scanner SELECT scan, ?, vantage, 'Hall' FROM scan_scanner", [other]).await;
+    bench.sql("INSERT INTO scanner VALUES (?, 'v', '', '', '', '', 0)", [other.to_string()]).await;
+    let want = |scanner: Uuid| {
+        let until = bench.dispatcher.clock.now() + Duration::from_secs(30);
+        bench.sql("INSERT OR REPLACE INTO want VALUES (?, ?)", (scanner.to_string(), until))
+    };
+    let fail = || bench.sql("UPDATE job SET state = 'ended', end_state = 'failed', end_detail = 'no'", []);
+    want(SCANNER).await;
+    bench.step().await;
+    fail().await;
+    bench.step().await;
+    // Both want it now; the first one is asked first, and would fail it again and again.
+    want(SCANNER).await;
+    bench.hand.advance(Duration::from_secs(1));
+    want(other).await;
+    bench.step().await;
+    assert_eq!(bench.state().await.2, 2);
+    let last = "SELECT scanner FROM job ORDER BY epoch DESC LIMIT 1";
+    let has = || bench.dispatcher.jobs.read(|db| Ok(db.query_row(last, [], |row| row.get::<_, String>(0))?));
+    assert_eq!(has().await.unwrap(), other.to_string());
+    // With nobody else there, it may try again.
+    fail().await;
+    bench.step().await;
+    bench.sql("DELETE FROM want", []).await;
+    want(other).await;
+    bench.step().await;
+    assert_eq!((bench.state().await.2, has().await.unwrap()), (3, other.to_string()));
+}
+
+#[tokio::test]
+async fn a_large_scan_is_cancelled_in_one_go_and_in_few_words() {
+    let bench = Bench::new().await;
+    let change = |tx: &rusqlite::Transaction| {
+        tx.execute_batch(
+            "WITH RECURSIVE n(i) AS (VALUES (2) UNION ALL SELECT i + 1 FROM n WHERE i < 4096)
+             INSERT INTO batch (scan, number, vantage, first_host, hosts, probes)
+             SELECT scan, i, vantage, 0, 2, 100 FROM n, batch;
+             UPDATE scan SET state = 'cancelling'",
+        )?;
+        Ok((Entry::event("test", &json!({})), ()))
+    };
+    bench.dispatcher.store.change(&actor(), change).await.unwrap();
+    let before = bench.dispatcher.store.audit_head().await.unwrap().seq;
+    bench.step().await;
+    assert_eq!(bench.state().await, (State::Cancelled, BatchState::Cancelled, 0));
+    let after = bench.dispatcher.store.audit_head().await.unwrap().seq;
+    assert_eq!(after - before, 2, "the batches in one entry, the scan in another");
+    let told = |db: &Connection| {
+        let sql = "SELECT entry ->> '$.detail.batches' FROM audit_entry WHERE action = 'batch.cancelled'";
+        Ok(db.query_row(sql, [], |row| row.get::<_, String>(0))?)
+    };
+    assert_eq!(bench.dispatcher.store.read(told).await.unwrap(), "1-4096");
+    assert_eq!(runs(&[1, 2, 3, 5, 7, 8]), "1-3,5,7-8");
+}

@@ -137,11 +137,21 @@ impl Scans {
     /// # Errors
     /// The databases'.
     pub async fn rows(&self, scans: Vec<Scan>) -> Result<Vec<ScanRow>, Error> {
+        let ids: Vec<(Uuid, bool)> = scans.iter().map(|scan| (scan.id, scan.state.is_open())).collect();
+        let summed = self.0.store.read(move |db| {
+            let sum = |(id, open): &(Uuid, bool)| {
+                let running = if *open { store::running(db, *id)? } else { vec![] };
+                Ok((store::brought(db, *id)?, running))
+            };
+            ids.iter().map(sum).collect::<Result<Vec<_>, Error>>()
+        });
         let mut rows = Vec::with_capacity(scans.len());
-        for scan in scans {
-            let batches = self.batches(scan.id).await?;
-            let jobs = self.jobs_of(&scan).await?;
-            rows.push(row(&scan, &views(&batches, &jobs, &BTreeMap::new())));
+        for (scan, ((covered, open), running)) in scans.iter().zip(summed.await?) {
+            let jobs = self.jobs_of(scan, &running).await?;
+            let shown = views(&running, &jobs, &BTreeMap::new());
+            let done = covered.saturating_add(sum(shown.iter().map(|batch| batch.done)));
+            let open = open.saturating_add(sum(shown.iter().map(|batch| batch.open)));
+            rows.push(row(scan, done, open));
         }
         Ok(rows)
     }
@@ -153,7 +163,8 @@ impl Scans {
     pub async fn view(&self, id: Uuid) -> Result<ScanView, Error> {
         let scan = self.scan(id).await?;
         let frozen = self.frozen(id).await?;
-        let (batches, jobs) = (self.batches(id).await?, self.jobs_of(&scan).await?);
+        let batches = self.batches(id).await?;
+        let jobs = self.jobs_of(&scan, &batches).await?;
         let names: BTreeMap<Uuid, String> =
             self.0.fleet.scanners().await?.into_iter().map(|scanner| (scanner.id, scanner.name)).collect();
         let shown = views(&batches, &jobs, &names);
@@ -165,7 +176,8 @@ impl Scans {
             self.not_covered(&scan, &frozen, &vantages, &batches).await?
         };
         let rate = sum(shown.iter().map(|batch| batch.rate));
-        let row = row(&scan, &shown);
+        let done = sum(shown.iter().map(|batch| batch.done));
+        let row = row(&scan, done, sum(shown.iter().map(|batch| batch.open)));
         let left = row.probes.saturating_sub(row.done);
         let covered: u64 = batches.iter().map(|batch| batch.covered).sum();
         Ok(ScanView {
@@ -190,9 +202,13 @@ impl Scans {
     }
 
     /// The jobs of a scan that still runs; those of one that has ended say nothing more.
-    async fn jobs_of(&self, scan: &Scan) -> Result<Vec<Job>, Error> {
-        let id = scan.id;
-        self.0.jobs.read(move |db| queue::jobs(db, id)).await
+    async fn jobs_of(&self, scan: &Scan, batches: &[Batch]) -> Result<Vec<Job>, Error> {
+        let (id, open) = (scan.id, |batch: &&Batch| batch.state.is_open() && batch.epoch > 0);
+        let numbers: Vec<u32> = batches.iter().filter(open).map(|batch| batch.number).collect();
+        if !scan.state.is_open() || numbers.is_empty() {
+            return Ok(vec![]);
+        }
+        self.0.jobs.read(move |db| queue::jobs(db, id, &numbers)).await
     }
 
     /// Hosts that the results have no word of, by batch.
@@ -246,7 +262,7 @@ fn sum(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
-fn row(scan: &Scan, batches: &[BatchView]) -> ScanRow {
+fn row(scan: &Scan, done: u64, open: u64) -> ScanRow {
     ScanRow {
         id: scan.id,
         template: Link { id: scan.template, name: scan.template_name.clone() },
@@ -254,8 +270,8 @@ fn row(scan: &Scan, batches: &[BatchView]) -> ScanRow {
         started_at: scan.created_at,
         ended_at: scan.ended_at,
         probes: scan.probes,
-        done: sum(batches.iter().map(|batch| batch.done)).min(scan.probes),
-        open: sum(batches.iter().map(|batch| batch.open)),
+        done: done.min(scan.probes),
+        open,
         by: scan.by.clone(),
     }
 }

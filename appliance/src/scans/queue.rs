@@ -35,7 +35,10 @@ pub struct Job {
     pub scanner: Uuid,
     pub state: JobState,
     pub end: Option<(JobEnd, String)>,
-    pub cancel: bool,
+    /// Since when its scanner is to stop.
+    pub cancel: Option<Timestamp>,
+    /// When it is over, whatever its scanner says.
+    pub expires_at: Option<Timestamp>,
     /// When it was made, and when its scanner last gave a sign of life under it.
     pub made_at: Timestamp,
     pub renewed_at: Option<Timestamp>,
@@ -63,20 +66,30 @@ impl Job {
     }
 }
 
-/// Every job of a scan.
-pub fn jobs(db: &Connection, scan: Uuid) -> Result<Vec<Job>, Error> {
+/// Every job of these batches of a scan.
+pub fn jobs(db: &Connection, scan: Uuid, batches: &[u32]) -> Result<Vec<Job>, Error> {
+    if batches.is_empty() {
+        return Ok(Vec::new());
+    }
     // A block is whole when its last part is there and as many parts as that one's number says.
     let sql = "
-        WITH block AS (
+        WITH mine AS MATERIALIZED (
+            SELECT j.* FROM json_each(?2) b CROSS JOIN job j ON j.scan = ?1 AND j.batch = b.value),
+        block AS (
             SELECT l.job_hash, l.block, count(*) AS parts, max(CASE WHEN l.last THEN l.part + 1 END) AS wanted,
                 sum(l.covered) AS covered, sum(l.open) AS open
-            FROM loaded l JOIN job j ON j.hash = l.job_hash WHERE j.scan = ?1 GROUP BY l.job_hash, l.block)
+            FROM mine m CROSS JOIN loaded l ON l.job_hash = m.hash GROUP BY l.job_hash, l.block),
+        brought AS (
+            SELECT job_hash, count(CASE WHEN parts = wanted THEN 1 END) AS blocks, sum(covered) AS covered,
+                sum(open) AS open
+            FROM block GROUP BY job_hash)
         SELECT j.hash, j.batch, j.epoch, j.scanner, j.state, j.end_state, j.end_detail, j.cancel, j.made_at,
-            j.renewed_at, j.done, j.open, j.rate, j.blocks, count(CASE WHEN b.parts = b.wanted THEN 1 END),
-            coalesce(sum(b.covered), 0), coalesce(sum(b.open), 0)
-        FROM job j LEFT JOIN block b ON b.job_hash = j.hash WHERE j.scan = ?1
-        GROUP BY j.hash ORDER BY j.batch, j.epoch LIMIT 100000";
-    Ok(db.prepare_cached(sql)?.query_map([scan.to_string()], job)?.collect::<Result<_, _>>()?)
+            j.renewed_at, j.done, j.open, j.rate, j.blocks, coalesce(b.blocks, 0), coalesce(b.covered, 0),
+            coalesce(b.open, 0), j.expires_at
+        FROM mine j LEFT JOIN brought b ON b.job_hash = j.hash ORDER BY j.batch, j.epoch LIMIT 100000";
+    let batches = serde_json::to_string(batches).map_err(Error::internal)?;
+    let values = [scan.to_string(), batches];
+    Ok(db.prepare_cached(sql)?.query_map(values, job)?.collect::<Result<_, _>>()?)
 }
 
 fn job(row: &Row) -> rusqlite::Result<Job> {
@@ -101,7 +114,8 @@ fn job(row: &Row) -> rusqlite::Result<Job> {
             _ => JobState::Lost,
         },
         end: end.map(|end| (end, detail.unwrap_or_default())),
-        cancel: row.get(7)?,
+        cancel: Some(row.get(7)?).filter(|since| *since > Timestamp::EPOCH),
+        expires_at: row.get(17)?,
         made_at: row.get(8)?,
         renewed_at: row.get(9)?,
         done: row.get(10)?,
@@ -120,6 +134,13 @@ pub fn wanting(db: &Connection, now: Timestamp) -> Result<Vec<Uuid>, Error> {
                WHERE w.until > ? AND NOT EXISTS
                    (SELECT 1 FROM job j WHERE j.scanner = w.scanner AND j.state IN ('ready', 'leased'))
                ORDER BY w.until LIMIT 1000";
+    ids(db, sql, &[&now])
+}
+
+/// Scanners that work or wait for work.
+pub fn at_work(db: &Connection, now: Timestamp) -> Result<Vec<Uuid>, Error> {
+    let sql = "SELECT scanner FROM want WHERE until > ?
+               UNION SELECT scanner FROM job WHERE state IN ('ready', 'leased') LIMIT 100000";
     ids(db, sql, &[&now])
 }
 
@@ -142,8 +163,9 @@ pub fn offer(tx: &Transaction, new: &NewJob) -> Result<(), Error> {
     let NewJob { hash, job, frame, made_at } = new;
     let probes = i64::try_from(job.probes()).unwrap_or(i64::MAX);
     tx.execute(
-        "INSERT INTO job (hash, scan, batch, epoch, scanner, vantage, frame, blocks, probes, state, made_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'ready', ?)",
+        "INSERT INTO job (hash, scan, batch, epoch, scanner, vantage, frame, blocks, probes, state, made_at,
+           expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'ready', ?, ?)",
         params![
             hash,
             job.scan.to_string(),
@@ -154,7 +176,8 @@ pub fn offer(tx: &Transaction, new: &NewJob) -> Result<(), Error> {
             frame,
             job.blocks(),
             probes,
-            made_at
+            made_at,
+            Timestamp::from_micros(job.expires)
         ],
     )?;
     tx.execute("DELETE FROM want WHERE scanner = ?", [job.scanner.to_string()])?;
@@ -168,8 +191,8 @@ pub fn lose(tx: &Transaction, hash: &str) -> Result<(), Error> {
 }
 
 /// Its scanner is told to stop at its next sign of life.
-pub fn cancel(tx: &Transaction, hash: &str) -> Result<(), Error> {
-    tx.execute("UPDATE job SET cancel = 1 WHERE hash = ?", [hash])?;
+pub fn cancel(tx: &Transaction, hash: &str, now: Timestamp) -> Result<(), Error> {
+    tx.execute("UPDATE job SET cancel = ? WHERE hash = ? AND cancel = 0", params![now, hash])?;
     Ok(())
 }
 

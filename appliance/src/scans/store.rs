@@ -1,5 +1,6 @@
 //! The SQL of scans in config.db.
 
+use super::decide::Tally;
 use super::plan::Cut;
 use super::{Assigned, Batch, Filter, Frozen, Scan, State};
 use crate::clock::Timestamp;
@@ -161,34 +162,109 @@ pub fn scanners(db: &Connection, scan: Uuid) -> Result<Vec<Assigned>, Error> {
     Ok(db.prepare_cached(sql)?.query_map([scan.to_string()], assigned)?.collect::<Result<_, _>>()?)
 }
 
+const BATCH: &str = "SELECT number, vantage, first_host, hosts, probes, state, epoch, scanner, covered, open, detail FROM batch";
+
+fn batch_row(row: &Row) -> rusqlite::Result<Batch> {
+    Ok(Batch {
+        number: row.get("number")?,
+        vantage: parsed(row, "vantage")?,
+        first_host: row.get("first_host")?,
+        hosts: row.get("hosts")?,
+        probes: row.get("probes")?,
+        state: word(row, "state")?,
+        epoch: row.get("epoch")?,
+        scanner: row.get::<_, Option<String>>("scanner")?.and_then(|id| Uuid::try_parse(&id).ok()),
+        covered: row.get("covered")?,
+        open: row.get("open")?,
+        detail: row.get("detail")?,
+    })
+}
+
+fn find_batches(
+    db: &Connection,
+    condition: &str,
+    values: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<Batch>, Error> {
+    let mut statement = db.prepare_cached(&format!("{BATCH} WHERE {condition}"))?;
+    Ok(statement.query_map(values, batch_row)?.collect::<Result<_, _>>()?)
+}
+
+/// Every batch of a scan.
 pub fn batches(db: &Connection, scan: Uuid) -> Result<Vec<Batch>, Error> {
-    let sql =
-        "SELECT number, vantage, first_host, hosts, probes, state, epoch, scanner, covered, open, detail
-               FROM batch WHERE scan = ? ORDER BY number LIMIT 100000";
-    let batch = |row: &Row| {
-        Ok(Batch {
-            number: row.get("number")?,
-            vantage: parsed(row, "vantage")?,
-            first_host: row.get("first_host")?,
-            hosts: row.get("hosts")?,
-            probes: row.get("probes")?,
-            state: word(row, "state")?,
-            epoch: row.get("epoch")?,
-            scanner: row.get::<_, Option<String>>("scanner")?.and_then(|id| Uuid::try_parse(&id).ok()),
-            covered: row.get("covered")?,
-            open: row.get("open")?,
-            detail: row.get("detail")?,
-        })
+    find_batches(db, "scan = ? ORDER BY number LIMIT 100000", &[&scan.to_string()])
+}
+
+/// Those that run.
+pub fn running(db: &Connection, scan: Uuid) -> Result<Vec<Batch>, Error> {
+    find_batches(db, "scan = ? AND state = 'running' ORDER BY number", &[&scan.to_string()])
+}
+
+/// Those that wait although a job was signed for them before.
+pub fn tried(db: &Connection, scan: Uuid) -> Result<Vec<Batch>, Error> {
+    let condition = "scan = ? AND state = 'waiting' AND epoch > 0 ORDER BY number";
+    find_batches(db, condition, &[&scan.to_string()])
+}
+
+/// Those that wait in a vantage.
+pub fn waiting(db: &Connection, scan: Uuid, vantage: Uuid) -> Result<Vec<Batch>, Error> {
+    let condition = "scan = ? AND vantage = ? AND state = 'waiting' ORDER BY number";
+    find_batches(db, condition, &[&scan.to_string(), &vantage.to_string()])
+}
+
+/// The first that waits in a vantage and was not last given to this scanner; with `again`, the first of those that were.
+pub fn next_batch(
+    db: &Connection,
+    scan: Uuid,
+    vantage: Uuid,
+    scanner: Uuid,
+    again: bool,
+) -> Result<Option<Batch>, Error> {
+    let condition =
+        "scan = ? AND vantage = ? AND state = 'waiting' AND (scanner IS ?) = ? ORDER BY number LIMIT 1";
+    let values: [&dyn rusqlite::ToSql; 4] =
+        [&scan.to_string(), &vantage.to_string(), &scanner.to_string(), &again];
+    Ok(find_batches(db, condition, &values)?.pop())
+}
+
+/// Whether something waits in a vantage.
+pub fn is_waiting(db: &Connection, scan: Uuid, vantage: Uuid) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM batch WHERE scan = ? AND vantage = ? AND state = 'waiting')";
+    let values = [scan.to_string(), vantage.to_string()];
+    Ok(db.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
+}
+
+/// Whether no batch of a scan can change any more.
+pub fn is_over(db: &Connection, scan: Uuid) -> Result<bool, Error> {
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM batch WHERE scan = ?1 AND state = 'running')
+               AND NOT EXISTS (SELECT 1 FROM batch WHERE scan = ?1 AND state = 'waiting')";
+    Ok(db.prepare_cached(sql)?.query_row([scan.to_string()], |row| row.get(0))?)
+}
+
+/// What the batches of a scan come to.
+pub fn tally(db: &Connection, scan: Uuid) -> Result<Tally, Error> {
+    let sql = "SELECT count(*), count(CASE WHEN state <> 'done' THEN 1 END), coalesce(sum(covered), 0),
+                 (SELECT detail FROM batch WHERE scan = ?1 AND state = 'given-up' ORDER BY number DESC LIMIT 1)
+               FROM batch WHERE scan = ?1";
+    let tally = |row: &Row| {
+        Ok(Tally { batches: row.get(0)?, not_done: row.get(1)?, covered: row.get(2)?, why: row.get(3)? })
     };
-    Ok(db.prepare_cached(sql)?.query_map([scan.to_string()], batch)?.collect::<Result<_, _>>()?)
+    Ok(db.prepare_cached(sql)?.query_row([scan.to_string()], tally)?)
+}
+
+/// What the batches of a scan brought that do not run: pairs with a result, and open ports.
+pub fn brought(db: &Connection, scan: Uuid) -> Result<(u64, u64), Error> {
+    let sql = "SELECT coalesce(sum(covered), 0), coalesce(sum(open), 0) FROM batch WHERE scan = ? AND state <> 'running'";
+    Ok(db.prepare_cached(sql)?.query_row([scan.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
 /// Writes where a batch stands; says whether it was open until now, so that an end is written once.
 pub fn update_batch(tx: &Transaction, scan: Uuid, batch: &Batch) -> Result<bool, Error> {
-    let changed = tx.execute(
-        "UPDATE batch SET state = ?, epoch = ?, scanner = ?, covered = ?, open = ?, detail = ?
+    let changed = tx
+        .prepare_cached(
+            "UPDATE batch SET state = ?, epoch = ?, scanner = ?, covered = ?, open = ?, detail = ?
          WHERE scan = ? AND number = ? AND state IN ('waiting', 'running')",
-        params![
+        )?
+        .execute(params![
             batch.state.as_str(),
             batch.epoch,
             batch.scanner.map(|id| id.to_string()),
@@ -197,8 +273,7 @@ pub fn update_batch(tx: &Transaction, scan: Uuid, batch: &Batch) -> Result<bool,
             batch.detail,
             scan.to_string(),
             batch.number
-        ],
-    )?;
+        ])?;
     Ok(changed == 1)
 }
 
