@@ -5,6 +5,7 @@
 
 pub mod chain;
 mod diff;
+mod names;
 pub mod routes;
 pub mod store;
 

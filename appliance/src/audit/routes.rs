@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::chain::{self, Head};
+use super::names::{Names, Thing};
 use super::store::{self, Filter, Span};
 use super::{Actor, Change, Outcome, Record};
 use crate::clock::Timestamp;
@@ -63,6 +64,8 @@ struct Line {
     action: String,
     resource: String,
     resource_id: String,
+    /// What the resource is called, if it has a name.
+    thing: Option<Thing>,
     outcome: Outcome,
 }
 
@@ -83,12 +86,18 @@ async fn list(call: Call, query: AuditQuery) -> Answer<Page<Line>> {
     };
     // One more than asked says whether there is a next page.
     let span = Span { ascending: !sort.descending, after, limit: limit + 1 };
-    let (mut rows, total) = call.app.store.read(move |c| store::list(c, &filter, span)).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let last = rows.last().filter(|_| more);
-    let next = last.map(|(seq, _)| Cursor::after("audit", &sort, vec![seq.to_string()]));
-    Ok(Reply::ok(Page { items: rows.into_iter().map(line).collect(), next, total }))
+    let read = move |c: &_| {
+        let (mut rows, total) = store::list(c, &filter, span)?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let mut names = Names::default();
+        let named = |(seq, record)| Ok(line(seq, names.of(c, &record)?, record));
+        Ok((rows.into_iter().map(named).collect::<Result<Vec<_>>>()?, more, total))
+    };
+    let (items, more, total) = call.app.store.read(read).await?;
+    let last = items.last().filter(|_| more);
+    let next = last.map(|line| Cursor::after("audit", &sort, vec![line.seq.to_string()]));
+    Ok(Reply::ok(Page { items, next, total }))
 }
 
 /// The most words, and bytes, that a search looks for: SQLite itself fails beyond limits of its own.
@@ -106,9 +115,9 @@ fn searchable(query: &AuditQuery) -> Result<()> {
     Ok(())
 }
 
-fn line((seq, record): (u64, Record)) -> Line {
+fn line(seq: u64, thing: Option<Thing>, record: Record) -> Line {
     let Record { at, actor, action, resource, resource_id, outcome, .. } = record;
-    Line { seq, at, actor, action, resource, resource_id, outcome }
+    Line { seq, at, actor, action, resource, resource_id, thing, outcome }
 }
 
 fn after(cursor: &str, sort: &Sort) -> Result<u64> {
@@ -140,6 +149,8 @@ struct EntryPage {
     action: String,
     resource: String,
     resource_id: String,
+    /// What the resource is called, if it has a name.
+    thing: Option<Thing>,
     outcome: Outcome,
     /// Field by field, what changed.
     changes: Vec<Change>,
@@ -162,8 +173,11 @@ async fn show(call: Call, _: NoInput) -> Answer<EntryPage> {
     let none = || Error::not_found("audit entry", &seq);
     // Beyond what SQLite can count there is nothing either.
     let number = seq.parse().ok().filter(|n| i64::try_from(*n).is_ok()).ok_or_else(none)?;
-    let found = call.app.store.read(move |c| Ok((store::get(c, number)?, store::head(c)?))).await?;
-    let (Some((link, record)), head) = found else { return Err(none()) };
+    let read = move |c: &_| {
+        let Some((link, record)) = store::get(c, number)? else { return Ok(None) };
+        Ok(Some((link, Names::default().of(c, &record)?, record, store::head(c)?)))
+    };
+    let (link, thing, record, head) = call.app.store.read(read).await?.ok_or_else(none)?;
     let before = Head { seq: link.seq.saturating_sub(1), hash: link.prev };
     let Record { at, actor, action, resource, resource_id, outcome, changes, detail } = record;
     Ok(Reply::ok(EntryPage {
@@ -173,6 +187,7 @@ async fn show(call: Call, _: NoInput) -> Answer<EntryPage> {
         action,
         resource,
         resource_id,
+        thing,
         outcome,
         changes,
         detail,
@@ -186,6 +201,7 @@ async fn show(call: Call, _: NoInput) -> Answer<EntryPage> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Method;
     use serde_json::json;
 
     use super::*;
@@ -228,6 +244,21 @@ mod tests {
         assert!(entry.status.is_success() && entry.text.contains("10.0.0.0"), "{}", entry.text);
         assert!(entry.text.contains("It fits the entry"));
         assert!(site.page("/audit?actor=none-such").await.status.is_success());
+    }
+
+    #[tokio::test]
+    async fn entries_name_what_they_tell_of_even_when_it_is_gone() {
+        let site = TestSite::new().await;
+        let new = json!({ "name": "Quay", "cidr": "10.0.0.0/24" });
+        let made = site.send_json(Method::POST, "/subnets", &new).await.json();
+        let path = format!("/subnets/{}", made["id"].as_str().unwrap());
+        let newest = || async { site.get("/audit?resource=subnet&limit=1").await.json()["items"][0].clone() };
+        assert_eq!(newest().await["thing"], json!({ "name": "Quay", "path": path }));
+        site.send_json(Method::DELETE, &path, &json!({})).await;
+        let gone = newest().await;
+        assert_eq!(gone["thing"], json!({ "name": "Quay", "path": null }));
+        let entry = site.page(&format!("/audit/{}", gone["seq"])).await;
+        assert!(entry.text.contains("no longer there"), "{}", entry.text);
     }
 
     #[tokio::test]

@@ -29,9 +29,17 @@ struct Link {
     title: String,
 }
 
+/// The folders in the order of the work; what is not named comes last.
+const FOLDERS: [&str; 7] = ["", "scope", "fleet", "scans", "results", "audit", "identity"];
+
 async fn index(call: Call, _: NoInput) -> Answer<Index> {
-    let items =
+    let mut items: Vec<Link> =
         call.app.docs.all().map(|doc| Link { key: doc.key.clone(), title: doc.title.clone() }).collect();
+    items.sort_by_key(|link| {
+        let folder = link.key.split_once('/').map_or("", |(folder, _)| folder);
+        let place = FOLDERS.iter().position(|known| *known == folder).unwrap_or(FOLDERS.len());
+        (place, folder.to_owned(), link.key != "index", link.title.to_lowercase())
+    });
     Ok(Reply::ok(Index { items }))
 }
 

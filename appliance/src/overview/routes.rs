@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::fleet::Presence;
+use crate::noun::Link;
 use crate::scans::{Filter, ScanRow, State};
 use crate::scope::{PortListQuery, SubnetQuery, TemplateQuery};
 use crate::web::{Access, Answer, Call, ListQuery, NoInput, Reply, Routes};
@@ -35,7 +36,9 @@ struct OverviewPage {
     counts: Counted,
     scanners: Scanners,
     scans: Scans,
-    /// Open ports of the last ended scans, oldest first.
+    /// The template that the figures of open ports are of: that of the last completed scan.
+    template: Option<Link>,
+    /// Open ports of that template's last completed scans, oldest first.
     open_ports: Vec<Point>,
     /// The two last completed scans of the template that was scanned last.
     last_diff: Option<LastDiff>,
@@ -45,6 +48,7 @@ struct OverviewPage {
 struct Counted {
     subnets: u64,
     port_lists: u64,
+    vantages: u64,
     scanners: u64,
     templates: u64,
     scans: u64,
@@ -93,6 +97,7 @@ async fn overview(call: Call, _: NoInput) -> Answer<OverviewPage> {
     let counts = Counted {
         subnets: app.scope.subnets(SubnetQuery::default()).await?.total,
         port_lists: app.scope.port_lists(PortListQuery::default()).await?.total,
+        vantages: app.fleet.vantages().await?.len() as u64,
         scanners: fleet.iter().filter(|scanner| scanner.enrolled_at.is_some()).count() as u64,
         templates: app.scope.templates(TemplateQuery::default()).await?.total,
         scans: page.total,
@@ -100,8 +105,11 @@ async fn overview(call: Call, _: NoInput) -> Answer<OverviewPage> {
     let rows = app.scans.rows(page.items).await?;
     let last_diff = last_diff(app, &rows).await?;
     let point = |row: &ScanRow| Some(Point { scan: row.id, at: row.ended_at?, open: row.open });
-    let open_ports =
-        rows.iter().rev().filter(|row| row.state == State::Completed).filter_map(point).collect();
+    let completed = || rows.iter().filter(|row| row.state == State::Completed);
+    // Scans of different templates cover different ground: one line through them would say nothing.
+    let template = completed().next().map(|row| row.template.clone());
+    let same = |row: &&ScanRow| template.as_ref().is_some_and(|template| template.id == row.template.id);
+    let open_ports = completed().rev().filter(same).filter_map(point).collect();
     let (running, recent): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.state.is_open());
     let recent = recent.into_iter().take(RECENT).collect();
     let scanners = Scanners {
@@ -109,7 +117,8 @@ async fn overview(call: Call, _: NoInput) -> Answer<OverviewPage> {
         offline: presence(Presence::Offline),
         total: presence(Presence::Online) + presence(Presence::Offline),
     };
-    Ok(Reply::ok(OverviewPage { counts, scanners, scans: Scans { running, recent }, open_ports, last_diff }))
+    let scans = Scans { running, recent };
+    Ok(Reply::ok(OverviewPage { counts, scanners, scans, template, open_ports, last_diff }))
 }
 
 /// The last completed scan against the one before it of the same template.

@@ -228,7 +228,7 @@ async fn scan_names(app: &App, id: Uuid) -> Result<(Link, BTreeMap<Uuid, String>
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DiffQuery {
-    /// The earlier scan.
+    /// The earlier scan; when absent, the last ended one of `b`'s template before `b`.
     #[serde(default)]
     a: Option<Uuid>,
     /// The later scan.
@@ -287,7 +287,10 @@ struct Lines {
     more: BTreeMap<Kind, bool>,
 }
 
-async fn diff(call: Call, query: DiffQuery) -> Answer<DiffPage> {
+async fn diff(call: Call, mut query: DiffQuery) -> Answer<DiffPage> {
+    if let (None, Some(b)) = (query.a, query.b) {
+        query.a = before(&call.app, b).await?;
+    }
     if call.wants_csv && query.a.is_some() && query.b.is_some() {
         let (name, text) = csv(&call, &query).await?;
         let page = page(&call.app, None, Counts::default(), Lines::default()).await?;
@@ -347,6 +350,18 @@ async fn page(
         },
         options: DiffOptions { scans: choices(app).await? },
     })
+}
+
+/// The newest ended scan of the same template that was launched before this one.
+async fn before(app: &App, scan: Uuid) -> Result<Option<Uuid>, Error> {
+    let scan = app.scans.scan(scan).await?;
+    let newest =
+        ListQuery { sort: Some("-started_at".to_owned()), limit: Some(CHOICES), ..ListQuery::default() };
+    let found = app.scans.list(newest, scans::Filter::default()).await?;
+    let fits = |one: &&scans::Scan| {
+        one.template == scan.template && one.created_at < scan.created_at && !one.state.is_open()
+    };
+    Ok(found.items.iter().find(fits).map(|one| one.id))
 }
 
 /// The newest scans, told apart by time and state.

@@ -1,0 +1,72 @@
+//! What the things that entries tell of are called: their names now, and where they are shown.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension as _};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Record;
+use crate::error::Result;
+
+/// Resources that have a name and, most of them, a page: resource, SQL that finds the name, path of the page.
+const NAMED: [(&str, &str, Option<&str>); 7] = [
+    ("subnet", "SELECT name FROM subnet WHERE id = ?", Some("/subnets/")),
+    ("port-list", "SELECT name FROM port_list WHERE id = ?", Some("/port-lists/")),
+    ("template", "SELECT name FROM template WHERE id = ?", Some("/templates/")),
+    ("vantage", "SELECT name FROM vantage WHERE id = ?", Some("/vantages/")),
+    ("scanner", "SELECT name FROM scanner WHERE id = ?", Some("/scanners/")),
+    ("scan", "SELECT template_name FROM scan WHERE id = ?", Some("/scans/")),
+    ("user", "SELECT name FROM user WHERE id = ?", None),
+];
+
+/// A thing by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Thing {
+    /// What it is called now; what it was called last, if it is gone.
+    pub name: String,
+    /// Its page; none if it is gone or has none.
+    pub path: Option<String>,
+}
+
+/// Names things, each looked up once.
+#[derive(Default)]
+pub struct Names(BTreeMap<(String, String), Option<Thing>>);
+
+impl Names {
+    /// The thing that an entry tells of, if it has a name.
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub fn of(&mut self, connection: &Connection, record: &Record) -> Result<Option<Thing>> {
+        let key = (record.resource.clone(), record.resource_id.clone());
+        if let Some(known) = self.0.get(&key) {
+            return Ok(known.clone());
+        }
+        let thing = find(connection, &key.0, &key.1)?;
+        self.0.insert(key, thing.clone());
+        Ok(thing)
+    }
+}
+
+fn find(connection: &Connection, resource: &str, id: &str) -> Result<Option<Thing>> {
+    let Some((_, sql, page)) = NAMED.iter().find(|(name, ..)| *name == resource) else { return Ok(None) };
+    let name = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+    if let Some(name) = name {
+        return Ok(Some(Thing { name, path: page.map(|page| format!("{page}{id}")) }));
+    }
+    Ok(gone(connection, resource, id)?.map(|name| Thing { name, path: None }))
+}
+
+/// The name that the entry of a deletion holds.
+fn gone(connection: &Connection, resource: &str, id: &str) -> Result<Option<String>> {
+    let sql = "SELECT entry FROM audit_entry WHERE resource = ? AND resource_id = ? AND action = ?
+               ORDER BY seq DESC LIMIT 1";
+    let action = format!("{resource}.deleted");
+    let entry: Option<String> =
+        connection.prepare_cached(sql)?.query_row([resource, id, &action], |row| row.get(0)).optional()?;
+    let Some(entry) = entry else { return Ok(None) };
+    let record: Record = serde_json::from_str(&entry)?;
+    let name = record.changes.iter().find(|change| change.field == "name").and_then(|c| c.before.as_ref());
+    Ok(name.and_then(|name| name.as_str()).map(str::to_owned))
+}
