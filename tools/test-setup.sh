@@ -19,6 +19,8 @@ packages=
 need() {
     command -v "$1" >/dev/null || packages="$packages $2"
 }
+need python3 python3
+need npm npm
 need chromium chromium
 need chromedriver chromium-driver
 need ip iproute2

@@ -95,6 +95,15 @@ CREATE TABLE loaded (
   PRIMARY KEY (job_hash, block, part)
 ) STRICT, WITHOUT ROWID;
 
+-- What the results have of a scan from one vantage, told anew with every load: right even after this database was
+-- lost, when `loaded` begins again.
+CREATE TABLE swept (
+  scan TEXT NOT NULL,
+  vantage TEXT NOT NULL,
+  covered INTEGER NOT NULL,              -- pairs of host and port with a result
+  PRIMARY KEY (scan, vantage)
+) STRICT, WITHOUT ROWID;
+
 -- Refusals wait here for the manager, which writes them to the audit; a flood is one row with a count.
 CREATE TABLE refusal (
   minute INTEGER NOT NULL,               -- µs, cut to the minute

@@ -15,7 +15,7 @@
 //! A frame that cannot be proven was acknowledged all the same, so it is not thrown away: it goes to `spool/bad` with
 //! the reason beside it, and a refusal goes to the audit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read as _};
@@ -29,7 +29,7 @@ use rusqlite::{OptionalExtension as _, params};
 use uuid::Uuid;
 
 use super::evidence::Evidence;
-use super::{Brought, Counted, Store};
+use super::{Brought, Counted, Store, Sweep};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::ingest::frame::{Frame, JobFrame, Proven, Refusal};
@@ -124,16 +124,21 @@ impl Loader {
         let keys = self.keys(&frames).await?;
         let jobs = self.job_frames(&frames).await?;
         let store = self.store.clone();
-        let (proven, counted, unproven, rows) = blocking(move || {
+        let (proven, counted, unproven, rows, swept) = blocking(move || {
             let (proven, unproven) = prove(frames, &keys, &jobs);
             let frames: Vec<Proven> = proven.iter().map(|(_, frame)| frame.clone()).collect();
             let counted = store.count(&frames).map_err(Error::from)?;
             let rows: Vec<LoadedRow> = frames.iter().zip(&counted).map(LoadedRow::of).collect();
-            Ok::<_, Error>((proven, counted, unproven, rows))
+            let scans: BTreeSet<Id> = frames.iter().map(|frame| frame.job().job().scan).collect();
+            let mut swept = Vec::new();
+            for scan in scans.into_iter().map(|id| Uuid::from_bytes(*id.as_bytes())) {
+                swept.extend(store.sweeps(scan).map_err(Error::from)?.into_iter().map(|sweep| (scan, sweep)));
+            }
+            Ok::<_, Error>((proven, counted, unproven, rows, swept))
         })
         .await?;
         bad.extend(unproven);
-        self.tell(rows).await?;
+        self.tell(rows, swept).await?;
         let new = counted.iter().filter(|counted| counted.new).count();
         let loaded = Loaded { counted: new, repeated: counted.len() - new, bad: bad.len() };
         let evidence = Evidence::new(self.layout.evidence());
@@ -191,8 +196,8 @@ impl Loader {
         .await
     }
 
-    /// Tells the dispatcher what came in.
-    async fn tell(&self, rows: Vec<LoadedRow>) -> Result<(), Error> {
+    /// Tells the dispatcher what came in, and what there is of these scans by now.
+    async fn tell(&self, rows: Vec<LoadedRow>, swept: Vec<(Uuid, Sweep)>) -> Result<(), Error> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -207,6 +212,14 @@ impl Loader {
                     let LoadedRow { job, block, part, last, brought } = row;
                     let Brought { covered, not_probed, open, .. } = brought;
                     statement.execute(params![job, block, part, last, covered, not_probed, open, now])?;
+                }
+                let mut statement = tx.prepare(
+                    "INSERT INTO swept (scan, vantage, covered) VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO UPDATE SET covered = ?3",
+                )?;
+                for (scan, sweep) in swept {
+                    let covered = i64::try_from(sweep.covered()).unwrap_or(i64::MAX);
+                    statement.execute(params![scan.to_string(), sweep.vantage.to_string(), covered])?;
                 }
                 Ok(())
             })

@@ -202,6 +202,12 @@ pub struct Sweep {
 }
 
 impl Sweep {
+    /// Pairs of host and port with a result.
+    pub fn covered(&self) -> u128 {
+        let known = |(reason, _): &&(Reason, u128)| reason.state() != State::NotProbed;
+        self.probes.iter().filter(known).map(|(_, probes)| probes).sum()
+    }
+
     /// Pairs of host and port in one state.
     pub fn in_state(&self, state: State) -> u128 {
         self.probes.iter().filter(|(reason, _)| reason.state() == state).map(|(_, probes)| probes).sum()

@@ -17,6 +17,10 @@ pub const LOADING: Duration = Duration::from_secs(3600);
 /// How long a scanner may take to stop: to end its probes, and to deliver what they found until then.
 pub const STOPPING: Duration = Duration::from_secs(300);
 
+/// How long a cancelled job's last results, acknowledged before its scanner said that it stopped, may take from the
+/// spool to the store.
+pub const SETTLING: Duration = Duration::from_secs(3);
+
 /// A scan with everything that is known of it.
 pub struct Situation<'a> {
     /// The scan.
@@ -150,6 +154,11 @@ impl Situation<'_> {
             (JobState::Ready | JobState::Leased, _) => batch.clone(),
             (JobState::Lost, _) => self.again(batch, Some(job), "its scanner fell silent"),
             (JobState::Ended, Some((JobEnd::Failed, detail))) => self.again(batch, Some(job), detail),
+            (JobState::Ended, Some((JobEnd::Cancelled, _)))
+                if cancelling && self.now.since(job.alive_at()) < SETTLING =>
+            {
+                batch.clone()
+            }
             (JobState::Ended, Some((JobEnd::Cancelled, _))) if cancelling => {
                 self.ended(batch, BatchState::Cancelled, Some(job), None)
             }

@@ -143,7 +143,8 @@ impl Dispatcher {
         if moved.is_empty() && !open.over {
             return Ok(());
         }
-        self.store.changes(&actor(), move |tx| Ok((move_on(tx, id, moved, now)?, ()))).await
+        let swept = self.jobs.read(move |db| queue::swept(db, id)).await?;
+        self.store.changes(&actor(), move |tx| Ok((move_on(tx, id, moved, swept, now)?, ()))).await
     }
 
     /// Signs a job for this scanner: of the oldest scan that has a batch for it.
@@ -272,6 +273,7 @@ fn move_on(
     tx: &rusqlite::Transaction,
     id: Uuid,
     moved: Vec<Batch>,
+    swept: u64,
     now: Timestamp,
 ) -> Result<Vec<Entry>, Error> {
     let mut entries = Vec::new();
@@ -297,7 +299,10 @@ fn move_on(
     }
     let scan = store::scan(tx, id)?.ok_or_else(|| Error::not_found("scan", id))?;
     if scan.state.is_open() && store::is_over(tx, id)? {
-        let (state, why) = end(&scan, &store::tally(tx, id)?);
+        let mut tally = store::tally(tx, id)?;
+        // What jobs.db has lost, the results still have.
+        tally.covered = tally.covered.max(swept);
+        let (state, why) = end(&scan, &tally);
         tracing::info!(scan = %id, state = state.as_str(), why, "scan ended");
         store::set_state(tx, id, state, why.as_deref(), Some(now))?;
         let action = format!("scan.{}", state.as_str());

@@ -176,10 +176,11 @@ impl Scans {
             self.not_covered(&scan, &frozen, &vantages, &batches).await?
         };
         let rate = sum(shown.iter().map(|batch| batch.rate));
-        let done = sum(shown.iter().map(|batch| batch.done));
+        // Once it has ended, the results have the last word.
+        let covered = sum(sweeps.iter().map(|sweep| u64::try_from(sweep.covered()).unwrap_or(u64::MAX)));
+        let done = if scan.state.is_open() { sum(shown.iter().map(|batch| batch.done)) } else { covered };
         let row = row(&scan, done, sum(shown.iter().map(|batch| batch.open)));
         let left = row.probes.saturating_sub(row.done);
-        let covered: u64 = batches.iter().map(|batch| batch.covered).sum();
         Ok(ScanView {
             hosts: scan.hosts,
             rate,

@@ -202,6 +202,12 @@ pub fn nudge(tx: &Transaction) -> Result<(), Error> {
     Ok(())
 }
 
+/// Pairs of host and port of a scan that are in the results, over all vantages.
+pub fn swept(db: &Connection, scan: Uuid) -> Result<u64, Error> {
+    let sql = "SELECT coalesce(sum(covered), 0) FROM swept WHERE scan = ?";
+    Ok(db.prepare_cached(sql)?.query_row([scan.to_string()], |row| row.get(0))?)
+}
+
 /// Scans that jobs.db knows of.
 pub fn scans(db: &Connection) -> Result<Vec<Uuid>, Error> {
     ids(db, "SELECT DISTINCT scan FROM job LIMIT 100000", &[])
@@ -213,6 +219,7 @@ pub fn forget(tx: &Transaction, scans: &[Uuid]) -> Result<(), Error> {
         let scan = scan.to_string();
         tx.execute("DELETE FROM loaded WHERE job_hash IN (SELECT hash FROM job WHERE scan = ?)", [&scan])?;
         tx.execute("DELETE FROM job WHERE scan = ?", [&scan])?;
+        tx.execute("DELETE FROM swept WHERE scan = ?", [&scan])?;
     }
     Ok(())
 }
