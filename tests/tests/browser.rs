@@ -34,7 +34,7 @@ fn a_new_user_sets_up_signs_out_and_signs_in_without_scripts() {
     browser.fill("name", OWNER);
     browser.fill("password", "not this one");
     browser.follow("Sign in");
-    assert!(browser.text().contains("does not fit"), "{}", browser.text());
+    assert!(browser.text().contains("Does not fit the name"), "{}", browser.text());
     sign_in(&browser);
     assert_eq!(browser.path(), "/");
     assert_eq!(browser.complaints(), Vec::<String>::new());

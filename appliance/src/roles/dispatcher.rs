@@ -12,14 +12,17 @@ use std::time::Duration;
 
 pub async fn run(layout: Layout, lease: Duration, stop: Stop) -> Result<(), Failure> {
     let clock = Clock::system();
-    let store = Store::wait(&layout.config_db(), clock.clone(), PATIENCE).await?;
-    let jobs = Jobs::wait(&layout.jobs_db(), PATIENCE).await?;
-    let key = store::wait(PATIENCE, || JobKey::load(&layout.job_signing_key())).await?;
+    let ready = async {
+        let store = Store::wait(&layout.config_db(), clock.clone(), PATIENCE).await?;
+        let jobs = Jobs::wait(&layout.jobs_db(), PATIENCE).await?;
+        let key = store::wait(PATIENCE, || JobKey::load(&layout.job_signing_key())).await?;
+        Ok::<_, Failure>((store, jobs, key))
+    };
+    let Some(ready) = stop.before(ready).await else { return Ok(()) };
+    let (store, jobs, key) = ready?;
     let ids = Ids::with(clock.clone(), Random::system());
     let dispatcher = Dispatcher { store, jobs, clock, ids, key, lease };
-    tokio::select! {
-        () = dispatcher.run() => {}
-        () = stop.asked() => {}
-    }
+    // Dropped wherever it is: all it decides follows from the databases.
+    stop.before(dispatcher.run()).await;
     Ok(())
 }

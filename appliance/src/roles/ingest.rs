@@ -13,8 +13,12 @@ use crate::web::{self, Listener};
 use std::sync::Arc;
 
 pub async fn run(layout: Layout, listener: Listener, stop: Stop) -> Result<(), Failure> {
-    let config = tls::wait_for_ingest_config(&layout, PATIENCE).await?;
-    let jobs = Jobs::wait(&layout.jobs_db(), PATIENCE).await?;
+    let ready = async {
+        let config = tls::wait_for_ingest_config(&layout, PATIENCE).await?;
+        Ok::<_, Failure>((config, Jobs::wait(&layout.jobs_db(), PATIENCE).await?))
+    };
+    let Some(ready) = stop.before(ready).await else { return Ok(()) };
+    let (config, jobs) = ready?;
     let spool = Spool::new(layout.spool_tmp(), layout.spool_new());
     spool.sweep()?;
     let (clock, random) = (Clock::system(), Random::system());

@@ -25,6 +25,14 @@ impl Stop {
         let _ = self.0.wait_for(|asked| *asked).await;
     }
 
+    /// What `work` gives; nothing when a stop was asked for before it was done.
+    pub async fn before<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.clone().asked() => None,
+        }
+    }
+
     /// Whether a stop was asked for.
     #[must_use]
     pub fn is_asked(&self) -> bool {
@@ -51,5 +59,18 @@ impl Asker {
         }
         tracing::info!("stopping");
         self.ask();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stop_ends_a_wait_that_would_never_end() {
+        let (asker, stop) = Stop::channel();
+        assert_eq!(stop.before(async { 7 }).await, Some(7));
+        asker.ask();
+        assert_eq!(stop.before(std::future::pending::<()>()).await, None);
     }
 }
