@@ -24,7 +24,9 @@ use portolan::results::duckdb::{DuckDb, Limits};
 use portolan::results::loader::{KeyOf, Loader};
 use portolan::sqlite::Opening;
 use portolan_scanner::net::{Ports, Range, Ranges, addr_to_u128};
-use portolan_scanner::wire::{HostRecord, Id, Job, PortRecord, Preset, Reason, Results, hex, seal};
+use portolan_scanner::wire::{
+    HostRecord, Id, Job, Method, PortRecord, Preset, Reason, Results, Sample, hex, seal,
+};
 
 /// Hosts of one frame: what 65,536 probes of 1,000 ports come to.
 const BLOCK_HOSTS: u32 = 65;
@@ -122,6 +124,9 @@ fn job(hosts: u64, key: &SigningKey) -> Result<JobFrame, Failure> {
         host_rate: 1,
         timeout_ms: 1,
         retries: 0,
+        method: Method::Connect,
+        hints: false,
+        own: false,
         seed: [0; 16],
         block_hosts: BLOCK_HOSTS,
         targets: Ranges::from(Range { first, last: first + u128::from(hosts) - 1 }),
@@ -169,6 +174,7 @@ fn frame(job: &JobFrame, block: u64, per_host: u16, key: &SigningKey) -> String 
         ended: 0,
         probes: hosts * u64::from(job.job().ports.count()),
         sent: 0,
+        sample: Sample::default(),
         hosts: (first..first + hosts).map(host).collect(),
     };
     seal(results.encode(), |text| key.sign(text).to_bytes())

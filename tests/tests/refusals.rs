@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use portolan_scanner::wire::fields::Fields;
-use portolan_scanner::wire::{self, HostRecord, Job, Reason, Results};
+use portolan_scanner::wire::{self, HostRecord, Job, Reason, Results, Sample};
 use portolan_tests::api::{Template, list, text};
 use portolan_tests::by_hand::ByHand;
 use portolan_tests::http::{Endpoint, Request, Response};
@@ -97,6 +97,7 @@ fn results(job: &Job, hash: [u8; 32]) -> Results {
         ended: clock - 1_000_000,
         probes: 2,
         sent: 2,
+        sample: Sample::default(),
         hosts: vec![HostRecord {
             first: target,
             last: target,

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use ed25519_dalek::{Signature, Signer, SigningKey};
 use portolan_scanner::net::{Ports, Ranges};
 use portolan_scanner::wire::http_signature::{self, Params};
-use portolan_scanner::wire::{self, HostRecord, Id, Job, PortRecord, Preset, Reason, Receipt, Results, hex};
+use portolan_scanner::wire::{
+    self, HostRecord, Id, Job, Method, PortRecord, Preset, Reason, Receipt, Results, Sample, hex,
+};
 use portolan_tests::binaries;
 use sha2::{Digest, Sha256};
 
@@ -62,6 +64,9 @@ fn job() -> Job {
         host_rate: 50,
         timeout_ms: 1500,
         retries: 1,
+        method: Method::Connect,
+        hints: false,
+        own: false,
         seed: *b"a seed of 16 by.",
         block_hosts: 12,
         targets: Ranges::parse("10.0.0.1-10.0.0.10, 10.0.1.0/30, 2001:db8::7").expect("they are ranges"),
@@ -96,6 +101,7 @@ fn results(job: &str) -> Results {
         ended: NOON - 86_400_000_000 + 8_000_000,
         probes: 12 * 13,
         sent: 171,
+        sample: Sample { probed: 8, answered: 3, missed: 1 },
         hosts: vec![
             like("10.0.0.1", "10.0.0.9", Reason::NoAnswer),
             host,

@@ -12,11 +12,13 @@ pub const fn of(reason: Reason) -> u8 {
         Reason::NetUnreachable => 41,
         Reason::Prohibited => 42,
         Reason::OtherError => 43,
+        Reason::PortUnreachable => 44,
         Reason::Excluded => 50,
         Reason::Cancelled => 51,
         Reason::LocalLimit => 52,
         Reason::Distress => 53,
         Reason::Expired => 54,
+        Reason::OpenAll => 55,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use portolan_scanner::net::{Ports, Ranges, addr_to_u128};
-use portolan_scanner::wire::{self, HostRecord, Id, Job, PortRecord, Preset, Reason, Results};
+use portolan_scanner::wire::{
+    self, HostRecord, Id, Job, Method, PortRecord, Preset, Reason, Results, Sample,
+};
 use uuid::Uuid;
 
 use crate::ingest::frame::{Frame, JobFrame, Proven};
@@ -81,6 +83,9 @@ impl JobOf {
             host_rate: 100,
             timeout_ms: 500,
             retries: 1,
+            method: Method::Connect,
+            hints: false,
+            own: false,
             seed: [7; 16],
             block_hosts: self.block_hosts,
             targets: Ranges::parse(self.targets).unwrap(),
@@ -118,6 +123,7 @@ pub fn results(job: &JobFrame, block: u64, part: u32, last: bool, hosts: Vec<Hos
         ended: 4_000,
         probes: u64::try_from(addresses).unwrap() * u64::from(job.job().ports.count()),
         sent: 17,
+        sample: Sample::default(),
         hosts,
     }
 }

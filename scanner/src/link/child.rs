@@ -7,6 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::SyncSender;
 
 use super::Error;
+use crate::wire::Sample;
 
 /// The longest line that is read from the probe.
 const MAX_LINE: u64 = 1024;
@@ -42,6 +43,7 @@ pub struct Head {
     pub ended: i64,
     /// Connection attempts.
     pub sent: u64,
+    pub sample: Sample,
 }
 
 /// What comes from a running probe.
@@ -94,6 +96,11 @@ impl Line {
                 started: number(words.next())?,
                 ended: number(words.next())?,
                 sent: number(words.next())?,
+                sample: Sample {
+                    probed: number(words.next())?,
+                    answered: number(words.next())?,
+                    missed: number(words.next())?,
+                },
             }),
             "progress" => Self::Progress {
                 done: number(words.next())?,
@@ -206,17 +213,25 @@ mod tests {
 
     #[test]
     fn every_line_of_the_protocol_is_read() {
-        let block = Line::Block(Head { block: 7, started: 10, ended: 20, sent: 30 });
-        assert_eq!(Line::parse("block 7 10 20 30"), Some(block));
+        let sample = Sample { probed: 3, answered: 2, missed: 1 };
+        let block = Line::Block(Head { block: 7, started: 10, ended: 20, sent: 30, sample });
+        assert_eq!(Line::parse("block 7 10 20 30 3 2 1"), Some(block));
         assert_eq!(Line::parse("progress 1 2 3"), Some(Line::Progress { done: 1, open: 2, rate: 3 }));
         assert_eq!(Line::parse("."), Some(Line::Dot));
         let end = |state, detail: &str| Some(Line::End { state, detail: detail.into() });
         assert_eq!(Line::parse("end done"), end(EndState::Done, ""));
         assert_eq!(Line::parse("end failed no more sockets"), end(EndState::Failed, "no more sockets"));
         assert!(matches!(Line::parse("port 22 open syn-ack 5"), Some(Line::Body(_))));
-        for bad in
-            ["", " ", "block 7 10 20", "block 7 10 20 30 40", "progress 1 2 -3", ". ", "end well", "hello"]
-        {
+        for bad in [
+            "",
+            " ",
+            "block 7 10 20 30",
+            "block 7 10 20 30 3 2 1 0",
+            "progress 1 2 -3",
+            ". ",
+            "end well",
+            "hello",
+        ] {
             assert_eq!(Line::parse(bad), None, "{bad:?}");
         }
     }

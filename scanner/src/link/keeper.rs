@@ -7,7 +7,7 @@ use super::child::Head;
 use super::journal::{Done, Journal};
 use super::session::Session;
 use super::spool::Name;
-use crate::wire::{HostRecord, Job, MAX_FRAME, Reason, Results, results, seal};
+use crate::wire::{HostRecord, Job, MAX_FRAME, Reason, Results, Sample, results, seal};
 
 /// A part of a block is sent when its text is longer than this. One host more takes at most 2.4 MB, so that a frame
 /// stays below its limit.
@@ -87,6 +87,7 @@ impl<'a> Keeper<'a> {
             ended: block.head.ended,
             probes: 0,
             sent: if block.parts.is_empty() { block.head.sent } else { 0 },
+            sample: if block.parts.is_empty() { block.head.sample } else { Sample::default() },
             hosts,
         };
         block.cancelled |= part.hosts.iter().any(is_cancelled);

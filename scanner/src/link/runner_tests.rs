@@ -95,7 +95,7 @@ impl Bench {
         let mut text = String::new();
         for step in from..to {
             let block = u64::try_from(self.job.walk().at(u128::from(step))).unwrap();
-            writeln!(text, "progress {step} 0 100\nblock {block} 10 20 6").unwrap();
+            writeln!(text, "progress {step} 0 100\nblock {block} 10 20 6 0 0 0").unwrap();
             for range in self.job.block_targets(block).iter() {
                 for address in range.first..=range.last {
                     writeln!(text, "host {} closed refused\nport 80 open syn-ack 7", u128_to_addr(address))
@@ -245,7 +245,7 @@ fn a_probe_that_fails_is_started_again_and_given_up_when_nothing_comes_of_it() {
     bench.says(0, &(bench.script(0, 1) + "end failed out of sockets\n"));
     bench.says(1, &(bench.script(1, 2) + "nonsense\n"));
     // A block of other hosts than the job's.
-    bench.says(2, "block 0 1 2 3\nhost 10.9.9.9 closed refused\n.\nend done\n");
+    bench.says(2, "block 0 1 2 3 0 0 0\nhost 10.9.9.9 closed refused\n.\nend done\n");
     run(&bench.session(PRINT), &bench.frame()).unwrap();
     let (state, detail) = bench.end().unwrap();
     assert_eq!(state, "failed");
@@ -293,7 +293,7 @@ fn a_large_block_goes_in_parts_of_whole_hosts() {
         ..testing::job()
     };
     let bench = Bench::new("large", job);
-    let mut text = String::from("block 0 1 2 196605\n");
+    let mut text = String::from("block 0 1 2 196605 0 0 0\n");
     for host in 1..=3 {
         writeln!(text, "host 127.0.0.{host} closed refused").unwrap();
         for port in 1..=60_000 {

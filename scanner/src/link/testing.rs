@@ -14,7 +14,7 @@ use super::keys::{self, Identity};
 use super::{Error, http};
 use crate::net::{Ports, Ranges};
 use crate::wire::http_signature::{self, Params};
-use crate::wire::{Id, Job, Preset};
+use crate::wire::{Id, Job, Method, Preset};
 
 /// Removes its folder when it goes.
 pub struct Guard(PathBuf);
@@ -50,6 +50,9 @@ pub fn job() -> Job {
         host_rate: 10,
         timeout_ms: 500,
         retries: 1,
+        method: Method::Connect,
+        hints: false,
+        own: false,
         seed: [5; 16],
         block_hosts: 2,
         targets: Ranges::parse("127.0.0.0-127.0.0.10").unwrap(),

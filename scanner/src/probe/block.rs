@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use portolan_scanner::net::{Permutation, addr_to_u128, u128_to_addr};
-use portolan_scanner::wire::{HostRecord, Job, PortRecord, Reason, State};
+use portolan_scanner::wire::{HostRecord, Job, PortRecord, Reason, Sample, State};
 
 use super::guard::Spared;
 use super::pace::{Instant, Pace};
@@ -80,6 +80,8 @@ pub struct Block {
     pub started: Instant,
     /// Connection attempts made for it.
     pub sent: u64,
+    /// What probing some of its pairs a second time showed.
+    pub sample: Sample,
     /// How many pairs are not decided.
     pub left: u32,
     /// How many pairs wait for their hosts.
@@ -115,6 +117,7 @@ impl Block {
             hosts,
             started: now,
             sent: 0,
+            sample: Sample::default(),
             left,
             waiting: 0,
             order: job.pairs(number),

@@ -4,7 +4,8 @@
 //! from step N of the walk over the blocks). The end of the input cancels: a scan that nobody controls must end; only
 //! a file as input, which cannot be waited for, is let run to its end.
 //!
-//! Out: for each block, in walk order, `block <number> <started> <ended> <sent>` (µs UTC, connection attempts),
+//! Out: for each block, in walk order, `block <number> <started> <ended> <sent> <probed> <answered> <missed>` (µs UTC,
+//! connection attempts, the counts of the sample that was probed a second time),
 //! its body lines as in a results frame, and `.`; once a second `progress <pairs done> <open> <attempts a second>`;
 //! at the end `end done`, `end cancelled` or `end failed`, with the reason behind it.
 
@@ -14,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use portolan_scanner::wire::{self, Job, MAX_FRAME};
+use portolan_scanner::wire::{self, Job, MAX_FRAME, Sample};
 
 use super::clock::Clock;
 use super::confine::confine;
@@ -177,7 +178,9 @@ impl Driver for Link<'_> {
 
     fn block(&mut self, block: &Finished, clock: &Clock, now: Instant) -> io::Result<()> {
         let (started, ended) = (clock.time_of_day(block.started), clock.time_of_day(now));
-        let mut text = format!("block {} {started} {ended} {}\n", block.number, block.sent);
+        let Sample { probed, answered, missed } = block.sample;
+        let mut text =
+            format!("block {} {started} {ended} {} {probed} {answered} {missed}\n", block.number, block.sent);
         for host in &block.hosts {
             host.write(&mut text);
         }

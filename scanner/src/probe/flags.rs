@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 
 use portolan_scanner::net::{Ports, Ranges};
-use portolan_scanner::wire::{Id, Job, Preset};
+use portolan_scanner::wire::{Id, Job, Method, Preset};
 
 use super::guard;
 use super::report::output::Format;
@@ -159,6 +159,9 @@ impl Flags {
             host_rate: host_rate.unwrap_or(base.host_rate),
             timeout_ms: timeout.unwrap_or(base.timeout_ms),
             retries: retries.unwrap_or(base.retries),
+            method: Method::Connect,
+            hints: false,
+            own: false,
             seed: seed(),
             block_hosts: Job::block_hosts_for(ports.count()),
             targets,

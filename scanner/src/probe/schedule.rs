@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 
 use portolan_scanner::net::{Permutation, Ranges};
-use portolan_scanner::wire::{HostRecord, Job, Reason, State};
+use portolan_scanner::wire::{HostRecord, Job, Reason, Sample, State};
 
 use super::block::{Block, Host, Turn};
 use super::bounds;
@@ -57,6 +57,8 @@ pub struct Finished {
     pub started: Instant,
     /// Connection attempts made for it.
     pub sent: u64,
+    /// What probing some of its pairs a second time showed.
+    pub sample: Sample,
     /// What was found, as in a results frame.
     pub hosts: Vec<HostRecord>,
 }
@@ -200,7 +202,13 @@ impl Schedule {
         self.step += 1;
         self.drawing = self.drawing.saturating_sub(1);
         let hosts = block.records(&self.ports);
-        Some(Finished { number: block.number, started: block.started, sent: block.sent, hosts })
+        Some(Finished {
+            number: block.number,
+            started: block.started,
+            sent: block.sent,
+            sample: block.sample,
+            hosts,
+        })
     }
 
     /// What to do `now`. After a probe, ask again.

@@ -1,7 +1,7 @@
 //! What the unit tests of this folder share.
 
 use portolan_scanner::net::{Ports, Ranges};
-use portolan_scanner::wire::{Id, Job, Preset};
+use portolan_scanner::wire::{Id, Job, Method, Preset};
 
 /// A job over these, in one block, quick and without retries.
 pub fn job(targets: &str, ports: &str) -> Job {
@@ -20,6 +20,9 @@ pub fn job(targets: &str, ports: &str) -> Job {
         host_rate: 1_000_000,
         timeout_ms: 100,
         retries: 0,
+        method: Method::Connect,
+        hints: false,
+        own: false,
         seed: [7; 16],
         block_hosts: 1_000,
         targets: Ranges::parse(targets).unwrap(),

@@ -1,8 +1,8 @@
 //! A job: what a scanner is to probe, signed by the appliance.
 
 use super::hex::Hex;
-use super::lines::{self, Lines};
-use super::{Error, Id, Preset};
+use super::lines::{self, Lines, YesNo};
+use super::{Error, Id, Method, Preset};
 use crate::net::{Permutation, Ports, Range, Ranges};
 
 /// What one scanner is to probe, and how gently.
@@ -29,6 +29,8 @@ pub struct Job {
     pub expires: i64,
     /// The manner of probing.
     pub preset: Preset,
+    /// How a port is asked.
+    pub method: Method,
     /// Probes per second over all hosts; at least 1.
     pub rate: u32,
     /// Probes per second to one host; at least 1.
@@ -37,6 +39,10 @@ pub struct Job {
     pub timeout_ms: u32,
     /// How often a probe without answer is sent again.
     pub retries: u32,
+    /// Whether what open ports say first is noted. Never done with [`Preset::Gentle`].
+    pub hints: bool,
+    /// Whether the scanner's own addresses and the appliance's, if they are among the targets, are probed too.
+    pub own: bool,
     /// The key of every random order of this job.
     pub seed: [u8; 16],
     /// Hosts a block; at least 1.
@@ -62,10 +68,13 @@ impl Job {
         lines::header(out, "issued", self.issued);
         lines::header(out, "expires", self.expires);
         lines::header(out, "preset", self.preset);
+        lines::header(out, "method", self.method);
         lines::header(out, "rate", self.rate);
         lines::header(out, "host-rate", self.host_rate);
         lines::header(out, "timeout-ms", self.timeout_ms);
         lines::header(out, "retries", self.retries);
+        lines::header(out, "hints", YesNo(self.hints));
+        lines::header(out, "own", YesNo(self.own));
         lines::header(out, "seed", Hex(self.seed));
         lines::header(out, "block-hosts", self.block_hosts);
         out.push('\n');
@@ -92,10 +101,13 @@ impl Job {
             issued: lines.header("issued")?,
             expires: lines.header("expires")?,
             preset: lines.header("preset")?,
+            method: lines.header("method")?,
             rate: lines.header("rate")?,
             host_rate: lines.header("host-rate")?,
             timeout_ms: lines.header("timeout-ms")?,
             retries: lines.header("retries")?,
+            hints: lines.header::<YesNo>("hints")?.0,
+            own: lines.header::<YesNo>("own")?.0,
             seed: lines.header::<Hex<16>>("seed")?.0,
             block_hosts: lines.header("block-hosts")?,
             targets: Ranges::new(),
@@ -119,6 +131,9 @@ impl Job {
         }
         if self.rate == 0 || self.host_rate == 0 || self.timeout_ms == 0 || self.block_hosts == 0 {
             return wrong("rate, host-rate, timeout-ms and block-hosts are at least 1");
+        }
+        if self.hints && self.preset == Preset::Gentle {
+            return wrong("preset gentle takes no hints");
         }
         if self.expires <= self.issued {
             return wrong("a job expires after it is issued");

@@ -13,6 +13,7 @@ pub mod http_signature;
 mod id;
 mod job;
 mod lines;
+mod method;
 mod preset;
 mod reason;
 mod receipt;
@@ -22,10 +23,11 @@ pub use enrolment::enrolment_proof;
 pub use error::Error;
 pub use id::Id;
 pub use job::Job;
+pub use method::{Method, UnknownMethod};
 pub use preset::{Preset, Timing, UnknownPreset};
 pub use reason::{Reason, State};
 pub use receipt::Receipt;
-pub use results::{HostRecord, PortRecord, Results};
+pub use results::{HostRecord, PortRecord, Results, Sample};
 
 /// The greatest frame, signature line included: 4 MiB.
 pub const MAX_FRAME: usize = 4 << 20;

@@ -56,6 +56,8 @@ pub enum Reason {
     NetUnreachable,
     /// Administratively prohibited (EACCES, EPERM, ICMP).
     Prohibited,
+    /// ICMP from the host itself: no such port. Seen in SYN scans; a connect sees a refusal.
+    PortUnreachable,
     /// Another error of the network.
     OtherError,
     /// On a never-scan list.
@@ -68,23 +70,28 @@ pub enum Reason {
     Distress,
     /// The job's time was over first.
     Expired,
+    /// The host takes connections on every port, as a SYN proxy or a tarpit does: what stands behind it on this one
+    /// was not learned.
+    OpenAll,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::SynAck,
         Self::Refused,
         Self::NoAnswer,
         Self::HostUnreachable,
         Self::NetUnreachable,
         Self::Prohibited,
+        Self::PortUnreachable,
         Self::OtherError,
         Self::Excluded,
         Self::Cancelled,
         Self::LocalLimit,
         Self::Distress,
         Self::Expired,
+        Self::OpenAll,
     ];
 
     /// The state that follows from it.
@@ -94,12 +101,17 @@ impl Reason {
             Self::SynAck => State::Open,
             Self::Refused => State::Closed,
             Self::NoAnswer => State::Filtered,
-            Self::HostUnreachable | Self::NetUnreachable | Self::Prohibited | Self::OtherError => {
-                State::Unreachable
-            }
-            Self::Excluded | Self::Cancelled | Self::LocalLimit | Self::Distress | Self::Expired => {
-                State::NotProbed
-            }
+            Self::HostUnreachable
+            | Self::NetUnreachable
+            | Self::Prohibited
+            | Self::PortUnreachable
+            | Self::OtherError => State::Unreachable,
+            Self::Excluded
+            | Self::Cancelled
+            | Self::LocalLimit
+            | Self::Distress
+            | Self::Expired
+            | Self::OpenAll => State::NotProbed,
         }
     }
 
@@ -113,12 +125,14 @@ impl Reason {
             Self::HostUnreachable => "host-unreachable",
             Self::NetUnreachable => "net-unreachable",
             Self::Prohibited => "prohibited",
+            Self::PortUnreachable => "port-unreachable",
             Self::OtherError => "other-error",
             Self::Excluded => "excluded",
             Self::Cancelled => "cancelled",
             Self::LocalLimit => "local-limit",
             Self::Distress => "distress",
             Self::Expired => "expired",
+            Self::OpenAll => "open-all",
         }
     }
 }

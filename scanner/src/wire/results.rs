@@ -30,8 +30,22 @@ pub struct Results {
     pub probes: u64,
     /// How many connections were attempted, retries included.
     pub sent: u64,
+    /// What probing some pairs of the block a second time showed.
+    pub sample: Sample,
     /// The hosts, ascending.
     pub hosts: Vec<HostRecord>,
+}
+
+/// What probing a random sample a second time showed of how complete the first time was. A part other than a block's
+/// first has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sample {
+    /// Pairs that were probed a second time.
+    pub probed: u64,
+    /// Of those, how many answered the second time, be it open or closed.
+    pub answered: u64,
+    /// Of those that answered, how many had not answered the first time, retries included.
+    pub missed: u64,
 }
 
 /// What was seen of one host, or alike of each host in a range.
@@ -126,6 +140,9 @@ impl Results {
         lines::header(out, "ended", self.ended);
         lines::header(out, "probes", self.probes);
         lines::header(out, "sent", self.sent);
+        lines::header(out, "sample-probed", self.sample.probed);
+        lines::header(out, "sample-answered", self.sample.answered);
+        lines::header(out, "sample-missed", self.sample.missed);
         out.push('\n');
         for host in &self.hosts {
             host.write(out);
@@ -151,6 +168,11 @@ impl Results {
             ended: lines.header("ended")?,
             probes: lines.header("probes")?,
             sent: lines.header("sent")?,
+            sample: Sample {
+                probed: lines.header("sample-probed")?,
+                answered: lines.header("sample-answered")?,
+                missed: lines.header("sample-missed")?,
+            },
             hosts: Vec::new(),
         };
         lines.blank()?;
@@ -195,6 +217,15 @@ impl Results {
         let targets = self.targets();
         if self.part == 0 && self.last && targets != block {
             return wrong("the only part of a block must hold all its hosts");
+        }
+        let Sample { probed, answered, missed } = self.sample;
+        let pairs = block.count().saturating_mul(u128::from(job.ports.count()));
+        if missed > answered
+            || answered > probed
+            || u128::from(probed) > pairs
+            || (self.part > 0 && probed > 0)
+        {
+            return wrong("the counts of the sample do not agree");
         }
         let known = |run: &PortRecord| job.ports.contains(run.first) && job.ports.contains(run.last);
         if !self.hosts.iter().flat_map(|host| &host.exceptions).all(known) {

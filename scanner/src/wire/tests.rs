@@ -30,13 +30,15 @@ prop_compose! {
         issued in any::<i32>(),
         life in 1i64..1_000_000_000,
         preset in proptest::sample::select(&Preset::ALL[..]),
+        method in proptest::sample::select(&Method::ALL[..]),
+        (hints, own) in any::<(bool, bool)>(),
         targets in targets(),
         ports in ports(),
     ) -> Job {
         let [id, scan, scanner, vantage] = ids;
         let issued = i64::from(issued);
-        Job { id, scan, batch, epoch, scanner, vantage, issued, expires: issued + life, preset, rate, host_rate,
-            timeout_ms, retries, seed, block_hosts, targets, ports }
+        Job { id, scan, batch, epoch, scanner, vantage, issued, expires: issued + life, preset, method, rate,
+            host_rate, timeout_ms, retries, hints: hints && preset != Preset::Gentle, own, seed, block_hosts, targets, ports }
     }
 }
 
@@ -78,9 +80,11 @@ prop_compose! {
     fn results()(
         (job, scanner, block, part, last) in (any::<[u8; 32]>(), an_id(), any::<u64>(), any::<u32>(), any::<bool>()),
         (clock, offset, started, ended, probes, sent) in any::<(i64, i64, i64, i64, u64, u64)>(),
+        sample in any::<(u64, u64, u64)>(),
         hosts in hosts(),
     ) -> Results {
-        Results { job, block, part, last, scanner, clock, offset, started, ended, probes, sent, hosts }
+        let sample = Sample { probed: sample.0, answered: sample.1, missed: sample.2 };
+        Results { job, block, part, last, scanner, clock, offset, started, ended, probes, sent, sample, hosts }
     }
 }
 
@@ -183,6 +187,9 @@ fn small_job() -> Job {
         host_rate: 10,
         timeout_ms: 500,
         retries: 1,
+        method: Method::Connect,
+        hints: false,
+        own: false,
         seed: [5; 16],
         block_hosts: 4,
         targets: Ranges::parse("10.0.0.0-10.0.0.9").unwrap(),
@@ -204,6 +211,7 @@ fn block_0() -> Results {
         ended: 2,
         probes: 48,
         sent: 60,
+        sample: Sample { probed: 6, answered: 4, missed: 1 },
         hosts: results::parse_hosts(body).unwrap(),
     }
 }
@@ -262,12 +270,17 @@ fn results_must_fit_their_job() {
     assert!(refused(|r| r.probes = 47).contains("hosts times ports"));
     assert!(refused(|r| r.hosts[1].exceptions[0].first = 21).contains("not among the job's"));
     assert!(refused(|r| r.hosts.truncate(1)).contains("all its hosts"));
+    assert!(refused(|r| r.sample.probed = 49).contains("the sample"));
+    assert!(refused(|r| r.sample.answered = 7).contains("the sample"));
+    assert!(refused(|r| r.sample.missed = 5).contains("the sample"));
     assert!(refused(|r| r.ended = 0).contains("before it began"));
     let mut first_part = block_0();
     (first_part.last, first_part.probes) = (false, 36);
     first_part.hosts.truncate(1);
     assert_eq!(first_part.check_against(&job), Ok(()));
     first_part.part = 3;
+    assert!(first_part.check_against(&job).unwrap_err().to_string().contains("the sample"));
+    first_part.sample = Sample::default();
     assert_eq!(first_part.check_against(&job), Ok(()));
     first_part.part = 4;
     assert!(first_part.check_against(&job).unwrap_err().to_string().contains("no more parts"));

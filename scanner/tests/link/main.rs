@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use appliance::{Appliance, SCANNER, TOKEN, results};
 use portolan_scanner::net::{Ports, Ranges};
-use portolan_scanner::wire::{Id, Job, Preset, Reason, base64};
+use portolan_scanner::wire::{Id, Job, Method, Preset, Reason, base64};
 
 /// An empty folder; removed when it goes.
 struct Folder(PathBuf);
@@ -103,6 +103,9 @@ fn job(targets: &str, ports: &str, rate: u32) -> Job {
         host_rate: rate,
         timeout_ms: 500,
         retries: 0,
+        method: Method::Connect,
+        hints: false,
+        own: false,
         seed: [9; 16],
         block_hosts: 4,
         targets: Ranges::parse(targets).unwrap(),

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use portolan_scanner::net::{Ports, Ranges, addr_to_u128};
-use portolan_scanner::wire::{HostRecord, Id, Job, Preset, Reason, Results, results};
+use portolan_scanner::wire::{HostRecord, Id, Job, Method, Preset, Reason, Results, Sample, results};
 
 /// The program under test.
 pub const SCANNER: &str = env!("CARGO_BIN_EXE_portolan-scanner");
@@ -49,6 +49,9 @@ pub fn job(targets: &str, ports: &str) -> Job {
         host_rate: 100_000,
         timeout_ms: 300,
         retries: 0,
+        method: Method::Connect,
+        hints: false,
+        own: false,
         seed: [9; 16],
         block_hosts: 4,
         targets: Ranges::parse(targets).unwrap(),
@@ -70,6 +73,7 @@ pub struct Block {
     pub started: i64,
     pub ended: i64,
     pub sent: u64,
+    pub sample: Sample,
     pub hosts: Vec<HostRecord>,
 }
 
@@ -134,6 +138,7 @@ impl Link {
                     started: numbers[1],
                     ended: numbers[2],
                     sent: numbers[3].try_into().unwrap(),
+                    sample: sample(&numbers[4..]),
                     hosts: results::parse_hosts(&body).unwrap(),
                 })
             }
@@ -182,6 +187,7 @@ impl Block {
             ended: self.ended,
             probes: u64::try_from(hosts).unwrap() * u64::from(job.ports.count()),
             sent: self.sent,
+            sample: self.sample,
             hosts: self.hosts.clone(),
         };
         assert_eq!(Results::decode(&results.encode()).as_ref(), Ok(&results));
@@ -234,4 +240,10 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let _ = Command::new("ip").args(["netns", "delete", &self.0]).status();
     }
+}
+
+fn sample(numbers: &[i64]) -> Sample {
+    let [probed, answered, missed] = numbers else { panic!("a sample has three numbers: {numbers:?}") };
+    let count = |number: &i64| (*number).try_into().unwrap();
+    Sample { probed: count(probed), answered: count(answered), missed: count(missed) }
 }
