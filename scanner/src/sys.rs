@@ -138,7 +138,7 @@ struct RawLimit {
 /// One readiness report. The kernel packs it on x86-64 and nowhere else.
 #[repr(C)]
 #[cfg_attr(target_arch = "x86_64", repr(packed))]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Event {
     flags: u32,
     token: u64,

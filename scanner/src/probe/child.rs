@@ -18,11 +18,13 @@ use std::process::ExitCode;
 use portolan_scanner::wire::{self, Job, MAX_FRAME, Sample};
 
 use super::clock::Clock;
-use super::confine::confine;
+use super::confine::{close_inherited, confine};
+use super::connect::Connect;
 use super::engine::{self, Driver, End, Order};
 use super::forecast::Forecast;
 use super::guard::Guard;
 use super::pace::{Instant, SECOND};
+use super::preset::numbers;
 use super::schedule::{Finished, Progress, Schedule};
 use crate::sys::{self, Epoll, Event};
 
@@ -52,8 +54,10 @@ fn run(never_scan: &[PathBuf]) -> io::Result<()> {
     eprintln!("{warnings}{}", Forecast::of(schedule.job(), schedule.hosts_at_once()));
     let clock = Clock::start();
     let mut link = Link { input, out: io::stdout().lock(), before: (0, clock.now()) };
-    confine(Some(link.input.file.as_fd()))?;
-    let end = match engine::run(schedule, &mut link, &clock)? {
+    close_inherited(Some(link.input.file.as_fd()));
+    let method = Connect::open(numbers(schedule.job().preset), link.input())?;
+    confine()?;
+    let end = match engine::run(schedule, method, &mut link, &clock)? {
         End::Done => "end done",
         End::Cancelled => "end cancelled",
         End::NoSockets => {

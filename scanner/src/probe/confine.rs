@@ -2,7 +2,8 @@
 //! do little but go on connecting.
 //!
 //! In this order:
-//! 1. Every descriptor that it inherited is closed, but standard input, output and error, and that of its orders.
+//! 1. Every descriptor that it inherited is closed, but standard input, output and error, and that of its orders; then
+//!    it opens what it will need.
 //! 2. No program it executed could gain privileges (`no_new_privs`), and its capabilities are dropped, all of them.
 //!    Its user stays: a root without capabilities, files and calls has nothing of root's left to use, and an id
 //!    like `nobody` is shared with whatever else runs under it.
@@ -22,13 +23,18 @@ use std::os::fd::BorrowedFd;
 use crate::sys::confine::{self as kernel, Instruction, Ruleset};
 use crate::sys::errno;
 
-/// Gives it all up. To be called when every file has been read, while there is one thread, and no descriptor is owned
-/// but the one to keep.
+/// Closes what was inherited. To be called when every file has been read, and no descriptor is owned but the one to
+/// keep.
+pub fn close_inherited(keep: Option<BorrowedFd<'_>>) {
+    kernel::close_inherited(keep);
+}
+
+/// Gives everything else up. To be called when all is open that will be needed, while there is one thread.
 ///
 /// # Errors
 /// When the kernel has the means and refuses it.
-pub fn confine(keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    give_up_privileges(keep)?;
+pub fn confine() -> io::Result<()> {
+    give_up_privileges()?;
     match kernel::landlock_version() {
         Ok(version) => step("Landlock", kernel::landlock(rules(version)))?,
         // Whatever the number: asking takes no permission, but a container may answer in the kernel's place.
@@ -41,19 +47,18 @@ pub fn confine(keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
     step("seccomp", kernel::filter(&program(machine)))
 }
 
-/// Gives up privileges and inherited descriptors, but neither files nor system calls: for a scan by hand that
-/// keeps a file of how far it is. Says so.
+/// Gives up privileges, but neither files nor system calls: for a scan by hand that keeps a file of how far it is.
+/// Says so.
 ///
 /// # Errors
 /// As [`confine`].
 pub fn confine_but_for_files() -> io::Result<()> {
-    give_up_privileges(None)?;
+    give_up_privileges()?;
     say("not confined by Landlock and seccomp: --resume writes a file");
     Ok(())
 }
 
-fn give_up_privileges(keep: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    kernel::close_inherited(keep);
+fn give_up_privileges() -> io::Result<()> {
     step("no_new_privs", kernel::no_new_privileges())?;
     step("dropping capabilities", kernel::drop_capabilities())
 }
@@ -181,8 +186,6 @@ const CALLS: &[Call] = &[
     call("mremap",          25, 216, ANY),                                    //   a larger one,
     call("munmap",          11, 215, ANY),                                    //   and none;
     call("mprotect",        10, 226, &[bits(2, PROT_EXEC, 0)]),               //   musl's own bookkeeping
-    call("epoll_create1",  291,  20, ANY),                                    // once, at the start
-    call("prlimit64",      302, 261, &[is(0, 0), is(1, 7)]),                  // its own limit of descriptors
     call("rt_sigaction",    13, 134, ANY),                                    // the handler of Ctrl-C takes itself out,
     call("rt_sigreturn",    15, 139, ANY),                                    //   and returns
     call("sigaltstack",    131, 132, ANY),                                    // the standard library, at the end

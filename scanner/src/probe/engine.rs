@@ -1,11 +1,5 @@
-//! The connect scan: a schedule's probes, made with non-blocking sockets and epoll.
-//!
-//! A connect costs two system calls where the port is closed, the commonest case: one starts it and one asks how
-//! it ended, and the socket that was refused connects again. More sockets are only opened when nothing waits to
-//! be read, so the number in flight follows the round-trip time by itself, up to its bound.
-//!
-//! What a connect cannot tell: an ICMP "port unreachable" looks like a refusal, because the kernel says
-//! ECONNREFUSED for both.
+//! The loop of a scan: what the schedule wants goes out by a method, blocks that are settled are handed over, orders
+//! are obeyed.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -13,12 +7,10 @@ use std::os::fd::BorrowedFd;
 use portolan_scanner::wire::Reason;
 
 use super::clock::Clock;
-use super::outcome::{Outcome, outcome};
+use super::method::{Method, Room};
 use super::pace::{Instant, SECOND};
-use super::preset::{Close, numbers};
-use super::schedule::{Finished, Next, Probe, Progress, Schedule};
-use super::slots::{Flight, Place, Slots};
-use crate::sys::{self, Epoll, Event};
+use super::schedule::{Finished, Next, Progress, Schedule};
+use crate::sys;
 
 /// What drives a scan and hears of it.
 pub trait Driver {
@@ -75,9 +67,6 @@ pub enum End {
     NoSockets,
 }
 
-/// Descriptors that are left for everything else in the process.
-const SPARE: u64 = 32;
-
 /// How many probes go before what came in is looked at.
 const TURN: usize = 64;
 
@@ -87,49 +76,26 @@ const NAP_MS: u32 = 200;
 /// How long not a single socket can be had before the scan ends.
 const DROUGHT: u64 = 10 * SECOND;
 
-/// The token of the driver's input; slots have their place as token.
-const INPUT: u64 = u64::MAX;
-
-/// How long nothing is sent after the machine had no descriptor to give.
-const HOLD: u64 = SECOND / 10;
-
-/// Works on a schedule until it is done, cancelled, or the machine has nothing to give.
+/// Works on a schedule by a method until it is done, cancelled, or the machine has nothing to give.
 ///
 /// # Errors
-/// Whatever the driver or epoll says; results not handed over until then are lost.
-pub fn run(schedule: Schedule, driver: &mut impl Driver, clock: &Clock) -> io::Result<End> {
-    let numbers = numbers(schedule.job().preset);
-    let wanted = u64::from(numbers.in_flight) + SPARE;
-    let limit = sys::descriptor_limit(wanted)?.min(wanted).saturating_sub(SPARE);
-    let epoll = Epoll::new()?;
-    if let Some(input) = driver.input() {
-        epoll.watch_input(input, INPUT)?;
-    }
-    let mut engine = Engine {
-        timeout: u64::from(schedule.job().timeout_ms) * (SECOND / 1_000),
-        close: numbers.close,
-        slots: Slots::new(usize::try_from(limit).unwrap_or(usize::MAX)),
-        schedule,
-        driver,
-        clock,
-        epoll,
-        held_until: 0,
-        dry_since: None,
-    };
-    engine.run()
+/// Whatever the driver or the method says; results not handed over until then are lost.
+pub fn run(
+    schedule: Schedule,
+    method: impl Method,
+    driver: &mut impl Driver,
+    clock: &Clock,
+) -> io::Result<End> {
+    let timeout = u64::from(schedule.job().timeout_ms) * (SECOND / 1_000);
+    Engine { schedule, method, driver, clock, timeout }.run()
 }
 
-struct Engine<'a, D> {
+struct Engine<'a, M, D> {
     schedule: Schedule,
+    method: M,
     driver: &'a mut D,
     clock: &'a Clock,
-    epoll: Epoll,
-    slots: Slots,
     timeout: u64,
-    close: Close,
-    held_until: Instant,
-    /// Since when not a single socket could be had.
-    dry_since: Option<Instant>,
 }
 
 /// Until when there is nothing to send.
@@ -140,9 +106,8 @@ enum Rest {
     Done,
 }
 
-impl<D: Driver> Engine<'_, D> {
+impl<M: Method, D: Driver> Engine<'_, M, D> {
     fn run(&mut self) -> io::Result<End> {
-        let mut events = [Event::NONE; 256];
         let mut tick = self.clock.now() + SECOND;
         if let Some(end) = self.obey(false)? {
             return self.stop(Reason::Cancelled, end);
@@ -157,32 +122,22 @@ impl<D: Driver> Engine<'_, D> {
             if matches!(rest, Rest::Done) {
                 return Ok(End::Done);
             }
-            if self.dry_since.is_some_and(|since| now > since + DROUGHT) {
+            if self.method.starved().is_some_and(|since| now > since + DROUGHT) {
                 return self.stop(Reason::LocalLimit, End::NoSockets);
             }
             if sys::stop_requested() {
                 return self.stop(Reason::Cancelled, End::Cancelled);
             }
-            let filled = self.epoll.wait(&mut events, self.nap(&rest, now, tick))?;
-            let seen = self.clock.now();
-            let mut ordered = false;
-            for event in &events[..filled] {
-                match Place::try_from(event.token()) {
-                    Ok(place) => self.look(place, seen),
-                    Err(_) => ordered = true,
-                }
-            }
+            let nap = self.nap(&rest, now, tick);
+            let ordered = self.method.wait(nap, self.clock, &mut self.schedule)?;
             if ordered && let Some(end) = self.obey(true)? {
                 return self.stop(Reason::Cancelled, end);
             }
-            // An answer that came in time was among the events, as the wait began after `now`; unless there
-            // were more than fit.
-            if filled < events.len() {
-                self.expire(now);
-            }
+            self.method.expire(now, self.timeout, &mut self.schedule);
+            let seen = self.clock.now();
             if seen >= tick {
                 tick = seen + SECOND;
-                self.slots.relax();
+                self.method.relax();
                 self.driver.progress(self.schedule.progress(), seen)?;
                 self.driver.keep(&self.schedule, seen)?;
             }
@@ -196,122 +151,34 @@ impl<D: Driver> Engine<'_, D> {
             Rest::Until(at) => *at,
             Rest::Events => Instant::MAX,
         };
-        let expiry = self.slots.oldest().map_or(Instant::MAX, |(_, flight)| flight.since + self.timeout);
+        let expiry = self.method.oldest().map_or(Instant::MAX, |since| since + self.timeout);
         let nanos = until.min(expiry).min(tick).saturating_sub(now);
         u32::try_from(nanos.div_ceil(1_000_000)).unwrap_or(NAP_MS).min(NAP_MS)
     }
 
     /// Sends what may go, at most a turn's worth.
     fn send(&mut self) -> Rest {
+        let rest = self.send_turn();
+        self.method.flush(self.clock.now(), &mut self.schedule);
+        rest
+    }
+
+    fn send_turn(&mut self) -> Rest {
         for _ in 0..TURN {
             let now = self.clock.now();
-            if now < self.held_until {
-                return Rest::Until(self.held_until);
-            }
-            if !self.slots.has_room() {
-                return Rest::Events;
+            match self.method.room(now) {
+                Room::Now => {}
+                Room::At(at) => return Rest::Until(at),
+                Room::Later => return Rest::Events,
             }
             match self.schedule.next(now) {
-                Next::Probe(probe) => self.connect(probe, now),
+                Next::Probe(probe) => self.method.send(probe, now, &mut self.schedule),
                 Next::At(at) => return Rest::Until(at),
                 Next::Wait => return Rest::Events,
                 Next::Done => return Rest::Done,
             }
         }
         Rest::Not
-    }
-
-    fn connect(&mut self, probe: Probe, now: Instant) {
-        let place = match self.slots.take(probe.target.is_ipv6(), &self.epoll) {
-            Ok(place) => place,
-            Err(number) => return self.no_socket(probe, number, now),
-        };
-        self.dry_since = None;
-        let Some(socket) = self.slots.socket(place) else { return };
-        let begun = socket.connect(probe.target);
-        self.slots.begin(place, Flight { probe, since: now });
-        self.judge(place, outcome(begun), now);
-    }
-
-    /// No socket could be had: for want of descriptors or memory, or because there is no such family here.
-    fn no_socket(&mut self, probe: Probe, number: i32, now: Instant) {
-        if let Outcome::Answer(reason) = outcome(Err(number)) {
-            return self.schedule.answered(probe, reason, 0);
-        }
-        self.schedule.put_off(probe, now);
-        self.slots.shrink();
-        self.held_until = now + HOLD;
-        if self.slots.flying() == 0 {
-            self.dry_since.get_or_insert(now);
-        }
-    }
-
-    /// Something happened at a place: asks what became of the connect there, if there is one.
-    fn look(&mut self, place: Place, now: Instant) {
-        let Some(flight) = self.slots.flight(place) else { return };
-        let Some(socket) = self.slots.socket(place) else { return };
-        self.judge(place, outcome(socket.connect(flight.probe.target)), now);
-    }
-
-    fn judge(&mut self, place: Place, outcome: Outcome, now: Instant) {
-        let Some(Flight { probe, since }) = self.slots.flight(place) else { return };
-        match outcome {
-            Outcome::Pending => {}
-            Outcome::Answer(reason) => {
-                self.slots.end(place, true);
-                self.schedule.answered(probe, reason, 0);
-            }
-            Outcome::Open => {
-                let micros = u32::try_from(now.saturating_sub(since) / 1_000).unwrap_or(u32::MAX);
-                let (reason, measured) = self.hang_up(place);
-                self.schedule.answered(probe, reason, measured.unwrap_or(micros));
-            }
-            Outcome::NoAnswer => {
-                self.slots.end(place, true);
-                self.schedule.unanswered(probe, now);
-            }
-            Outcome::NoRoom => {
-                self.slots.end(place, true);
-                self.schedule.put_off(probe, now);
-            }
-        }
-    }
-
-    /// Ends an open connection as the preset wants it, and gives the kernel's own measure of its round trip.
-    /// One that the kernel made with itself, by choosing the very port as the source, shows that nobody
-    /// listens there.
-    fn hang_up(&mut self, place: Place) -> (Reason, Option<u32>) {
-        let mut found = (Reason::SynAck, None);
-        if let Some(socket) = self.slots.socket(place) {
-            if socket.is_connected_to_itself() {
-                found.0 = Reason::Refused;
-            }
-            found.1 = socket.round_trip();
-            if self.close == Close::Reset {
-                // Without it the close is an orderly one, which is no harm.
-                let _ = socket.reset_on_close();
-            }
-        }
-        self.slots.end(place, false);
-        found
-    }
-
-    /// Gives up the connects whose time was over at `now`.
-    fn expire(&mut self, now: Instant) {
-        while let Some((place, flight)) = self.slots.oldest() {
-            if flight.since + self.timeout > now {
-                return;
-            }
-            let Some(socket) = self.slots.socket(place) else { return };
-            match outcome(socket.connect(flight.probe.target)) {
-                Outcome::Pending => {
-                    let reusable = socket.disconnect().is_ok();
-                    self.slots.end(place, reusable);
-                    self.schedule.unanswered(flight.probe, now);
-                }
-                ended => self.judge(place, ended, now),
-            }
-        }
     }
 
     /// Does what the driver was told; gives the end, if it is that.
@@ -321,7 +188,7 @@ impl<D: Driver> Engine<'_, D> {
                 Order::Pause => self.schedule.pause(true),
                 Order::Resume => self.schedule.pause(false),
                 Order::Start(step) => {
-                    self.abandon();
+                    self.method.abandon();
                     self.schedule.start_at(step);
                 }
                 Order::Cancel | Order::Gone => return Ok(Some(End::Cancelled)),
@@ -330,15 +197,8 @@ impl<D: Driver> Engine<'_, D> {
         Ok(None)
     }
 
-    /// Gives up everything in flight.
-    fn abandon(&mut self) {
-        while let Some((place, _)) = self.slots.oldest() {
-            self.slots.end(place, false);
-        }
-    }
-
     fn stop(&mut self, reason: Reason, end: End) -> io::Result<End> {
-        self.abandon();
+        self.method.abandon();
         if self.driver.keep(&self.schedule, self.clock.now())? {
             return Ok(end);
         }

@@ -7,13 +7,15 @@ use std::process::ExitCode;
 use portolan_scanner::wire::{Job, Reason, State};
 
 use super::clock::Clock;
-use super::confine::{confine, confine_but_for_files};
+use super::confine::{close_inherited, confine, confine_but_for_files};
+use super::connect::Connect;
 use super::engine::{self, Driver, End, Order};
 use super::flags::{Flags, Stop};
 use super::forecast::{Forecast, duration};
 use super::guard::Guard;
 use super::own;
 use super::pace::{Instant, SECOND};
+use super::preset::{Close, numbers};
 use super::report::Closing;
 use super::report::output::Output;
 use super::resume::{Resume, Totals};
@@ -95,7 +97,6 @@ pub fn main(arguments: &[String]) -> ExitCode {
 }
 
 fn help() -> String {
-    use super::preset::{Close, numbers};
     let mut text = String::from(HELP);
     for preset in portolan_scanner::wire::Preset::ALL {
         let n = numbers(preset);
@@ -152,15 +153,17 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         resume,
         last: Last::default(),
     };
+    close_inherited(None);
+    let method = Connect::open(numbers(screen.job.preset), None)?;
     if screen.resume.is_some() {
         confine_but_for_files()?;
     } else {
-        confine(None)?;
+        confine()?;
     }
     if !screen.goes_on {
         screen.begin()?;
     }
-    let end = engine::run(schedule, &mut screen, &clock)?;
+    let end = engine::run(schedule, method, &mut screen, &clock)?;
     screen.close(end, clock.now())?;
     Ok(match end {
         End::Done if screen.totals.short => ExitCode::from(3),

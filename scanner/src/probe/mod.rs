@@ -1,20 +1,22 @@
 //! The probe: a job in, results out.
 //!
-//! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] makes the connects that
-//! [`schedule`] asks for, [`block`] keeps what was found until it is handed over. [`pace`] and [`preset`] hold
-//! the rates, [`outcome`] says what a connect's end means, [`slots`] keeps the sockets. [`guard`]
-//! says what is never probed, [`confine`] what a probe gives up before it sends anything.
+//! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] sends what
+//! [`schedule`] asks for by a [`method`], [`block`] keeps what was found until it is handed over. [`pace`] and
+//! [`preset`] hold the rates. The method [`connect`] has its sockets in [`slots`], and [`outcome`] says what a
+//! connect's end means. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends anything.
 
 pub mod block;
 mod bounds;
 pub mod child;
 pub mod clock;
 pub mod confine;
+pub mod connect;
 pub mod engine;
 pub mod flags;
 pub mod forecast;
 pub mod guard;
 pub mod hand;
+pub mod method;
 pub mod outcome;
 mod own;
 pub mod pace;

@@ -1,0 +1,231 @@
+//! Probes by connecting, with non-blocking sockets and epoll. No privileges are needed.
+//!
+//! A connect costs two system calls where the port is closed, the commonest case: one starts it and one asks how
+//! it ended, and the socket that was refused connects again. More sockets are only opened when nothing waits to
+//! be read, so the number in flight follows the round-trip time by itself, up to its bound.
+//!
+//! What a connect cannot tell: an ICMP "port unreachable" looks like a refusal, because the kernel says
+//! ECONNREFUSED for both.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use portolan_scanner::wire::Reason;
+
+use super::clock::Clock;
+use super::method::{Ends, Method, Room};
+use super::outcome::{Outcome, outcome};
+use super::pace::{Instant, SECOND};
+use super::preset::{Close, Numbers};
+use super::schedule::Probe;
+use super::slots::{Flight, Place, Slots};
+use crate::sys::{self, Epoll, Event};
+
+/// Descriptors that are left for everything else in the process.
+const SPARE: u64 = 32;
+
+/// The token of the orders; slots have their place as token.
+const INPUT: u64 = u64::MAX;
+
+/// How long nothing is sent after the machine had no descriptor to give.
+const HOLD: u64 = SECOND / 10;
+
+/// Connects.
+#[derive(Debug)]
+pub struct Connect {
+    epoll: Epoll,
+    events: [Event; 256],
+    /// At the last wait there may have been more events than there was place for.
+    full: bool,
+    slots: Slots,
+    close: Close,
+    held_until: Instant,
+    /// Since when not a single socket could be had.
+    dry_since: Option<Instant>,
+}
+
+impl Connect {
+    /// With as many sockets at once as the preset and the machine allow; none is open yet. Orders on `input` end a
+    /// wait.
+    ///
+    /// # Errors
+    /// What asking for descriptors says, or for the set in which they are watched.
+    pub fn open(numbers: &Numbers, input: Option<BorrowedFd<'_>>) -> io::Result<Self> {
+        let wanted = u64::from(numbers.in_flight) + SPARE;
+        let limit = sys::descriptor_limit(wanted)?.min(wanted).saturating_sub(SPARE);
+        let epoll = Epoll::new()?;
+        if let Some(input) = input {
+            epoll.watch_input(input, INPUT)?;
+        }
+        Ok(Self {
+            epoll,
+            events: [Event::NONE; 256],
+            full: false,
+            slots: Slots::new(usize::try_from(limit).unwrap_or(usize::MAX)),
+            close: numbers.close,
+            held_until: 0,
+            dry_since: None,
+        })
+    }
+
+    /// No socket could be had: for want of descriptors or memory, or because there is no such family here.
+    fn no_socket(&mut self, probe: Probe, number: i32, now: Instant, ends: &mut impl Ends) {
+        if let Outcome::Answer(reason) = outcome(Err(number)) {
+            return ends.answered(probe, reason, 0);
+        }
+        ends.put_off(probe, now);
+        self.slots.shrink();
+        self.held_until = now + HOLD;
+        if self.slots.flying() == 0 {
+            self.dry_since.get_or_insert(now);
+        }
+    }
+
+    /// Something happened at a place: asks what became of the connect there, if there is one.
+    fn look(&mut self, place: Place, now: Instant, ends: &mut impl Ends) {
+        let Some(flight) = self.slots.flight(place) else { return };
+        let Some(socket) = self.slots.socket(place) else { return };
+        self.judge(place, outcome(socket.connect(flight.probe.target)), now, ends);
+    }
+
+    fn judge(&mut self, place: Place, outcome: Outcome, now: Instant, ends: &mut impl Ends) {
+        let Some(Flight { probe, since }) = self.slots.flight(place) else { return };
+        match outcome {
+            Outcome::Pending => {}
+            Outcome::Answer(reason) => {
+                self.slots.end(place, true);
+                ends.answered(probe, reason, 0);
+            }
+            Outcome::Open => {
+                let micros = u32::try_from(now.saturating_sub(since) / 1_000).unwrap_or(u32::MAX);
+                let (reason, measured) = self.hang_up(place);
+                ends.answered(probe, reason, measured.unwrap_or(micros));
+            }
+            Outcome::NoAnswer => {
+                self.slots.end(place, true);
+                ends.unanswered(probe, now);
+            }
+            Outcome::NoRoom => {
+                self.slots.end(place, true);
+                ends.put_off(probe, now);
+            }
+        }
+    }
+
+    /// Ends an open connection as the preset wants it, and gives the kernel's own measure of its round trip.
+    /// One that the kernel made with itself, by choosing the very port as the source, shows that nobody
+    /// listens there.
+    fn hang_up(&mut self, place: Place) -> (Reason, Option<u32>) {
+        let mut found = (Reason::SynAck, None);
+        if let Some(socket) = self.slots.socket(place) {
+            if socket.is_connected_to_itself() {
+                found.0 = Reason::Refused;
+            }
+            found.1 = socket.round_trip();
+            if self.close == Close::Reset {
+                // Without it the close is an orderly one, which is no harm.
+                let _ = socket.reset_on_close();
+            }
+        }
+        self.slots.end(place, false);
+        found
+    }
+}
+
+impl Method for Connect {
+    fn room(&self, now: Instant) -> Room {
+        if now < self.held_until {
+            Room::At(self.held_until)
+        } else if self.slots.has_room() {
+            Room::Now
+        } else {
+            Room::Later
+        }
+    }
+
+    fn send(&mut self, probe: Probe, now: Instant, ends: &mut impl Ends) {
+        let place = match self.slots.take(probe.target.is_ipv6(), &self.epoll) {
+            Ok(place) => place,
+            Err(number) => return self.no_socket(probe, number, now, ends),
+        };
+        self.dry_since = None;
+        let Some(socket) = self.slots.socket(place) else { return };
+        let begun = socket.connect(probe.target);
+        self.slots.begin(place, Flight { probe, since: now });
+        self.judge(place, outcome(begun), now, ends);
+    }
+
+    fn flush(&mut self, _now: Instant, _ends: &mut impl Ends) {}
+
+    fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool> {
+        let filled = self.epoll.wait(&mut self.events, at_most_ms)?;
+        self.full = filled == self.events.len();
+        let now = clock.now();
+        let mut ordered = false;
+        for at in 0..filled {
+            match Place::try_from(self.events[at].token()) {
+                Ok(place) => self.look(place, now, ends),
+                Err(_) => ordered = true,
+            }
+        }
+        Ok(ordered)
+    }
+
+    fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends) {
+        if self.full {
+            return;
+        }
+        while let Some((place, flight)) = self.slots.oldest() {
+            if flight.since + timeout > now {
+                return;
+            }
+            let Some(socket) = self.slots.socket(place) else { return };
+            match outcome(socket.connect(flight.probe.target)) {
+                Outcome::Pending => {
+                    let reusable = socket.disconnect().is_ok();
+                    self.slots.end(place, reusable);
+                    ends.unanswered(flight.probe, now);
+                }
+                ended => self.judge(place, ended, now, ends),
+            }
+        }
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.slots.oldest().map(|(_, flight)| flight.since)
+    }
+
+    fn relax(&mut self) {
+        self.slots.relax();
+    }
+
+    fn starved(&self) -> Option<Instant> {
+        self.dry_since
+    }
+
+    fn abandon(&mut self) {
+        while let Some((place, _)) = self.slots.oldest() {
+            self.slots.end(place, false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::method::contract::{Site, kept};
+    use crate::probe::preset::numbers;
+    use portolan_scanner::wire::Preset;
+    use std::net::TcpListener;
+
+    #[test]
+    fn it_keeps_the_contract_of_a_method() {
+        for address in ["127.0.0.1", "::1"] {
+            let listener = TcpListener::bind((address, 0)).unwrap();
+            let open = listener.local_addr().unwrap();
+            let closed = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap();
+            let site = Site { open, closed, silent: None };
+            kept(&site, |input| Connect::open(numbers(Preset::Fast), input).unwrap());
+        }
+    }
+}

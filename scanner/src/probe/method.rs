@@ -1,0 +1,79 @@
+//! The way probes go out and their ends come back: by connecting, or by SYN packets of one's own.
+//!
+//! The engine asks the schedule what is due and hands it to a method; the method tells the schedule what became of
+//! it. No call of these is made through a pointer, so a method costs what its system calls cost.
+
+use std::io;
+
+use portolan_scanner::wire::Reason;
+
+use super::clock::Clock;
+use super::pace::Instant;
+use super::schedule::{Probe, Schedule};
+
+/// Sends probes and hears how they end. Each probe that was sent is ended once, in any order, unless all are
+/// abandoned.
+pub trait Method {
+    /// Whether another probe can be sent `now`.
+    fn room(&self, now: Instant) -> Room;
+    /// Sends a probe, for which there is room; or keeps it for the next [`Method::flush`]. An end that is known at
+    /// once is told at once.
+    fn send(&mut self, probe: Probe, now: Instant, ends: &mut impl Ends);
+    /// Sends what is kept.
+    fn flush(&mut self, now: Instant, ends: &mut impl Ends);
+    /// Waits for something to come in, at most so many milliseconds, and tells the ends. Gives whether orders came
+    /// in as well, which are left unread.
+    ///
+    /// # Errors
+    /// What the kernel says to waiting as such.
+    fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool>;
+    /// Gives up what was sent `timeout` or longer before `now`. Answers that had come by then, as a wait that began
+    /// after `now` has heard, are told.
+    fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends);
+    /// When the probe was sent that will be given up first.
+    fn oldest(&self) -> Option<Instant>;
+    /// Called once a second: what the machine could not give a while ago, it may give now.
+    fn relax(&mut self);
+    /// Since when this machine has had nothing to send a single probe with.
+    fn starved(&self) -> Option<Instant>;
+    /// Gives up everything in flight, and tells of nothing.
+    fn abandon(&mut self);
+}
+
+/// Whether a probe can be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// It can.
+    Now,
+    /// Not before this moment.
+    At(Instant),
+    /// Not before one in flight has ended.
+    Later,
+}
+
+/// What hears of the ends of probes.
+pub trait Ends {
+    /// It was answered, or there is a reason why it cannot be; `round_trip` is in microseconds.
+    fn answered(&mut self, probe: Probe, reason: Reason, round_trip: u32);
+    /// No answer came in time.
+    fn unanswered(&mut self, probe: Probe, now: Instant);
+    /// It did not go out, as this machine had no room for it.
+    fn put_off(&mut self, probe: Probe, now: Instant);
+}
+
+impl Ends for Schedule {
+    fn answered(&mut self, probe: Probe, reason: Reason, round_trip: u32) {
+        Self::answered(self, probe, reason, round_trip);
+    }
+
+    fn unanswered(&mut self, probe: Probe, now: Instant) {
+        Self::unanswered(self, probe, now);
+    }
+
+    fn put_off(&mut self, probe: Probe, now: Instant) {
+        Self::put_off(self, probe, now);
+    }
+}
+
+#[cfg(test)]
+pub mod contract;
