@@ -35,6 +35,9 @@ CREATE TABLE template (
   host_rate INTEGER,
   timeout_ms INTEGER,
   retries INTEGER,
+  method TEXT NOT NULL DEFAULT 'connect' CHECK (method IN ('connect', 'syn')),
+  hints INTEGER NOT NULL DEFAULT 0,
+  own INTEGER NOT NULL DEFAULT 0,        -- the scanners' own addresses and the appliance's too
   note TEXT NOT NULL DEFAULT '',
   updated_at INTEGER NOT NULL,
   version INTEGER NOT NULL DEFAULT 1

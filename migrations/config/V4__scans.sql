@@ -18,6 +18,9 @@ CREATE TABLE scan (
   host_rate INTEGER NOT NULL,
   timeout_ms INTEGER NOT NULL,
   retries INTEGER NOT NULL,
+  method TEXT NOT NULL DEFAULT 'connect' CHECK (method IN ('connect', 'syn')),
+  hints INTEGER NOT NULL DEFAULT 0,      -- what open ports say first is noted
+  own INTEGER NOT NULL DEFAULT 0,        -- the scanners' own addresses and the appliance's are probed too
   seed TEXT NOT NULL,                    -- 32 hex digits; the key of every random order
   hosts INTEGER NOT NULL,                -- in scope, once
   probes INTEGER NOT NULL,               -- hosts x ports x vantages

@@ -33,7 +33,9 @@ impl Template<'_> {
     pub fn json(&self) -> Value {
         let mut body = json!({
             "name": self.name, "subnets": self.subnets, "port_lists": self.port_lists, "scanners": self.scanners,
-            "exclusions": self.exclusions, "preset": "fast",
+            "exclusions": self.exclusions, "preset": "fast", "method": "connect",
+            // Everything here is on loopback: the scanner's own addresses, and the appliance's.
+            "own": true,
         });
         if let Some(rate) = self.rate {
             body["rate"] = json!(rate);

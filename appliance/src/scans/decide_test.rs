@@ -1,5 +1,5 @@
 use super::*;
-use crate::scope::{Preset, Timing};
+use crate::scope::{Manner, Preset, Timing};
 
 const LEASE: Duration = Duration::from_secs(60);
 const START: Timestamp = Timestamp::from_micros(1_795_341_600_000_000);
@@ -15,6 +15,7 @@ fn scan(state: State) -> Scan {
         template_name: "t".into(),
         frozen_scope: "f".into(),
         timing: Timing { preset: Preset::Normal, rate: 100, host_rate: 10, timeout_ms: 1000, retries: 1 },
+        manner: Manner::default(),
         seed: [0; 16],
         hosts: 10,
         probes: 100,

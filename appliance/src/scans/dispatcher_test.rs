@@ -2,7 +2,7 @@ use super::*;
 use crate::clock::{Clock, Hand};
 use crate::ids::Random;
 use crate::scans::Assigned;
-use crate::scope::{Preset, Timing};
+use crate::scope::{Manner, Method, Preset, Timing};
 use portolan_scanner::net::{Ports, Ranges};
 
 struct Bench {
@@ -70,6 +70,7 @@ impl Bench {
             template_name: "Plant".into(),
             frozen_scope: frozen.name(),
             timing: Timing { preset: Preset::Normal, rate: 100, host_rate: 10, timeout_ms: 1000, retries: 1 },
+            manner: Manner { method: Method::Syn, hints: true, own: true },
             seed: [5; 16],
             hosts: 2,
             probes: 100,
@@ -153,6 +154,7 @@ async fn a_scan_goes_from_queued_over_a_signed_job_to_completed() {
         (job.targets.to_string().as_str(), job.ports.count(), job.epoch),
         ("10.0.0.1, 10.0.0.9", 50, 1)
     );
+    assert_eq!((job.method, job.hints, job.own), (wire::Method::Syn, true, true), "as frozen at the launch");
     bench.want().await;
     bench.step().await;
     assert_eq!(bench.frames().await.len(), 1, "a scanner has one job at a time");

@@ -16,7 +16,7 @@ use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::noun::Link;
 use crate::results::ResultsService;
-use crate::scope::{Timing, resolve};
+use crate::scope::{Manner, Timing, resolve};
 use crate::secrets::sha256;
 use crate::store::Store;
 use crate::web::{ListQuery, Page};
@@ -138,8 +138,10 @@ pub struct Scan {
     pub template_name: String,
     /// The hash that names the frozen scope.
     pub frozen_scope: String,
-    /// How it probes.
+    /// How fast and how patiently it probes.
     pub timing: Timing,
+    /// What it does to a port, and to whose.
+    pub manner: Manner,
     /// The key of every random order.
     pub seed: [u8; 16],
     /// Hosts in scope.
@@ -280,6 +282,7 @@ impl Scans {
                     template_name: resolved.template.name,
                     frozen_scope: frozen.name(),
                     timing: resolved.timing,
+                    manner: resolved.manner,
                     seed,
                     hosts: u64::try_from(resolved.hosts).map_err(Error::internal)?,
                     probes: u64::try_from(resolved.probes).map_err(Error::internal)? * vantages.len() as u64,
@@ -296,7 +299,7 @@ impl Scans {
                 store::insert_batches(tx, scan.id, &cuts, frozen.ports.count())?;
                 let detail = serde_json::json!({
                     "template": scan.template, "template_name": scan.template_name, "scope_sha256": scan.frozen_scope,
-                    "hosts": scan.hosts, "probes": scan.probes, "timing": scan.timing, "batches": cuts.len(),
+                    "hosts": scan.hosts, "probes": scan.probes, "timing": scan.timing, "manner": scan.manner, "batches": cuts.len(),
                     "scanners": scanners.iter().map(|assigned| assigned.scanner).collect::<Vec<_>>(),
                 });
                 Ok((vec![Entry::event("scan.launched", &detail).on("scan", scan.id)], scan))

@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::noun::Link;
 use crate::results::Sweep;
+use crate::scope::{Manner, Timing};
 use portolan_scanner::wire;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -60,8 +61,11 @@ pub struct ScanView {
     pub ports: String,
     /// SHA-256 of the frozen scope, hex.
     pub scope_sha256: String,
-    /// The manner of probing.
-    pub preset: String,
+    /// How fast and how patiently, each number decided.
+    pub timing: Timing,
+    /// What is done to a port, and to whose.
+    #[serde(flatten)]
+    pub manner: Manner,
     /// By vantage.
     pub vantages: Vec<VantageView>,
     /// What was not covered, once it has ended; at most 200 rows.
@@ -190,7 +194,8 @@ impl Scans {
             targets: frozen.targets.to_string(),
             ports: frozen.ports.to_string(),
             scope_sha256: scan.frozen_scope,
-            preset: scan.timing.preset.as_str().to_owned(),
+            timing: scan.timing,
+            manner: scan.manner,
             row,
             vantages,
             not_covered,

@@ -6,7 +6,7 @@ use super::{Assigned, Batch, Filter, Frozen, Scan, State};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::listing::{Filters, Listing};
-use crate::scope::Timing;
+use crate::scope::{Manner, Timing};
 use crate::web::{ListQuery, Page};
 use portolan_scanner::net::{Ports, Ranges};
 use portolan_scanner::wire::hex;
@@ -15,8 +15,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::str::FromStr;
 use uuid::Uuid;
 
-const SCAN: &str = "id, template, template_name, frozen_scope, preset, rate, host_rate, timeout_ms, retries, seed, \
-    hosts, probes, state, detail, by_name, created_at, started_at, ended_at";
+const SCAN: &str = "id, template, template_name, frozen_scope, preset, rate, host_rate, timeout_ms, retries, method, \
+    hints, own, seed, hosts, probes, state, detail, by_name, created_at, started_at, ended_at";
 
 pub fn insert(
     tx: &Transaction,
@@ -29,7 +29,7 @@ pub fn insert(
         "INSERT OR IGNORE INTO frozen_scope (sha256, targets, ports) VALUES (?, ?, ?)",
         params![scan.frozen_scope, frozen.targets.to_string(), frozen.ports.to_string()],
     )?;
-    let sql = format!("INSERT INTO scan ({SCAN}, by_id, request_key) VALUES ({}?)", "?, ".repeat(19));
+    let sql = format!("INSERT INTO scan ({SCAN}, by_id, request_key) VALUES ({}?)", "?, ".repeat(22));
     tx.execute(
         &sql,
         params![
@@ -42,6 +42,9 @@ pub fn insert(
             scan.timing.host_rate,
             scan.timing.timeout_ms,
             scan.timing.retries,
+            scan.manner.method,
+            scan.manner.hints,
+            scan.manner.own,
             hex::encode(&scan.seed),
             scan.hosts,
             scan.probes,
@@ -313,6 +316,7 @@ fn scan_row(row: &Row) -> rusqlite::Result<Scan> {
             timeout_ms: row.get("timeout_ms")?,
             retries: row.get("retries")?,
         },
+        manner: Manner::read(row)?,
         seed: hex::decode(&seed).map_err(wrong)?,
         hosts: row.get("hosts")?,
         probes: row.get("probes")?,

@@ -4,7 +4,7 @@ use portolan_scanner::net::{Cidr, Ports, Ranges};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::{Count, Timing, store};
+use super::{Count, Manner, Timing, store};
 use crate::error::{Error, Result};
 use crate::noun::{Link, Use};
 
@@ -30,6 +30,8 @@ pub struct Resolved {
     pub scanners: Vec<Link>,
     /// How fast and how patiently.
     pub timing: Timing,
+    /// What is done to a port, and to whose.
+    pub manner: Manner,
 }
 
 /// What a template covers now. For the transaction of another room that freezes it.
@@ -53,6 +55,7 @@ pub fn resolve(db: &Connection, template: Uuid) -> Result<Resolved> {
         ports: extent.ports,
         scanners: kept.fields.scanners,
         timing: kept.fields.timing.timing(),
+        manner: kept.fields.manner,
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod count;
 mod extent;
+mod manner;
 mod port_lists;
 pub mod port_names;
 pub mod routes;
@@ -21,6 +22,7 @@ use crate::store::Store;
 
 pub use count::Count;
 pub use extent::{PROBES_MAX, Resolved, resolve};
+pub use manner::{Manner, Method};
 pub use port_lists::{PortList, PortListInput, PortListQuery};
 pub use store::{templates_of_port_list, templates_of_scanner, templates_of_subnet};
 pub use subnets::{Family, Subnet, SubnetInput, SubnetQuery};

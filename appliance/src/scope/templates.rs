@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::extent::Extent;
 use super::timing::Asked;
-use super::{Count, Preset, Resolved, Scope, Timing, resolve, store};
+use super::{Count, Manner, Method, Preset, Resolved, Scope, Timing, resolve, store};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -47,6 +47,9 @@ pub struct Template {
     pub retries: Option<u32>,
     /// The four numbers, each decided.
     pub timing: Timing,
+    /// What it does to a port, and to whose.
+    #[serde(flatten)]
+    pub manner: Manner,
     /// How many addresses it covers, each counted once.
     pub hosts: Count,
     /// How many ports of each.
@@ -94,6 +97,15 @@ pub struct TemplateInput {
     /// How often a probe without an answer is tried again, 0 to 10; absent: the preset's.
     #[serde(default)]
     pub retries: Option<i64>,
+    /// How a port is asked: `connect` or `syn`.
+    #[serde(default)]
+    pub method: Method,
+    /// Note what open ports say first, and the certificate of those that speak TLS; never with `gentle`.
+    #[serde(default)]
+    pub hints: bool,
+    /// Probe the scanners' own addresses and the appliance's too, where the scope holds them.
+    #[serde(default)]
+    pub own: bool,
     /// Anything worth knowing.
     #[serde(default)]
     pub note: String,
@@ -162,6 +174,8 @@ pub(super) struct Fields {
     pub scanners: Vec<Link>,
     #[serde(flatten)]
     pub timing: Asked,
+    #[serde(flatten)]
+    pub manner: Manner,
     pub note: String,
 }
 
@@ -182,6 +196,8 @@ impl Fields {
         };
         let numbers = [input.rate, input.host_rate, input.timeout_ms, input.retries];
         let timing = Asked::check(&mut refusals, input.preset, numbers);
+        let manner = Manner { method: input.method, hints: input.hints, own: input.own };
+        let manner = manner.check(&mut refusals, input.preset);
         refusals.end_with(exclusions).map(|exclusions| Self {
             name,
             subnets,
@@ -189,6 +205,7 @@ impl Fields {
             exclusions,
             scanners,
             timing,
+            manner,
             note,
         })
     }
@@ -322,7 +339,7 @@ fn shown(db: &Connection, kept: Kept<Fields>) -> Result<Template> {
     let extent = Extent::of_template(db, kept.id)?;
     let vantages = store::vantages_of(db, &kept.fields.scanners)?;
     let Kept { id, fields, version, updated_at } = kept;
-    let Fields { name, subnets, port_lists, exclusions, scanners, timing, note } = fields;
+    let Fields { name, subnets, port_lists, exclusions, scanners, timing, manner, note } = fields;
     Ok(Template {
         id,
         name,
@@ -337,6 +354,7 @@ fn shown(db: &Connection, kept: Kept<Fields>) -> Result<Template> {
         timeout_ms: timing.timeout_ms,
         retries: timing.retries,
         timing: timing.timing(),
+        manner,
         hosts: extent.hosts(),
         ports: extent.ports.count(),
         probes: extent.probes(),

@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::fleet;
 use crate::listing::{Filters, Listing, rows};
 use crate::noun::{Kept, Key, Link, Use};
-use crate::scope::Preset;
 use crate::scope::templates::{Choice, Fields, Options};
 use crate::scope::timing::Asked;
+use crate::scope::{Manner, Preset};
 use crate::web::{ListQuery, Page};
 
 const TEMPLATES: Listing = Listing {
@@ -52,6 +52,7 @@ fn template_row(row: &Row) -> rusqlite::Result<Kept<Fields>> {
                 timeout_ms: row.get("timeout_ms")?,
                 retries: row.get("retries")?,
             },
+            manner: Manner::read(row)?,
             note: row.get("note")?,
         })
     })
@@ -82,9 +83,11 @@ fn with_links(db: &Connection, mut kept: Kept<Fields>) -> Result<Kept<Fields>> {
 
 pub fn insert_template(tx: &Transaction, id: Uuid, fields: &Fields, now: Timestamp) -> Result<()> {
     let Asked { preset, rate, host_rate, timeout_ms, retries } = fields.timing;
+    let Manner { method, hints, own } = fields.manner;
     tx.execute(
-        "INSERT INTO template (id, name, exclusions, preset, rate, host_rate, timeout_ms, retries, note, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO template (id, name, exclusions, preset, rate, host_rate, timeout_ms, retries, method, hints, own,
+           note, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             Key(id),
             fields.name,
@@ -94,6 +97,9 @@ pub fn insert_template(tx: &Transaction, id: Uuid, fields: &Fields, now: Timesta
             host_rate,
             timeout_ms,
             retries,
+            method,
+            hints,
+            own,
             fields.note,
             now
         ],
@@ -104,9 +110,10 @@ pub fn insert_template(tx: &Transaction, id: Uuid, fields: &Fields, now: Timesta
 
 pub fn update_template(tx: &Transaction, id: Uuid, fields: &Fields, now: Timestamp) -> Result<()> {
     let Asked { preset, rate, host_rate, timeout_ms, retries } = fields.timing;
+    let Manner { method, hints, own } = fields.manner;
     tx.execute(
         "UPDATE template SET name = ?, exclusions = ?, preset = ?, rate = ?, host_rate = ?, timeout_ms = ?,
-           retries = ?, note = ?, updated_at = ?, version = version + 1 WHERE id = ?",
+           retries = ?, method = ?, hints = ?, own = ?, note = ?, updated_at = ?, version = version + 1 WHERE id = ?",
         params![
             fields.name,
             fields.exclusions.to_string(),
@@ -115,6 +122,9 @@ pub fn update_template(tx: &Transaction, id: Uuid, fields: &Fields, now: Timesta
             host_rate,
             timeout_ms,
             retries,
+            method,
+            hints,
+            own,
             fields.note,
             now,
             Key(id)

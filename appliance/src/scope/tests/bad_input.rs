@@ -87,6 +87,8 @@ async fn a_bad_template_names_its_field_and_changes_nothing() {
         (json!({ "rate": 1_000_001 }), "rate", "1 to 1000000"),
         (json!({ "host_rate": -5 }), "host_rate", "1 to 100000"),
         (json!({ "preset": "gentle", "host_rate": 11 }), "host_rate", "gentle sends at most 10"),
+        (json!({ "preset": "gentle", "hints": true }), "hints", "gentle takes no hints"),
+        (json!({ "method": "udp" }), "method", "connect"),
         (json!({ "timeout_ms": 49 }), "timeout_ms", "50 to 60000"),
         (json!({ "retries": 11 }), "retries", "0 to 10"),
         (json!({ "preset": "wild" }), "preset", "gentle"),
