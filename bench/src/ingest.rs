@@ -161,6 +161,7 @@ fn frame(job: &JobFrame, block: u64, per_host: u16, key: &SigningKey) -> String 
         last: address(n),
         base: Reason::Refused,
         exceptions: open_ports(n, per_host).map(open).collect(),
+        hints: Vec::new(),
     };
     let results = Results {
         job: hex::decode(&job.hash()).expect("a hash is hexadecimal"),

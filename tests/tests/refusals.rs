@@ -103,6 +103,7 @@ fn results(job: &Job, hash: [u8; 32]) -> Results {
             last: target,
             base: Reason::Refused,
             exceptions: Vec::new(),
+            hints: Vec::new(),
         }],
     }
 }

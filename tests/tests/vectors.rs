@@ -7,7 +7,8 @@ use ed25519_dalek::{Signature, Signer, SigningKey};
 use portolan_scanner::net::{Ports, Ranges};
 use portolan_scanner::wire::http_signature::{self, Params};
 use portolan_scanner::wire::{
-    self, HostRecord, Id, Job, Method, PortRecord, Preset, Reason, Receipt, Results, Sample, hex,
+    self, Certificate, Hint, HostRecord, Id, Job, Method, PortRecord, Preset, Reason, Receipt, Results, Said,
+    Sample, Text, hex,
 };
 use portolan_tests::binaries;
 use sha2::{Digest, Sha256};
@@ -65,7 +66,7 @@ fn job() -> Job {
         timeout_ms: 1500,
         retries: 1,
         method: Method::Connect,
-        hints: false,
+        hints: true,
         own: false,
         seed: *b"a seed of 16 by.",
         block_hosts: 12,
@@ -81,11 +82,26 @@ fn results(job: &str) -> Results {
         last: number(last),
         base,
         exceptions: Vec::new(),
+        hints: Vec::new(),
     };
+    let text = |bytes: &[u8]| Text::escape(bytes, 256).expect("it is not empty");
     let host = HostRecord {
         exceptions: vec![
             PortRecord { first: 22, last: 22, reason: Reason::SynAck, rtt_us: 231 },
             PortRecord { first: 80, last: 90, reason: Reason::NoAnswer, rtt_us: 0 },
+            PortRecord { first: 443, last: 443, reason: Reason::SynAck, rtt_us: 305 },
+        ],
+        hints: vec![
+            Hint { port: 22, said: Said::Banner(text(b"SSH-2.0-OpenSSH_9.2\r\n")) },
+            Hint {
+                port: 443,
+                said: Said::Certificate(Certificate {
+                    sha256: hash("a certificate"),
+                    expires: Some(NOON + 86_400_000_000),
+                    subject: Some(text("CN=plc,O=Werft \\\"Süd\\\"".as_bytes())),
+                    names: vec![text(b"plc.example"), text(b"10.0.0.10")],
+                }),
+            },
         ],
         ..like("10.0.0.10", "10.0.0.10", Reason::Refused)
     };
@@ -184,6 +200,12 @@ fn what_must_be_refused_is_refused() {
         ("hosts-out-of-order", changed("hosts 10.0.1.0-10.0.1.1", "hosts 10.0.0.0-10.0.0.1")),
         ("open-range", changed("port 22 open syn-ack 231", "port 22-23 open syn-ack 231")),
         ("state-and-reason-disagree", changed("closed refused", "closed no-answer")),
+        ("hint-not-escaped", changed("S\\xc3\\xbcd", "Süd")),
+        ("hint-escaped-otherwise", changed("OpenSSH_9", "OpenSSH\\x5f9")),
+        (
+            "hint-of-no-open-port",
+            changed("port 80-90 filtered no-answer\n", "port 80-90 filtered no-answer\nsays a\n"),
+        ),
         ("no-signature", frame[..frame.rfind("signature").expect("it has one")].to_owned()),
         ("signature-not-padded", changed("==\n", "\n")),
     ];

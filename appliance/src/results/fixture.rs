@@ -97,7 +97,7 @@ impl JobOf {
 
 /// Hosts in one state throughout.
 pub fn hosts(first: &str, last: &str, base: Reason) -> HostRecord {
-    HostRecord { first: address(first), last: address(last), base, exceptions: Vec::new() }
+    HostRecord { first: address(first), last: address(last), base, exceptions: Vec::new(), hints: Vec::new() }
 }
 
 /// A host that refuses, but for these open ports (RTT: the port's own number).
@@ -105,7 +105,7 @@ pub fn host(at: &str, open_ports: &[u16]) -> HostRecord {
     let open =
         |&port: &u16| PortRecord { first: port, last: port, reason: Reason::SynAck, rtt_us: port.into() };
     let exceptions = open_ports.iter().map(open).collect();
-    HostRecord { first: address(at), last: address(at), base: Reason::Refused, exceptions }
+    HostRecord { first: address(at), last: address(at), base: Reason::Refused, exceptions, hints: Vec::new() }
 }
 
 /// Results of a job as its scanner would write them.

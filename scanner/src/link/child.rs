@@ -9,8 +9,8 @@ use std::sync::mpsc::SyncSender;
 use super::Error;
 use crate::wire::Sample;
 
-/// The longest line that is read from the probe.
-const MAX_LINE: u64 = 1024;
+/// The longest line that is read from the probe: an escaped text takes four bytes for one.
+const MAX_LINE: u64 = 2048;
 
 /// What the probe says, line by line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +86,9 @@ impl Line {
         let mut words = rest.split(' ');
         let read = match word {
             "." if line == "." => return Some(Self::Dot),
-            "host" | "hosts" | "port" => return Some(Self::Body(line.to_owned())),
+            "host" | "hosts" | "port" | "says" | "tls" | "expires" | "subject" | "name" => {
+                return Some(Self::Body(line.to_owned()));
+            }
             "end" => {
                 let (state, detail) = rest.split_once(' ').unwrap_or((rest, ""));
                 return Some(Self::End { state: EndState::parse(state)?, detail: detail.to_owned() });
@@ -221,7 +223,16 @@ mod tests {
         let end = |state, detail: &str| Some(Line::End { state, detail: detail.into() });
         assert_eq!(Line::parse("end done"), end(EndState::Done, ""));
         assert_eq!(Line::parse("end failed no more sockets"), end(EndState::Failed, "no more sockets"));
-        assert!(matches!(Line::parse("port 22 open syn-ack 5"), Some(Line::Body(_))));
+        for body in [
+            "port 22 open syn-ack 5",
+            "says SSH-2.0 x\\x0a",
+            "tls ab",
+            "expires 1",
+            "subject CN=a b",
+            "name a",
+        ] {
+            assert_eq!(Line::parse(body), Some(Line::Body(body.into())));
+        }
         for bad in [
             "",
             " ",

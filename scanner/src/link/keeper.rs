@@ -9,8 +9,8 @@ use super::session::Session;
 use super::spool::Name;
 use crate::wire::{HostRecord, Job, MAX_FRAME, Reason, Results, Sample, results, seal};
 
-/// A part of a block is sent when its text is longer than this. One host more takes at most 2.4 MB, so that a frame
-/// stays below its limit.
+/// A part of a block is sent when its text is longer than this. One host more takes at most 2.4 MB for its
+/// ports and half a MiB for their hints, so that a frame stays below its limit.
 const PART: usize = 1 << 20;
 
 /// How many finished blocks go into the spool at once, at most.

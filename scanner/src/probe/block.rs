@@ -275,7 +275,13 @@ impl Block {
                 {
                     before.last = address;
                 }
-                _ => records.push(HostRecord { first: address, last: address, base, exceptions }),
+                _ => records.push(HostRecord {
+                    first: address,
+                    last: address,
+                    base,
+                    exceptions,
+                    hints: Vec::new(),
+                }),
             }
         }
         records

@@ -156,7 +156,13 @@ pub mod tests {
         let at = addr_to_u128("::1".parse().unwrap());
         let open = PortRecord { first: 22, last: 22, reason: Reason::SynAck, rtt_us: 1_050 };
         let run = PortRecord { first: 80, last: 82, reason: Reason::NoAnswer, rtt_us: 0 };
-        let host = HostRecord { first: at, last: at, base: Reason::Refused, exceptions: vec![open, run] };
+        let host = HostRecord {
+            first: at,
+            last: at,
+            base: Reason::Refused,
+            exceptions: vec![open, run],
+            hints: Vec::new(),
+        };
         (host, Ports::parse("20-29,80-90").unwrap())
     }
 

@@ -9,6 +9,7 @@ mod enrolment;
 mod error;
 pub mod fields;
 pub mod hex;
+pub mod hint;
 pub mod http_signature;
 mod id;
 mod job;
@@ -21,6 +22,7 @@ pub mod results;
 
 pub use enrolment::enrolment_proof;
 pub use error::Error;
+pub use hint::{Certificate, Hint, Said, Text};
 pub use id::Id;
 pub use job::Job;
 pub use method::{Method, UnknownMethod};

@@ -2,7 +2,7 @@
 
 use super::hex::Hex;
 use super::lines::{self, Lines, YesNo, line};
-use super::{Error, Id, Job, Reason, State};
+use super::{Error, Hint, Id, Job, Reason, State, hint};
 use crate::net::{Ports, Range, Ranges};
 
 /// One part of what was seen of one block.
@@ -60,6 +60,8 @@ pub struct HostRecord {
     pub base: Reason,
     /// The other ports, ascending; only for one host.
     pub exceptions: Vec<PortRecord>,
+    /// What its open ports said of themselves, if the job wants to know: at most one a port, ascending.
+    pub hints: Vec<Hint>,
 }
 
 /// A run of ports with another reason than the host's base.
@@ -110,10 +112,12 @@ impl HostRecord {
     pub fn write(&self, text: &mut String) {
         let word = if self.first == self.last { "host" } else { "hosts" };
         line(text, format_args!("{word} {} {} {}", self.range(), self.base.state(), self.base));
+        let mut hints = self.hints.iter().peekable();
         for run in &self.exceptions {
             let (state, reason) = (run.reason.state(), run.reason);
             if state == State::Open {
                 line(text, format_args!("port {} {state} {reason} {}", run.first, run.rtt_us));
+                hints.next_if(|hint| hint.port == run.first).into_iter().for_each(|hint| hint.write(text));
             } else if run.first == run.last {
                 line(text, format_args!("port {} {state} {reason}", run.first));
             } else {
@@ -231,6 +235,9 @@ impl Results {
         if !self.hosts.iter().flat_map(|host| &host.exceptions).all(known) {
             return wrong("a port is not among the job's");
         }
+        if !job.hints && self.hosts.iter().any(|host| !host.hints.is_empty()) {
+            return wrong("the job wants no hints");
+        }
         let probes = targets.count().saturating_mul(u128::from(job.ports.count()));
         if probes == u128::from(self.probes) {
             Ok(())
@@ -247,7 +254,7 @@ impl Results {
 pub fn parse_hosts(body: &str) -> Result<Vec<HostRecord>, Error> {
     let mut hosts: Vec<HostRecord> = Vec::new();
     let mut lines = Lines::new(body);
-    let mut number = 0;
+    let (mut number, mut hinted) = (0, 0);
     while let Some(line) = lines.next()? {
         number += 1;
         let wrong = |what| Error::Body { line: number, what };
@@ -267,7 +274,9 @@ pub fn parse_hosts(body: &str) -> Result<Vec<HostRecord>, Error> {
                 if hosts.last().is_some_and(|before| before.last >= range.first) {
                     return Err(wrong("hosts ascend and do not overlap"));
                 }
-                hosts.push(HostRecord { first: range.first, last: range.last, base, exceptions: Vec::new() });
+                let (exceptions, hints) = (Vec::new(), Vec::new());
+                hosts.push(HostRecord { first: range.first, last: range.last, base, exceptions, hints });
+                hinted = 0;
             }
             "port" => {
                 let host = hosts.last_mut().filter(|host| host.first == host.last);
@@ -289,7 +298,19 @@ pub fn parse_hosts(body: &str) -> Result<Vec<HostRecord>, Error> {
                 }
                 host.exceptions.push(PortRecord { first, last, reason, rtt_us });
             }
-            _ => return Err(wrong("\"host …\", \"hosts …\" or \"port …\" belongs here")),
+            word if hint::is_hint(word) => {
+                let host = hosts.last_mut().ok_or(wrong("a hint belongs to the open port before it"))?;
+                hint::read(host, line).map_err(|error| match error {
+                    Error::Body { what, .. } => wrong(what),
+                    other => other,
+                })?;
+                hinted += line.len() + 1;
+                if hinted > hint::MAX_HINTS {
+                    return Err(wrong("more hints than a host may have"));
+                }
+                continue;
+            }
+            _ => return Err(wrong("\"host …\", \"port …\" or a hint belongs here")),
         }
         if words.next().is_some() {
             return Err(wrong("too many words"));

@@ -62,18 +62,46 @@ fn port_records() -> impl Strategy<Value = Vec<PortRecord>> {
 }
 
 fn hosts() -> impl Strategy<Value = Vec<HostRecord>> {
-    let steps = (1u128..1000, 0u128..20, reason(false), port_records());
+    let said = proptest::collection::vec(proptest::option::of(said()), 8);
+    let steps = (1u128..1000, 0u128..20, reason(false), port_records(), said);
     proptest::collection::vec(steps, 0..8).prop_map(|steps| {
         let mut at = 0xffff_0a00_0000;
-        let step = |(gap, more, base, mut exceptions): (u128, u128, Reason, Vec<PortRecord>)| {
-            exceptions.retain(|run| run.reason != base);
-            let first = at + gap;
-            let last = if exceptions.is_empty() { first + more } else { first };
-            at = last;
-            HostRecord { first, last, base, exceptions }
-        };
+        let step =
+            |(gap, more, base, mut exceptions, mut said): (_, _, _, Vec<PortRecord>, Vec<Option<Said>>)| {
+                exceptions.retain(|run| run.reason != base);
+                let first = at + gap;
+                let last = if exceptions.is_empty() { first + more } else { first };
+                at = last;
+                let open = exceptions.iter().filter(|run| run.reason == Reason::SynAck);
+                let hints = open
+                    .zip(&mut said)
+                    .filter_map(|(run, said)| Some(Hint { port: run.first, said: said.take()? }));
+                let hints = hints.collect();
+                HostRecord { first, last, base, exceptions, hints }
+            };
         steps.into_iter().map(step).collect()
     })
+}
+
+fn text(most: usize) -> impl Strategy<Value = Text> {
+    proptest::collection::vec(any::<u8>(), 1..=most)
+        .prop_map(move |bytes| Text::escape(&bytes, most).unwrap())
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    use proptest::option::of;
+    let names = proptest::collection::vec(text(hint::MAX_NAME), 0..4);
+    prop_oneof![
+        text(hint::MAX_TEXT).prop_map(Said::Banner),
+        (any::<[u8; 32]>(), of(any::<i64>()), of(text(hint::MAX_TEXT)), names).prop_map(
+            |(sha256, expires, subject, names)| Said::Certificate(Certificate {
+                sha256,
+                expires,
+                subject,
+                names
+            })
+        ),
+    ]
 }
 
 prop_compose! {
@@ -145,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn reading_never_panics(bytes: Vec<u8>, text in "(host|hosts|port|target|ports| |[0-9.:-]|open|syn-ack|\n){0,40}") {
+    fn reading_never_panics(bytes: Vec<u8>, text in "(host|hosts|port|target|ports|says|tls|name| |[0-9.:-]|open|syn-ack|\\\\|\n){0,40}") {
         let _ = again(&bytes);
         let _ = results::parse_hosts(&text);
     }
@@ -274,6 +302,11 @@ fn results_must_fit_their_job() {
     assert!(refused(|r| r.sample.answered = 7).contains("the sample"));
     assert!(refused(|r| r.sample.missed = 5).contains("the sample"));
     assert!(refused(|r| r.ended = 0).contains("before it began"));
+    let hint = Hint { port: 22, said: Said::Banner(Text::escape(b"SSH-2.0", 9).unwrap()) };
+    let mut hinted = block_0();
+    hinted.hosts[1].hints.push(hint);
+    assert!(hinted.check_against(&job).unwrap_err().to_string().contains("no hints"));
+    assert_eq!(hinted.check_against(&Job { hints: true, ..job.clone() }), Ok(()));
     let mut first_part = block_0();
     (first_part.last, first_part.probes) = (false, 36);
     first_part.hosts.truncate(1);

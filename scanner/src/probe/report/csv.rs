@@ -64,7 +64,13 @@ mod tests {
     #[test]
     fn the_last_port_of_all_can_be_an_exception() {
         let last = PortRecord { first: 65_535, last: 65_535, reason: Reason::NoAnswer, rtt_us: 0 };
-        let record = HostRecord { first: 1, last: 1, base: Reason::Refused, exceptions: vec![last] };
+        let record = HostRecord {
+            first: 1,
+            last: 1,
+            base: Reason::Refused,
+            exceptions: vec![last],
+            hints: Vec::new(),
+        };
         let mut text = String::new();
         host(&record, &Ports::parse("65534-65535").unwrap(), &mut text);
         assert_eq!(text.lines().count(), 2);
