@@ -17,6 +17,8 @@
 compile_error!("the constants in sys.rs were checked for Linux on x86-64, aarch64 and riscv64 only");
 
 pub mod confine;
+#[cfg(panic = "abort")]
+mod lean;
 
 use std::ffi::{c_int, c_void};
 use std::io;
