@@ -7,7 +7,6 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portolan
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PORTOLAN_BIN ?= $(CARGO_TARGET_DIR)/debug/portolan
 export PORTOLAN_SCANNER_BIN ?= $(CARGO_TARGET_DIR)/debug/portolan-scanner
-HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 # Asked when a recipe runs, after `duckdb` did: without the prebuilt library DuckDB is compiled from source.
 FEATURES = $(shell test -e "$${DUCKDB_LIB_DIR:-.duckdb}/libduckdb.so" || echo --features portolan/bundled)
@@ -16,7 +15,7 @@ APPLIANCE = -p portolan -p portolan-tests -p portolan-bench $(FEATURES)
 SCANNER = -p portolan-scanner
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check fmt lint unit e2e scanner release duckdb setup bench-scan bench-ingest screenshots
+.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all release duckdb setup bench-scan bench-ingest screenshots
 
 help: ## list these names
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -49,12 +48,14 @@ unit: duckdb ## unit tests of the scanner and the appliance, and the benchmarks'
 	cargo test $(SCANNER)
 	cargo test -p portolan -p portolan-bench $(FEATURES)
 
-e2e: build ## end-to-end and browser tests against the real binaries
+e2e: build scanner-all ## end-to-end and browser tests against the real binaries
 	cargo test -p portolan-tests
 
 scanner: ## the scanner as one static binary, for any Linux of this CPU
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release $(SCANNER) --target $(HOST)
-	@echo "$(CARGO_TARGET_DIR)/$(HOST)/release/portolan-scanner"
+	@tools/scanner.sh link
+
+scanner-all: ## the same, and what it is with fewer features
+	@tools/scanner.sh link none
 
 release: ## the appliance with DuckDB compiled in (first time: about 46 CPU-minutes), and the static scanner
 	cargo build --release -p portolan --features bundled
@@ -68,7 +69,7 @@ setup: ## install what the tests need (a browser, network tools, cargo-deny, axe
 
 bench-scan: scanner ## probes per CPU-second and recall, beside nmap (as root: makes a network namespace)
 	@tools/test-setup.sh bench
-	PORTOLAN_SCANNER_BIN=$(CARGO_TARGET_DIR)/$(HOST)/release/portolan-scanner \
+	PORTOLAN_SCANNER_BIN=$(CARGO_TARGET_DIR)/static/portolan-scanner \
 		cargo run --release -q -p portolan-bench --no-default-features -- scan
 
 bench-ingest: duckdb ## open ports per second from spool to committed, beside DuckDB's own appender

@@ -14,6 +14,13 @@ pub fn scanner() -> PathBuf {
     binary("PORTOLAN_SCANNER_BIN", "portolan-scanner")
 }
 
+/// A static scanner that `make scanner-all` built: `portolan-scanner`, `portolan-scanner-none` and so on.
+pub fn static_scanner(name: &str) -> PathBuf {
+    let path = scanner().with_file_name("../static").join(name);
+    assert!(path.is_file(), "{} is not there: run `make scanner-all` first", path.display());
+    path
+}
+
 /// A folder kept between runs for what the tests fetched or installed: `~/.cache/portolan`.
 pub fn cache() -> PathBuf {
     let base = env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
