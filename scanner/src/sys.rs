@@ -19,6 +19,7 @@ compile_error!("the constants in sys.rs were checked for Linux on x86-64, aarch6
 pub mod confine;
 #[cfg(panic = "abort")]
 mod lean;
+pub mod packet;
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -159,6 +160,7 @@ impl Event {
 unsafe extern "C" {
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn connect(fd: c_int, address: *const RawAddress, length: u32) -> c_int;
+    fn bind(fd: c_int, address: *const c_void, length: u32) -> c_int;
     fn getsockname(fd: c_int, address: *mut RawAddress, length: *mut u32) -> c_int;
     fn getpeername(fd: c_int, address: *mut RawAddress, length: *mut u32) -> c_int;
     fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: u32) -> c_int;
@@ -415,14 +417,11 @@ mod tests {
 
     #[test]
     fn a_socket_connected_to_itself_is_recognised() {
-        unsafe extern "C" {
-            fn bind(fd: c_int, address: *const RawAddress, length: u32) -> c_int;
-        }
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let socket = Socket::open(false).unwrap();
         let (raw, length) = RawAddress::of(free);
         // SAFETY: `raw` outlives the call and is at least `length` bytes; the kernel only reads it.
-        assert_eq!(unsafe { bind(socket.fd.as_raw_fd(), &raw const raw, length) }, 0);
+        assert_eq!(unsafe { bind(socket.fd.as_raw_fd(), (&raw const raw).cast(), length) }, 0);
         assert_eq!(outcome(&socket, free), Ok(()), "Linux connects a socket with itself");
         assert!(socket.is_connected_to_itself());
     }

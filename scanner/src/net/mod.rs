@@ -4,6 +4,7 @@
 
 mod cidr;
 mod error;
+pub mod packet;
 mod permutation;
 mod ports;
 mod range;

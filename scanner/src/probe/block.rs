@@ -245,6 +245,21 @@ impl Block {
         true
     }
 
+    /// Whether a pair is settled.
+    pub fn is_settled(&self, pair: Pair) -> bool {
+        matches!(self.slots[pair as usize], Slot::Settled(_))
+    }
+
+    /// Makes a pair that was silent one that is not settled; returns whether it was that.
+    pub fn forget_silence(&mut self, pair: Pair) -> bool {
+        let silent = self.slots[pair as usize] == Slot::Settled(Reason::NoAnswer);
+        if silent {
+            self.slots[pair as usize] = Slot::Drawn;
+            self.left += 1;
+        }
+        silent
+    }
+
     /// Settles every pair that is not yet, for the same reason.
     pub fn settle_rest(&mut self, reason: Reason) {
         for slot in self.slots.iter_mut().filter(|slot| !matches!(slot, Slot::Settled(_))) {

@@ -19,12 +19,11 @@ use portolan_scanner::wire::{self, Job, MAX_FRAME, Sample};
 
 use super::clock::Clock;
 use super::confine::{close_inherited, confine};
-use super::connect::Connect;
-use super::engine::{self, Driver, End, Order};
+use super::engine::{Driver, End, Order};
 use super::forecast::Forecast;
 use super::guard::Guard;
+use super::method::Opened;
 use super::pace::{Instant, SECOND};
-use super::preset::numbers;
 use super::schedule::{Finished, Progress, Schedule};
 use crate::sys::{self, Epoll, Event};
 
@@ -55,9 +54,9 @@ fn run(never_scan: &[PathBuf]) -> io::Result<()> {
     let clock = Clock::start();
     let mut link = Link { input, out: io::stdout().lock(), before: (0, clock.now()) };
     close_inherited(Some(link.input.file.as_fd()));
-    let method = Connect::open(numbers(schedule.job().preset), link.input())?;
-    confine()?;
-    let end = match engine::run(schedule, method, &mut link, &clock)? {
+    let method = Opened::open(schedule.job(), link.input())?;
+    confine(&method.sockets())?;
+    let end = match method.run(schedule, &mut link, &clock)? {
         End::Done => "end done",
         End::Cancelled => "end cancelled",
         End::NoSockets => {

@@ -18,7 +18,7 @@
 //! sent anything.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::sys::confine::{self as kernel, Instruction, Ruleset};
 use crate::sys::errno;
@@ -29,11 +29,12 @@ pub fn close_inherited(keep: Option<BorrowedFd<'_>>) {
     kernel::close_inherited(keep);
 }
 
-/// Gives everything else up. To be called when all is open that will be needed, while there is one thread.
+/// Gives everything else up. To be called when all is open that will be needed, while there is one thread. Whole
+/// frames can be sent by the sockets given, and by no other.
 ///
 /// # Errors
 /// When the kernel has the means and refuses it.
-pub fn confine() -> io::Result<()> {
+pub fn confine(packets: &[BorrowedFd<'_>]) -> io::Result<()> {
     give_up_privileges()?;
     match kernel::landlock_version() {
         Ok(version) => step("Landlock", kernel::landlock(rules(version)))?,
@@ -44,7 +45,7 @@ pub fn confine() -> io::Result<()> {
         say("its system calls are not filtered: their numbers on this kind of machine are not known here");
         return Ok(());
     };
-    step("seccomp", kernel::filter(&program(machine)))
+    step("seccomp", kernel::filter(&program(machine, packets)))
 }
 
 /// Gives up privileges, but neither files nor system calls: for a scan by hand that keeps a file of how far it is.
@@ -125,13 +126,13 @@ impl Machine {
 }
 
 /// A call that a probe makes.
-struct Call {
+struct Call<'a> {
     #[cfg_attr(not(test), expect(dead_code, reason = "for the reader, and for the test of the numbers"))]
     name: &'static str,
     x86_64: Option<u32>,
     aarch64: Option<u32>,
     /// All of them hold; an argument that is not named may be anything.
-    when: &'static [Argument],
+    when: &'a [Argument],
 }
 
 /// The lower 32 bits of an argument of a call: with the bits of the mask, they are the value.
@@ -141,7 +142,7 @@ struct Argument {
     value: u32,
 }
 
-const fn call(name: &'static str, x86_64: u32, aarch64: u32, when: &'static [Argument]) -> Call {
+const fn call<'a>(name: &'static str, x86_64: u32, aarch64: u32, when: &'a [Argument]) -> Call<'a> {
     Call { name, x86_64: Some(x86_64), aarch64: Some(aarch64), when }
 }
 
@@ -160,11 +161,12 @@ const AF_INET6: u32 = 10;
 const STREAM: u32 = 1 | 0o4000 | 0o2_000_000;
 const PROT_EXEC: u32 = 4;
 const MAP_ANONYMOUS: u32 = 0x20;
+const MSG_DONTWAIT: u32 = 0x40;
 
 /// The calls a probe makes, as seen with strace; those it makes most come first. Nothing that sends on a socket is
 /// among them: a probe connects and hangs up.
 #[rustfmt::skip]
-const CALLS: &[Call] = &[
+const CALLS: &[Call<'_>] = &[
     //   name           x86-64 aarch64  only if                                  what for
     call("connect",         42, 203, ANY),                                    // start a probe, and hear how it ended
     Call { name: "epoll_wait", x86_64: Some(232), aarch64: None, when: ANY }, // wait for answers and orders;
@@ -218,8 +220,11 @@ const fn instruction(code: u16, value: u32, yes: u8, no: u8) -> Instruction {
     Instruction { code, yes, no, value }
 }
 
+/// The calls that are allowed on each socket that sends whole frames: the first argument is its number.
+const PACKET_CALLS: [(u32, u32); 2] = [(307, 269), (299, 243)]; // sendmmsg and recvmmsg, without blocking
+
 /// The list of calls as a program for the kernel: one block a call, which allows it or goes on to the next.
-fn program(machine: Machine) -> Vec<Instruction> {
+fn program(machine: Machine, packets: &[BorrowedFd<'_>]) -> Vec<Instruction> {
     let mut all = vec![
         instruction(LOAD, MACHINE, 0, 0),
         instruction(IF_EQUAL, machine.name(), 1, 0),
@@ -228,26 +233,37 @@ fn program(machine: Machine) -> Vec<Instruction> {
         instruction(IF_AT_LEAST, X32, 0, 1),
         instruction(RETURN, KILL, 0, 0),
     ];
+    for (packet, (x86_64, aarch64)) in
+        packets.iter().flat_map(|packet| PACKET_CALLS.map(|call| (packet, call)))
+    {
+        let own = packet.as_raw_fd().cast_unsigned();
+        allow(machine, &call("", x86_64, aarch64, &[is(0, own), is(3, MSG_DONTWAIT)]), &mut all);
+    }
     for call in CALLS {
-        let number = match machine {
-            Machine::X86_64 => call.x86_64,
-            Machine::Aarch64 => call.aarch64,
-        };
-        let Some(number) = number else { continue };
-        // Each argument takes three instructions, and behind the last one is the block's end.
-        let mut left = u8::try_from(3 * call.when.len() + 1).expect("a call has at most six arguments");
-        all.push(instruction(LOAD, NUMBER, 0, 0));
-        all.push(instruction(IF_EQUAL, number, 0, left));
-        for argument in call.when {
-            left -= 3;
-            all.push(instruction(LOAD, ARGUMENTS + 8 * u32::from(argument.index), 0, 0));
-            all.push(instruction(AND, argument.mask, 0, 0));
-            all.push(instruction(IF_EQUAL, argument.value, 0, left));
-        }
-        all.push(instruction(RETURN, ALLOW, 0, 0));
+        allow(machine, call, &mut all);
     }
     all.push(instruction(RETURN, REFUSE, 0, 0));
     all
+}
+
+/// Adds the block of a call.
+fn allow(machine: Machine, call: &Call<'_>, all: &mut Vec<Instruction>) {
+    let number = match machine {
+        Machine::X86_64 => call.x86_64,
+        Machine::Aarch64 => call.aarch64,
+    };
+    let Some(number) = number else { return };
+    // Each argument takes three instructions, and behind the last one is the block's end.
+    let mut left = u8::try_from(3 * call.when.len() + 1).expect("a call has at most six arguments");
+    all.push(instruction(LOAD, NUMBER, 0, 0));
+    all.push(instruction(IF_EQUAL, number, 0, left));
+    for argument in call.when {
+        left -= 3;
+        all.push(instruction(LOAD, ARGUMENTS + 8 * u32::from(argument.index), 0, 0));
+        all.push(instruction(AND, argument.mask, 0, 0));
+        all.push(instruction(IF_EQUAL, argument.value, 0, left));
+    }
+    all.push(instruction(RETURN, ALLOW, 0, 0));
 }
 
 #[cfg(test)]

@@ -24,8 +24,18 @@ use crate::sys::{self, Epoll, Event};
 /// Descriptors that are left for everything else in the process.
 const SPARE: u64 = 32;
 
-/// The token of the orders; slots have their place as token.
+/// The token of the orders, and of what else is watched; slots have their place as token.
 const INPUT: u64 = u64::MAX;
+const OTHER: u64 = u64::MAX - 1;
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Woken {
+    /// Orders came in.
+    pub ordered: bool,
+    /// There is something to read of what is watched besides.
+    pub watched: bool,
+}
 
 /// How long nothing is sent after the machine had no descriptor to give.
 const HOLD: u64 = SECOND / 10;
@@ -66,6 +76,33 @@ impl Connect {
             held_until: 0,
             dry_since: None,
         })
+    }
+
+    /// Has a wait end too when there is something to read here.
+    ///
+    /// # Errors
+    /// What watching says.
+    pub fn watch(&self, other: BorrowedFd<'_>) -> io::Result<()> {
+        self.epoll.watch_input(other, OTHER)
+    }
+
+    /// As [`Method::wait`], and tells what else there was.
+    ///
+    /// # Errors
+    /// As for [`Method::wait`].
+    pub fn wait_too(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<Woken> {
+        let filled = self.epoll.wait(&mut self.events, at_most_ms)?;
+        self.full = filled == self.events.len();
+        let now = clock.now();
+        let mut woken = Woken::default();
+        for at in 0..filled {
+            match self.events[at].token() {
+                INPUT => woken.ordered = true,
+                OTHER => woken.watched = true,
+                place => self.look(Place::try_from(place).expect("slots have 32 bits"), now, ends),
+            }
+        }
+        Ok(woken)
     }
 
     /// No socket could be had: for want of descriptors or memory, or because there is no such family here.
@@ -158,17 +195,7 @@ impl Method for Connect {
     fn flush(&mut self, _now: Instant, _ends: &mut impl Ends) {}
 
     fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool> {
-        let filled = self.epoll.wait(&mut self.events, at_most_ms)?;
-        self.full = filled == self.events.len();
-        let now = clock.now();
-        let mut ordered = false;
-        for at in 0..filled {
-            match Place::try_from(self.events[at].token()) {
-                Ok(place) => self.look(place, now, ends),
-                Err(_) => ordered = true,
-            }
-        }
-        Ok(ordered)
+        self.wait_too(at_most_ms, clock, ends).map(|woken| woken.ordered)
     }
 
     fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends) {
@@ -191,8 +218,8 @@ impl Method for Connect {
         }
     }
 
-    fn oldest(&self) -> Option<Instant> {
-        self.slots.oldest().map(|(_, flight)| flight.since)
+    fn due(&self, timeout: u64) -> Option<Instant> {
+        self.slots.oldest().map(|(_, flight)| flight.since + timeout)
     }
 
     fn relax(&mut self) {

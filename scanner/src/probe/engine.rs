@@ -82,7 +82,7 @@ const DROUGHT: u64 = 10 * SECOND;
 /// Whatever the driver or the method says; results not handed over until then are lost.
 pub fn run(
     schedule: Schedule,
-    method: impl Method,
+    method: &mut impl Method,
     driver: &mut impl Driver,
     clock: &Clock,
 ) -> io::Result<End> {
@@ -92,7 +92,7 @@ pub fn run(
 
 struct Engine<'a, M, D> {
     schedule: Schedule,
-    method: M,
+    method: &'a mut M,
     driver: &'a mut D,
     clock: &'a Clock,
     timeout: u64,
@@ -151,7 +151,7 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
             Rest::Until(at) => *at,
             Rest::Events => Instant::MAX,
         };
-        let expiry = self.method.oldest().map_or(Instant::MAX, |since| since + self.timeout);
+        let expiry = self.method.due(self.timeout).unwrap_or(Instant::MAX);
         let nanos = until.min(expiry).min(tick).saturating_sub(now);
         u32::try_from(nanos.div_ceil(1_000_000)).unwrap_or(NAP_MS).min(NAP_MS)
     }

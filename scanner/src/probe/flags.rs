@@ -69,7 +69,7 @@ impl Flags {
         let mut preset = Preset::Normal;
         let [mut rate, mut host_rate, mut timeout, mut retries] = [None; 4];
         let (mut never_scan, mut resume) = (Vec::new(), None);
-        let (mut format, mut own) = (Format::default(), false);
+        let (mut format, mut own, mut method) = (Format::default(), false, Method::Connect);
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             let (flag, given) = match argument.split_once('=') {
@@ -84,6 +84,10 @@ impl Flags {
                 }
                 ("--own", None) => {
                     own = true;
+                    continue;
+                }
+                ("--syn", None) => {
+                    method = Method::Syn;
                     continue;
                 }
                 _ => {}
@@ -159,7 +163,7 @@ impl Flags {
             host_rate: host_rate.unwrap_or(base.host_rate),
             timeout_ms: timeout.unwrap_or(base.timeout_ms),
             retries: retries.unwrap_or(base.retries),
-            method: Method::Connect,
+            method,
             hints: false,
             own: false,
             seed: seed(),

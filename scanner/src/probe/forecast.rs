@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use portolan_scanner::wire::Job;
+use portolan_scanner::wire::{Job, Method};
 
 use super::preset::numbers;
+use super::syn;
 
 /// The longest that a firewall keeps a connection of a probe, in seconds: Linux does for one without an answer
 /// and for one that was closed in order (`nf_conntrack_tcp_timeout_syn_sent` and `_time_wait`).
@@ -32,7 +33,9 @@ impl Forecast {
         let hosts = job.hosts().min(at_once).max(1);
         let rate = u128::from(job.rate).min(hosts.saturating_mul(job.host_rate.into())).max(1);
         // Silent probes end after the timeout, and only so many wait for it at a time.
-        let flying = u128::from(numbers.in_flight).min(hosts.saturating_mul(numbers.host_in_flight.into()));
+        let sockets = if job.method == Method::Syn { syn::FLYING } else { 1 };
+        let flying =
+            u128::from(numbers.in_flight * sockets).min(hosts.saturating_mul(numbers.host_in_flight.into()));
         let silent = rate.min((flying * 1_000).div_ceil(u128::from(job.timeout_ms.max(1))));
         let probes = job.probes();
         let attempts = probes.saturating_mul(u128::from(job.retries) + 1);

@@ -8,11 +8,11 @@ use portolan_scanner::wire::{Job, Reason, State};
 
 use super::clock::Clock;
 use super::confine::{close_inherited, confine, confine_but_for_files};
-use super::connect::Connect;
-use super::engine::{self, Driver, End, Order};
+use super::engine::{Driver, End, Order};
 use super::flags::{Flags, Stop};
 use super::forecast::{Forecast, duration};
 use super::guard::Guard;
+use super::method::Opened;
 use super::own;
 use super::pace::{Instant, SECOND};
 use super::preset::{Close, numbers};
@@ -23,7 +23,7 @@ use super::schedule::{Finished, Progress, Schedule};
 use crate::sys;
 
 const HELP: &str = "\
-Probe TCP ports by connecting to them. No privileges are needed.
+Probe TCP ports by connecting to them, which needs no privileges, or by SYN packets.
 
 Usage: portolan-scanner probe --targets LIST --ports LIST [options]
        portolan-scanner probe --job -
@@ -39,6 +39,9 @@ What:
                      is always meant
 
 How:
+  --syn              by SYN packets, which takes CAP_NET_RAW: faster, and tells more of what is not
+                     reached; connections are never completed, and open ones are reset. This machine
+                     itself, and what is not reached over Ethernet, is connected to all the same
   --preset NAME      gentle, normal (the default) or fast; see below
   --rate N           connection attempts a second, over all hosts
   --host-rate N      connection attempts a second to one host
@@ -63,7 +66,7 @@ Presets             rate   host-rate  timeout  retries  in flight  a host  open 
 const EXIT: &str = "
 Each port is open (it took the connection), closed (it refused), filtered (no answer),
 unreachable (the network said so), or not probed. A router that answers with ICMP \"port
-unreachable\" looks like a closed port.
+unreachable\" looks like a closed port, but with --syn.
 
 Exit status:
   0    every port was probed, but what is never scanned
@@ -154,16 +157,16 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         last: Last::default(),
     };
     close_inherited(None);
-    let method = Connect::open(numbers(screen.job.preset), None)?;
+    let method = Opened::open(&screen.job, None)?;
     if screen.resume.is_some() {
         confine_but_for_files()?;
     } else {
-        confine()?;
+        confine(&method.sockets())?;
     }
     if !screen.goes_on {
         screen.begin()?;
     }
-    let end = engine::run(schedule, method, &mut screen, &clock)?;
+    let end = method.run(schedule, &mut screen, &clock)?;
     screen.close(end, clock.now())?;
     Ok(match end {
         End::Done if screen.totals.short => ExitCode::from(3),

@@ -4,15 +4,20 @@
 //! it. No call of these is made through a pointer, so a method costs what its system calls cost.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
-use portolan_scanner::wire::Reason;
+use portolan_scanner::wire::{self, Job, Reason};
 
 use super::clock::Clock;
+use super::connect::Connect;
+use super::engine::{self, Driver, End};
 use super::pace::Instant;
+use super::preset::numbers;
 use super::schedule::{Probe, Schedule};
+use super::syn::Syn;
 
 /// Sends probes and hears how they end. Each probe that was sent is ended once, in any order, unless all are
-/// abandoned.
+/// abandoned; one that was given up may be answered late.
 pub trait Method {
     /// Whether another probe can be sent `now`.
     fn room(&self, now: Instant) -> Room;
@@ -30,8 +35,8 @@ pub trait Method {
     /// Gives up what was sent `timeout` or longer before `now`. Answers that had come by then, as a wait that began
     /// after `now` has heard, are told.
     fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends);
-    /// When the probe was sent that will be given up first.
-    fn oldest(&self) -> Option<Instant>;
+    /// When [`Method::expire`] with this timeout has something to do.
+    fn due(&self, timeout: u64) -> Option<Instant>;
     /// Called once a second: what the machine could not give a while ago, it may give now.
     fn relax(&mut self);
     /// Since when this machine has had nothing to send a single probe with.
@@ -57,6 +62,8 @@ pub trait Ends {
     fn answered(&mut self, probe: Probe, reason: Reason, round_trip: u32);
     /// No answer came in time.
     fn unanswered(&mut self, probe: Probe, now: Instant);
+    /// It was answered after it had been given up.
+    fn late(&mut self, probe: Probe, reason: Reason, round_trip: u32);
     /// It did not go out, as this machine had no room for it.
     fn put_off(&mut self, probe: Probe, now: Instant);
 }
@@ -70,8 +77,75 @@ impl Ends for Schedule {
         Self::unanswered(self, probe, now);
     }
 
+    fn late(&mut self, probe: Probe, reason: Reason, round_trip: u32) {
+        Self::late(self, probe, reason, round_trip);
+    }
+
     fn put_off(&mut self, probe: Probe, now: Instant) {
         Self::put_off(self, probe, now);
+    }
+}
+
+/// The method of a job, opened.
+#[derive(Debug)]
+pub enum Opened {
+    /// It connects.
+    Connect(Box<Connect>),
+    /// It sends SYN packets, and connects where they do not reach.
+    Syn(Box<Syn>),
+}
+
+impl Opened {
+    /// Opens what a job wants; where SYN packets cannot be sent, it says so and connects. Orders on `input` end a
+    /// wait.
+    ///
+    /// # Errors
+    /// As [`Connect::open`].
+    pub fn open(job: &Job, input: Option<BorrowedFd<'_>>) -> io::Result<Self> {
+        let numbers = numbers(job.preset);
+        if job.method == wire::Method::Syn {
+            match Syn::open(numbers, &job.targets, input) {
+                Ok(syn) => {
+                    let others = job.targets.subtract(&syn.reached());
+                    if !others.is_empty() {
+                        eprintln!(
+                            "connecting to {others}: this machine itself, or not reached over Ethernet"
+                        );
+                    }
+                    return Ok(Self::Syn(syn.into()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    eprintln!("syn needs CAP_NET_RAW; connecting instead");
+                }
+                Err(error) => eprintln!("syn cannot be had here ({error}); connecting instead"),
+            }
+        }
+        Ok(Self::Connect(Connect::open(numbers, input)?.into()))
+    }
+
+    /// The sockets that send frames.
+    pub fn sockets(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            Self::Connect(_) => Vec::new(),
+            Self::Syn(syn) => syn.sockets().collect(),
+        }
+    }
+
+    /// Works on a schedule to its end, and says what came in that nobody was asked for.
+    ///
+    /// # Errors
+    /// As [`engine::run`].
+    pub fn run(self, schedule: Schedule, driver: &mut impl Driver, clock: &Clock) -> io::Result<End> {
+        match self {
+            Self::Connect(mut connect) => engine::run(schedule, connect.as_mut(), driver, clock),
+            Self::Syn(mut syn) => {
+                let end = engine::run(schedule, syn.as_mut(), driver, clock);
+                if syn.forged() > 0 {
+                    eprintln!("{} answers were to nothing that was asked, and are not counted", syn.forged());
+                }
+                end
+            }
+        }
     }
 }
 

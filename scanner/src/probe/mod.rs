@@ -3,7 +3,7 @@
 //! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] sends what
 //! [`schedule`] asks for by a [`method`], [`block`] keeps what was found until it is handed over. [`pace`] and
 //! [`preset`] hold the rates. The method [`connect`] has its sockets in [`slots`], and [`outcome`] says what a
-//! connect's end means. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends anything.
+//! connect's end means; [`syn`] makes its own packets. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends anything.
 
 pub mod block;
 mod bounds;
@@ -25,6 +25,7 @@ pub mod report;
 mod resume;
 pub mod schedule;
 pub mod slots;
+pub mod syn;
 #[cfg(test)]
 mod testing;
 

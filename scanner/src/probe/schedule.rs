@@ -222,9 +222,14 @@ impl Schedule {
         if self.pace.ready_at() > now {
             return Next::At(self.pace.ready_at());
         }
-        let found = self.turn_again(now).or_else(|| self.turn_waiting(now)).or_else(|| self.turn_fresh(now));
-        if let Some((index, turn)) = found {
-            return Next::Probe(self.send(index, turn, now));
+        while let Some((index, turn)) =
+            self.turn_again(now).or_else(|| self.turn_waiting(now)).or_else(|| self.turn_fresh(now))
+        {
+            let block = &self.blocks[index];
+            // A late answer may have come before the next attempt was due.
+            if !block.is_settled(turn.pair) {
+                return Next::Probe(self.send(index, turn, now));
+            }
         }
         let again = self.again.peek().map(|due| due.0.at);
         let ready = self.ready.peek().map(|due| due.0.at);
@@ -249,6 +254,16 @@ impl Schedule {
         } else {
             self.settle(index, turn, Reason::NoAnswer, 0);
         }
+    }
+
+    /// A probe was answered, after `round_trip` microseconds and after it had been given up: the answer counts as
+    /// long as its block is worked on.
+    pub fn late(&mut self, probe: Probe, reason: Reason, round_trip: u32) {
+        let Some(index) = self.index(probe.step).filter(|_| !self.stopped) else { return };
+        if self.blocks[index].forget_silence(probe.turn.pair) {
+            self.progress.done -= 1;
+        }
+        self.settle(index, probe.turn, reason, round_trip);
     }
 
     /// A probe did not go out, as this machine had no room for it: it is put off, a bounded number of times.

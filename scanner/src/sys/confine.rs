@@ -72,9 +72,9 @@ pub struct Instruction {
 
 /// `struct sock_fprog`.
 #[repr(C)]
-struct RawProgram {
-    length: u16,
-    instructions: *const Instruction,
+pub(super) struct RawProgram {
+    pub(super) length: u16,
+    pub(super) instructions: *const Instruction,
 }
 
 unsafe extern "C" {

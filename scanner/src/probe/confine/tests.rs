@@ -13,7 +13,10 @@ use crate::sys::Socket;
 
 /// What the program answers to a call.
 fn judge(machine: Machine, name: u32, number: u32, arguments: [u64; 6]) -> u32 {
-    let program = program(machine);
+    judge_by(&program(machine, &[]), name, number, arguments)
+}
+
+fn judge_by(program: &[Instruction], name: u32, number: u32, arguments: [u64; 6]) -> u32 {
     let (mut at, mut held) = (0, 0);
     loop {
         let Instruction { code, yes, no, value } = program[at];
@@ -45,7 +48,7 @@ fn judge(machine: Machine, name: u32, number: u32, arguments: [u64; 6]) -> u32 {
 
 const MACHINES: [Machine; 2] = [Machine::X86_64, Machine::Aarch64];
 
-fn number(machine: Machine, call: &Call) -> Option<u32> {
+fn number(machine: Machine, call: &Call<'_>) -> Option<u32> {
     if machine == Machine::X86_64 { call.x86_64 } else { call.aarch64 }
 }
 
@@ -60,6 +63,23 @@ fn every_call_of_the_list_is_allowed_and_no_other_is() {
             }
             let expected = if listed.is_some() { ALLOW } else { REFUSE };
             assert_eq!(judge(machine, machine.name(), called, as_listed), expected, "{machine:?} {called}");
+        }
+    }
+}
+
+#[test]
+fn frames_go_by_the_sockets_given_and_by_no_other() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let own = u64::try_from(socket.as_fd().as_raw_fd()).unwrap();
+    for machine in MACHINES {
+        let with = program(machine, &[socket.as_fd()]);
+        for (x86_64, aarch64) in PACKET_CALLS {
+            let number = if machine == Machine::X86_64 { x86_64 } else { aarch64 };
+            let answer = |arguments| judge_by(&with, machine.name(), number, arguments);
+            assert_eq!(answer([own, 0, 64, 0x40, 0, 0]), ALLOW);
+            assert_eq!(answer([own + 1, 0, 64, 0x40, 0, 0]), REFUSE, "another socket");
+            assert_eq!(answer([own, 0, 64, 0, 0, 0]), REFUSE, "waiting");
+            assert_eq!(judge(machine, machine.name(), number, [own, 0, 64, 0x40, 0, 0]), REFUSE);
         }
     }
 }
@@ -146,9 +166,9 @@ fn helper_tries() {
             ];
             kernel::no_new_privileges().unwrap();
             kernel::filter(&without).unwrap();
-            confine().unwrap();
+            confine(&[]).unwrap();
         }
-        _ => confine().unwrap(),
+        _ => confine(&[]).unwrap(),
     }
     let done = attempt(what.rsplit(' ').next().unwrap(), peer, stream);
     let said = done.map_or_else(|error| format!("{:?}", error.kind()), |()| "done".to_owned());

@@ -1,0 +1,156 @@
+//! The probes that are under way, and those given up of late, whose answers may still come.
+//!
+//! Each has a slot, and the slot chooses the source port: so an answer leads to its probe without a search, and two
+//! attempts at a port are told apart. Slots of probes that were given up are used again only when there is no other.
+
+use std::net::IpAddr;
+
+use crate::probe::pace::Instant;
+use crate::probe::schedule::Probe;
+
+/// A place among the flights.
+pub type Slot = u32;
+
+const NONE: Slot = Slot::MAX;
+
+/// A probe that was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Flight {
+    /// Which.
+    pub probe: Probe,
+    /// When.
+    pub since: Instant,
+    /// By which way.
+    pub way: u32,
+    state: State,
+    before: Slot,
+    after: Slot,
+}
+
+/// How a slot stands; the first two are also the numbers of the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its probe is waited for.
+    Flying,
+    /// Its probe was given up.
+    Gone,
+    /// It has none.
+    Free,
+}
+
+/// The flights, at most so many.
+#[derive(Debug)]
+pub struct Flights {
+    all: Vec<Flight>,
+    free: Vec<Slot>,
+    ends: [(Slot, Slot); 2],
+    flying: usize,
+    most: usize,
+    /// The source ports: the first, and how many.
+    ports: (u16, u16),
+}
+
+impl Flights {
+    /// Room for `most` that fly, and for some that are gone.
+    pub fn new(most: usize, ports: (u16, u16)) -> Self {
+        Self { all: Vec::new(), free: Vec::new(), ends: [(NONE, NONE); 2], flying: 0, most, ports }
+    }
+
+    /// How many fly.
+    pub fn flying(&self) -> usize {
+        self.flying
+    }
+
+    /// A probe flies from now on; gives its slot. There must be room.
+    pub fn begin(&mut self, probe: Probe, since: Instant, way: u32) -> Slot {
+        let flight = Flight { probe, since, way, state: State::Free, before: NONE, after: NONE };
+        let slot = if let Some(slot) = self.free.pop() {
+            slot
+        } else if self.all.len() < self.most + self.most / 4 {
+            self.all.push(flight);
+            Slot::try_from(self.all.len() - 1).expect("there are fewer flights than 2^32")
+        } else {
+            let slot = self.ends[State::Gone as usize].0;
+            self.unlink(slot);
+            slot
+        };
+        self.all[slot as usize] = flight;
+        self.link(slot, State::Flying);
+        slot
+    }
+
+    /// The source port of a slot.
+    pub fn port(&self, slot: Slot) -> u16 {
+        self.ports.0 + u16::try_from(slot % u32::from(self.ports.1)).expect("below a number of 16 bits")
+    }
+
+    /// The flight at a slot.
+    pub fn at(&self, slot: Slot) -> &Flight {
+        &self.all[slot as usize]
+    }
+
+    /// The slot of the probe of this socket that had this source port, and whether it flies or is gone. Of several,
+    /// one that flies.
+    pub fn find(&self, target: (IpAddr, u16), port: u16) -> Option<(Slot, State)> {
+        let first = Slot::from(port.checked_sub(self.ports.0).filter(|port| *port < self.ports.1)?);
+        let mut found = None;
+        for slot in (first..).step_by(usize::from(self.ports.1)) {
+            let Some(flight) = self.all.get(slot as usize) else { break };
+            let hit = flight.state != State::Free
+                && (flight.probe.target.ip(), flight.probe.target.port()) == target;
+            if hit && (found.is_none() || flight.state == State::Flying) {
+                found = Some((slot, flight.state));
+            }
+        }
+        found
+    }
+
+    /// The slot that has flown longest.
+    pub fn oldest(&self) -> Option<Slot> {
+        Some(self.ends[State::Flying as usize].0).filter(|slot| *slot != NONE)
+    }
+
+    /// A flight was given up.
+    pub fn give_up(&mut self, slot: Slot) {
+        self.unlink(slot);
+        self.link(slot, State::Gone);
+    }
+
+    /// A slot is needed no longer.
+    pub fn end(&mut self, slot: Slot) {
+        self.unlink(slot);
+        self.free.push(slot);
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.most, self.ports);
+    }
+
+    fn link(&mut self, slot: Slot, state: State) {
+        let (first, last) = self.ends[state as usize];
+        let flight = &mut self.all[slot as usize];
+        (flight.state, flight.before, flight.after) = (state, last, NONE);
+        match self.all.get_mut(last as usize) {
+            Some(before) => before.after = slot,
+            None => self.ends[state as usize].0 = slot,
+        }
+        debug_assert_eq!(first == NONE, last == NONE);
+        self.ends[state as usize].1 = slot;
+        self.flying += usize::from(state == State::Flying);
+    }
+
+    fn unlink(&mut self, slot: Slot) {
+        let Flight { state, before, after, .. } = self.all[slot as usize];
+        match self.all.get_mut(before as usize) {
+            Some(flight) => flight.after = after,
+            None => self.ends[state as usize].0 = after,
+        }
+        match self.all.get_mut(after as usize) {
+            Some(flight) => flight.before = before,
+            None => self.ends[state as usize].1 = before,
+        }
+        self.flying -= usize::from(state == State::Flying);
+        self.all[slot as usize].state = State::Free;
+    }
+}
