@@ -24,6 +24,7 @@ need npm npm
 need chromium chromium
 need chromedriver chromium-driver
 need ip iproute2
+need nft nftables
 need setpriv util-linux
 need shellcheck shellcheck
 need fc-list fontconfig

@@ -98,7 +98,12 @@ impl Link {
 
     /// Likewise, with these words on its command line.
     pub fn start_as(words: &[&str], input: &str) -> Self {
-        let mut child = Command::new(SCANNER)
+        Self::start_by(Command::new(SCANNER), words, input)
+    }
+
+    /// Likewise, by a command that ends in the program's name.
+    pub fn start_by(mut command: Command, words: &[&str], input: &str) -> Self {
+        let mut child = command
             .args(["probe", "--job", "-"])
             .args(words)
             .stdin(Stdio::piped())

@@ -9,3 +9,4 @@ mod confined;
 mod formats;
 mod guard;
 mod resume;
+mod syn;
