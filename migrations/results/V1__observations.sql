@@ -32,14 +32,18 @@ CREATE TABLE part (
   ended   BIGINT NOT NULL,
   sent    UBIGINT NOT NULL,            -- connection attempts
   hosts   UBIGINT NOT NULL,            -- counted of this frame: those the sweep did not have yet
+  sample_probed   UBIGINT NOT NULL,    -- pairs of the block that were probed a second time
+  sample_answered UBIGINT NOT NULL,    -- of those, how many answered the second time
+  sample_missed   UBIGINT NOT NULL,    -- of those that answered, how many had not answered the first time
   UNIQUE (job, block, number)
 );
 
--- Probes of a part's counted hosts, by reason.
+-- Probes of a part's counted hosts, by reason; and how many of these hosts have a port for that reason.
 CREATE TABLE tally (
   part   INTEGER NOT NULL,
   reason UTINYINT NOT NULL,
-  probes UBIGINT NOT NULL
+  probes UBIGINT NOT NULL,
+  hosts  UBIGINT NOT NULL
 );
 
 -- Hosts first..last, one address after the other: every port of the job that has no row in `run` or `open_port` is

@@ -144,7 +144,7 @@ fn the_first_delivery_of_a_host_counts_whichever_job_brings_it() {
     assert_eq!(open, [(at("10.0.0.0"), 1), (at("10.0.0.16"), 1)]);
     let sweeps = store.sweeps(uuid(1)).unwrap();
     assert_eq!(sweeps.iter().map(|sweep| sweep.hosts).collect::<Vec<_>>(), [32, 2]);
-    let total: u128 = sweeps[0].probes.iter().map(|(_, probes)| probes).sum();
+    let total: u128 = sweeps[0].reasons.iter().map(|of| of.probes).sum();
     assert_eq!(total, 32 * 13);
 }
 
@@ -198,6 +198,96 @@ fn hosts_are_found_by_subnet_port_and_state() {
     assert_eq!(port(8004, Some(State::Filtered)), "10.0.0.0-10.0.0.2 10.0.0.3");
     assert_eq!(port(8004, Some(State::Closed)), "10.0.0.4");
     assert_eq!(port(8005, Some(State::Filtered)), "10.0.0.0-10.0.0.2");
+}
+
+#[test]
+fn what_the_samples_showed_is_summed_over_the_parts_whose_hosts_count() {
+    use portolan_scanner::wire::{Results, Sample};
+    let store = store();
+    let job = JobOf { block_hosts: 128, ..JobOf::default() }.frame();
+    let sampled = |job: &crate::ingest::frame::JobFrame, number, sample, first, last| {
+        let seen = vec![hosts(first, last, Reason::Refused)];
+        let said = Results { sample, ..results(job, number, 0, true, seen) };
+        frame_signed_by(3, &said).prove(&public(3), job).unwrap()
+    };
+    let sample = |probed, answered, missed| Sample { probed, answered, missed };
+    let frames = [
+        sampled(&job, 0, sample(10, 8, 1), "10.0.0.0", "10.0.0.127"),
+        sampled(&job, 1, sample(7, 7, 0), "10.0.0.128", "10.0.0.255"),
+    ];
+    store.count(&frames).unwrap();
+    store.count(&frames).unwrap();
+    let again = JobOf { block_hosts: 128, epoch: 2, ..JobOf::default() }.frame();
+    store.count(&[sampled(&again, 0, sample(9, 9, 9), "10.0.0.0", "10.0.0.127")]).unwrap();
+    assert_eq!(store.sweeps(uuid(1)).unwrap()[0].sample, sample(17, 15, 1));
+}
+
+/// A host that takes connections on every port, one that was left alone in the middle, one that was not asked.
+fn odd_hosts() -> Proven {
+    let run = |first, last, reason| portolan_scanner::wire::PortRecord { first, last, reason, rtt_us: 0 };
+    let mut spared = host("10.0.0.2", &[22]);
+    spared.exceptions.push(run(443, 443, Reason::PortUnreachable));
+    spared.exceptions.push(run(8000, 8004, Reason::Distress));
+    spared.exceptions.push(run(8006, 8009, Reason::Distress));
+    let seen = vec![
+        hosts("10.0.0.0", "10.0.0.1", Reason::OpenAll),
+        spared,
+        hosts("10.0.0.3", "10.0.0.255", Reason::Excluded),
+    ];
+    block(&JobOf { scan: 6, ..JobOf::default() }.frame(), 0, seen)
+}
+
+#[test]
+fn hosts_are_counted_and_found_by_the_reason_they_are_not_probed_for() {
+    let store = store();
+    store.count(&[odd_hosts()]).unwrap();
+    let [sweep] = &store.sweeps(uuid(6)).unwrap()[..] else { panic!("one vantage") };
+    let hosts = [Reason::OpenAll, Reason::Distress, Reason::PortUnreachable, Reason::SynAck, Reason::Expired];
+    assert_eq!(hosts.map(|reason| sweep.hosts_for(reason)), [2, 1, 1, 1, 0]);
+    assert_eq!(sweep.in_state(State::NotProbed), 2 * 13 + 9 + 253 * 13);
+    assert_eq!(sweep.in_state(State::Unreachable), 1);
+    let find = |query: HostQuery| {
+        let found = store.hosts(&query).unwrap();
+        found.iter().map(|it| it.hosts.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let of = |reason| HostQuery { reason: Some(reason), ..HostQuery::of(uuid(6)) };
+    assert_eq!(find(of(Reason::OpenAll)), "10.0.0.0-10.0.0.1");
+    assert_eq!(find(of(Reason::Distress)), "10.0.0.2");
+    assert_eq!(find(of(Reason::PortUnreachable)), "10.0.0.2");
+    assert_eq!(find(of(Reason::SynAck)), "10.0.0.2");
+    assert_eq!(find(HostQuery { port: Some(8000), ..of(Reason::Distress) }), "10.0.0.2");
+    assert_eq!(find(HostQuery { port: Some(8005), ..of(Reason::Distress) }), "");
+    assert_eq!(find(HostQuery { port: Some(8005), ..of(Reason::Refused) }), "10.0.0.2");
+    assert_eq!(find(HostQuery { state: Some(State::Open), ..of(Reason::Distress) }), "10.0.0.2");
+    assert_eq!(find(HostQuery { state: Some(State::Open), ..of(Reason::OpenAll) }), "");
+}
+
+#[test]
+fn a_host_that_is_open_on_every_port_or_in_distress_closes_nothing() {
+    let store = store();
+    let before = block(
+        &JobOf::default().frame(),
+        0,
+        vec![
+            host("10.0.0.0", &[22, 80]),
+            host("10.0.0.1", &[]),
+            host("10.0.0.2", &[443, 8000]),
+            hosts("10.0.0.3", "10.0.0.255", Reason::NoAnswer),
+        ],
+    );
+    store.count(&[before, odd_hosts()]).unwrap();
+    let mut closed = Vec::new();
+    let counts = diff_scans(&store, uuid(1), uuid(6), |_, change| {
+        if change.kind == Kind::Closed {
+            closed.push((change.hosts.to_string(), change.ports.to_string(), change.after));
+        }
+        Ok(())
+    })
+    .unwrap();
+    let said_so = ("10.0.0.2".to_owned(), "443".to_owned(), Some(State::Unreachable));
+    assert_eq!(closed, [said_so], "8000 was left alone, .0 is open on everything: neither is word of a port");
+    assert_eq!((counts[0].1.opened, counts[0].1.closed), (1, 1));
+    assert_eq!(counts[0].1.only_before, 2 * 13 + 9 + 253 * 13);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portolan_scanner::net::{Ports, Range};
-use portolan_scanner::wire::{Reason, State};
+use portolan_scanner::wire::{Reason, Sample, State};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
@@ -197,20 +197,41 @@ pub struct Sweep {
     pub started: Timestamp,
     /// When the last answer came.
     pub ended: Timestamp,
-    /// Pairs of host and port by reason; reasons that did not occur are left out.
-    pub probes: Vec<(Reason, u128)>,
+    /// What was found, by reason; reasons that did not occur are left out.
+    pub reasons: Vec<OfReason>,
+    /// What probing a random sample of it a second time showed.
+    pub sample: Sample,
+}
+
+/// How much of a sweep has a state for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfReason {
+    /// The reason.
+    pub reason: Reason,
+    /// Pairs of host and port.
+    pub probes: u128,
+    /// Hosts with at least one such port.
+    pub hosts: u64,
 }
 
 impl Sweep {
     /// Pairs of host and port with a result.
     pub fn covered(&self) -> u128 {
-        let known = |(reason, _): &&(Reason, u128)| reason.state() != State::NotProbed;
-        self.probes.iter().filter(known).map(|(_, probes)| probes).sum()
+        self.sum(|reason| reason.state() != State::NotProbed)
     }
 
     /// Pairs of host and port in one state.
     pub fn in_state(&self, state: State) -> u128 {
-        self.probes.iter().filter(|(reason, _)| reason.state() == state).map(|(_, probes)| probes).sum()
+        self.sum(|reason| reason.state() == state)
+    }
+
+    /// Hosts with at least one port for this reason.
+    pub fn hosts_for(&self, reason: Reason) -> u64 {
+        self.reasons.iter().find(|of| of.reason == reason).map_or(0, |of| of.hosts)
+    }
+
+    fn sum(&self, wanted: impl Fn(Reason) -> bool) -> u128 {
+        self.reasons.iter().filter(|of| wanted(of.reason)).map(|of| of.probes).sum()
     }
 }
 
@@ -227,6 +248,8 @@ pub struct HostQuery {
     pub port: Option<u16>,
     /// Hosts with a port (or, if one is named, that port) in this state.
     pub state: Option<State>,
+    /// Hosts with a port (or, if one is named, that port) that has its state for this reason.
+    pub reason: Option<Reason>,
     /// Only what comes after this.
     pub after: Option<Place>,
     /// At most so many.
@@ -236,7 +259,16 @@ pub struct HostQuery {
 impl HostQuery {
     /// All hosts of a scan.
     pub fn of(scan: Uuid) -> Self {
-        Self { scan, vantage: None, within: None, port: None, state: None, after: None, limit: STRIDE }
+        Self {
+            scan,
+            vantage: None,
+            within: None,
+            port: None,
+            state: None,
+            reason: None,
+            after: None,
+            limit: STRIDE,
+        }
     }
 }
 

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use ::duckdb::types::ToSql;
 use ::duckdb::{Connection, Row, params_from_iter};
 use portolan_scanner::net::{Ports, Range};
-use portolan_scanner::wire::State;
+use portolan_scanner::wire::{Reason, Sample, State};
 use uuid::Uuid;
 
 use super::{address, halves};
 use crate::clock::Timestamp;
 use crate::results::coverage::Coverage;
 use crate::results::portset::Run;
-use crate::results::{Error, HostQuery, Observation, OpenPort, OpenPorts, Part, Place, Sweep, code};
+use crate::results::{
+    Error, HostQuery, Observation, OfReason, OpenPort, OpenPorts, Part, Place, Sweep, code,
+};
 
 /// Up to so many hosts the exceptions are asked for by address, beyond it by the stretch that they lie in.
 const FEW: usize = 1_000;
@@ -40,7 +42,11 @@ pub fn parts(connection: &Connection, scan: Uuid) -> Result<Vec<Part>, Error> {
 pub fn sweeps(connection: &Connection, scan: Uuid) -> Result<Vec<Sweep>, Error> {
     let mut statement = connection.prepare(
         "SELECT w.vantage, CAST(sum(p.hosts) AS UBIGINT),
-           CAST(least(sum(p.sent), 18446744073709551615) AS UBIGINT), min(p.started), max(p.ended)
+           CAST(least(sum(p.sent), 18446744073709551615) AS UBIGINT), min(p.started), max(p.ended),
+           -- The sample of a part that brought no host speaks of answers that another delivery gave.
+           CAST(coalesce(sum(p.sample_probed) FILTER (p.hosts > 0), 0) AS UBIGINT),
+           CAST(coalesce(sum(p.sample_answered) FILTER (p.hosts > 0), 0) AS UBIGINT),
+           CAST(coalesce(sum(p.sample_missed) FILTER (p.hosts > 0), 0) AS UBIGINT)
          FROM sweep w JOIN job j USING (sweep) JOIN part p USING (job) WHERE w.scan = ? GROUP BY w.vantage
          ORDER BY min(w.sweep)",
     )?;
@@ -51,12 +57,13 @@ pub fn sweeps(connection: &Connection, scan: Uuid) -> Result<Vec<Sweep>, Error> 
             sent: row.get(2)?,
             started: Timestamp::from_micros(row.get(3)?),
             ended: Timestamp::from_micros(row.get(4)?),
-            probes: Vec::new(),
+            reasons: Vec::new(),
+            sample: Sample { probed: row.get(5)?, answered: row.get(6)?, missed: row.get(7)? },
         })
     })?;
     let mut sweeps: Vec<Sweep> = rows.collect::<Result<_, _>>()?;
     let mut statement = connection.prepare(
-        "SELECT w.vantage, t.reason, CAST(sum(t.probes) AS HUGEINT)
+        "SELECT w.vantage, t.reason, CAST(sum(t.probes) AS HUGEINT), CAST(sum(t.hosts) AS UBIGINT)
          FROM sweep w JOIN job j USING (sweep) JOIN part p USING (job) JOIN tally t USING (part)
          WHERE w.scan = ? GROUP BY ALL ORDER BY ALL",
     )?;
@@ -65,7 +72,7 @@ pub fn sweeps(connection: &Connection, scan: Uuid) -> Result<Vec<Sweep>, Error> 
         let vantage = uuid(row, 0)?;
         let probes = u128::try_from(row.get::<_, i128>(2)?).unwrap_or(0);
         if let Some(sweep) = sweeps.iter_mut().find(|sweep| sweep.vantage == vantage) {
-            sweep.probes.push((reason(row.get(1)?)?, probes));
+            sweep.reasons.push(OfReason { reason: reason(row.get(1)?)?, probes, hosts: row.get(3)? });
         }
     }
     Ok(sweeps)
@@ -159,10 +166,18 @@ impl Filter {
                 .and("(s.high > ? OR (s.high = ? AND s.last >= ?))", [&first_high, &first_high, &first_low]);
             filter.and("(s.high < ? OR (s.high = ? AND s.first <= ?))", [&last_high, &last_high, &last_low]);
         }
-        match (query.port, query.state) {
-            (None, None) => {}
-            (None, Some(state)) => filter.any_port(state),
-            (Some(port), state) => filter.port(port, state, &asked(connection, query.scan, port)?),
+        if let Some(port) = query.port {
+            let jobs = asked(connection, query.scan, port)?.iter().map(i32::to_string).collect::<Vec<_>>();
+            let asked =
+                if jobs.is_empty() { "false".to_owned() } else { format!("p.job IN ({})", jobs.join(", ")) };
+            filter.and(&asked, []);
+        }
+        let wanted = [query.state.map(Wanted::State), query.reason.map(Wanted::Reason)];
+        for wanted in wanted.into_iter().flatten() {
+            match query.port {
+                None => filter.any_port(wanted),
+                Some(port) => filter.port(port, wanted),
+            }
         }
         Ok(filter)
     }
@@ -172,44 +187,61 @@ impl Filter {
         self.values.extend(values.iter().map(|value| value.boxed()));
     }
 
-    /// Some port of the host is in this state.
-    fn any_port(&mut self, state: State) {
-        let number = code::of_state(state);
-        if state == State::Open {
+    /// Some port of the host is as wanted.
+    fn any_port(&mut self, wanted: Wanted) {
+        let (of, number) = wanted.number();
+        if wanted.is_open() {
             self.and(
                 "EXISTS (FROM open_port o WHERE o.sweep = s.sweep AND o.high = s.high AND o.low = s.first)",
                 [],
             );
         } else {
-            self.and(
-                "((s.rest > 0 AND s.base // 10 = ?) OR EXISTS (FROM run r
-                   WHERE r.sweep = s.sweep AND r.high = s.high AND r.low = s.first AND r.reason // 10 = ?))",
-                [&number, &number],
+            let sql = format!(
+                "((s.rest > 0 AND s.base {of} = ?) OR EXISTS (FROM run r
+                   WHERE r.sweep = s.sweep AND r.high = s.high AND r.low = s.first AND r.reason {of} = ?))"
             );
+            self.and(&sql, [&number, &number]);
         }
     }
 
-    /// This port of the host was asked about, and is in this state if one is named.
-    fn port(&mut self, port: u16, state: Option<State>, jobs: &[i32]) {
+    /// This port of the host, which was asked about, is as wanted.
+    fn port(&mut self, port: u16, wanted: Wanted) {
         const OPEN: &str = "EXISTS (FROM open_port o WHERE o.sweep = s.sweep AND o.high = s.high
              AND o.low = s.first AND o.port = ?)";
         const RUN: &str = "FROM run r WHERE r.sweep = s.sweep AND r.high = s.high AND r.low = s.first
              AND r.first <= ? AND r.last >= ?";
-        let jobs = jobs.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
-        self.and(&if jobs.is_empty() { "false".to_owned() } else { format!("p.job IN ({jobs})") }, []);
-        match state {
-            None => {}
-            Some(State::Open) => self.and(OPEN, [&port]),
-            Some(state) => {
-                let number = code::of_state(state);
-                self.and(
-                    &format!(
-                        "(EXISTS ({RUN} AND r.reason // 10 = ?)
-                         OR (s.base // 10 = ? AND NOT EXISTS ({RUN}) AND NOT {OPEN}))"
-                    ),
-                    [&port, &port, &number, &number, &port, &port, &port],
-                );
-            }
+        if wanted.is_open() {
+            return self.and(OPEN, [&port]);
+        }
+        let (of, number) = wanted.number();
+        let sql = format!(
+            "(EXISTS ({RUN} AND r.reason {of} = ?)
+             OR (s.base {of} = ? AND NOT EXISTS ({RUN}) AND NOT {OPEN}))"
+        );
+        self.and(&sql, [&port, &port, &number, &number, &port, &port, &port]);
+    }
+}
+
+/// What a port is asked for: its state, or the reason of it.
+#[derive(Clone, Copy)]
+enum Wanted {
+    State(State),
+    Reason(Reason),
+}
+
+impl Wanted {
+    fn is_open(self) -> bool {
+        match self {
+            Self::State(state) => state == State::Open,
+            Self::Reason(reason) => reason.state() == State::Open,
+        }
+    }
+
+    /// What is done to the number of a reason, and what it then is.
+    fn number(self) -> (&'static str, u8) {
+        match self {
+            Self::State(state) => ("// 10", code::of_state(state)),
+            Self::Reason(reason) => ("", code::of(reason)),
         }
     }
 }

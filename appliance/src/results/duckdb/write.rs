@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use ::duckdb::{Appender, Connection, OptionalExt as _, params};
-use portolan_scanner::wire::{HostRecord, Reason, State, hex};
+use portolan_scanner::wire::{HostRecord, Reason, Sample, State, hex};
 
 use super::{address, halves};
 use crate::ingest::frame::{JobFrame, Proven};
@@ -242,7 +242,7 @@ impl<'c> Rows<'c> {
     ) -> Result<Brought, Error> {
         let (it, ports) = (frame.results(), &frame.job().job().ports);
         let mut tally = [0_u64; Reason::ALL.len()];
-        let mut count = |reason: Reason, probes: u64| tally[reason as usize] += probes;
+        let mut hosts_for = [0_u64; Reason::ALL.len()];
         let mut hosts = 0;
         for record in &it.hosts {
             let excepted: u32 =
@@ -256,21 +256,35 @@ impl<'c> Rows<'c> {
             }
             if new > 0 {
                 self.exceptions(sweep, part, record)?;
-                count(record.base, new.saturating_mul(u64::from(rest)));
-                for run in &record.exceptions {
-                    count(run.reason, u64::from(ports.count_within(run.first, run.last)));
+                let base = (record.base, new.saturating_mul(u64::from(rest)));
+                let runs = record
+                    .exceptions
+                    .iter()
+                    .map(|run| (run.reason, u64::from(ports.count_within(run.first, run.last))));
+                let mut seen = 0_u32;
+                for (reason, probes) in std::iter::once(base).chain(runs).filter(|(_, probes)| *probes > 0) {
+                    let slot = reason as usize;
+                    tally[slot] += probes;
+                    if seen & (1 << slot) == 0 {
+                        hosts_for[slot] += new;
+                        seen |= 1 << slot;
+                    }
                 }
                 hosts += new;
             }
         }
-        for (reason, probes) in Reason::ALL.into_iter().zip(tally).filter(|(_, probes)| *probes > 0) {
-            self.tally.append_row((part, code::of(reason), probes))?;
+        for (slot, reason) in Reason::ALL.into_iter().enumerate().filter(|(slot, _)| tally[*slot] > 0) {
+            self.tally.append_row((part, code::of(reason), tally[slot], hosts_for[slot]))?;
         }
         let here = |scanner_time: i64| scanner_time.saturating_add(it.offset);
         let hash = hex::encode(&frame.frame().hash());
         let (started, ended) = (here(it.started), here(it.ended));
-        self.part
-            .append_row((part, job, it.block, it.part, it.last, hash, started, ended, it.sent, hosts))?;
+        let Sample { probed, answered, missed } = it.sample;
+        let row = params![
+            part, job, it.block, it.part, it.last, hash, started, ended, it.sent, hosts, probed, answered,
+            missed
+        ];
+        self.part.append_row(row)?;
         let sum = |wanted: fn(State) -> bool| {
             let these = Reason::ALL.into_iter().zip(tally).filter(|(reason, _)| wanted(reason.state()));
             these.map(|(_, probes)| probes).sum()
