@@ -76,3 +76,17 @@ CREATE TABLE open_port (
   port  USMALLINT NOT NULL,
   rtt   UINTEGER NOT NULL              -- µs
 );
+
+-- What an open port said of itself, escaped as its frame has it. Nothing of it is verified. One of says and sha256.
+CREATE TABLE hint (
+  sweep   INTEGER NOT NULL,
+  part    INTEGER NOT NULL,
+  high    UBIGINT NOT NULL,
+  low     UBIGINT NOT NULL,
+  port    USMALLINT NOT NULL,
+  says    VARCHAR,                     -- what it said unasked
+  sha256  VARCHAR,                     -- hex, of the TLS leaf certificate it showed
+  expires BIGINT,
+  subject VARCHAR,
+  names   VARCHAR NOT NULL             -- a line each
+);

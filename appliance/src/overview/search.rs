@@ -2,10 +2,11 @@
 
 use crate::app::App;
 use crate::error::Error;
+use crate::results::{Hinted, Said};
 use crate::scans::Filter;
 use crate::scope::{PortListQuery, SubnetQuery, TemplateQuery};
 use crate::web::{Answer, Call, ListQuery, Reply};
-use portolan_scanner::net::addr_to_u128;
+use portolan_scanner::net::{addr_to_u128, u128_to_addr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -13,6 +14,9 @@ use std::net::IpAddr;
 
 /// The most hits of one noun.
 const HITS: u32 = 10;
+
+/// Fewer letters are in almost every hint.
+const HINT_LETTERS: usize = 3;
 
 /// What is looked for.
 #[derive(Deserialize, JsonSchema)]
@@ -69,6 +73,9 @@ pub async fn search(call: Call, query: SearchQuery) -> Answer<Found> {
         if let (Ok(address), true) = (q.parse::<IpAddr>(), may("results:view")) {
             add("Hosts", hosts(&call.app, address).await?);
         }
+        if may("results:view") && q.chars().count() >= HINT_LETTERS {
+            add("Service hints", hints(&call.app, &q).await?);
+        }
         if may("subnets:view") {
             add("Subnets", subnets(&call.app, &q).await?);
         }
@@ -109,6 +116,25 @@ async fn hosts(app: &App, address: IpAddr) -> Result<Vec<Hit>, Error> {
         });
     }
     Ok(hits)
+}
+
+/// Open ports that say this of themselves, newest first.
+async fn hints(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
+    let text = q.to_owned();
+    let found = app.results.ask(move |store| store.hints(&text, HITS as usize)).await?;
+    let hit = |it: Hinted| {
+        let address = u128_to_addr(it.address);
+        let detail = match it.hint.said {
+            Said::Banner(says) => says,
+            Said::Certificate(leaf) => {
+                let subject = leaf.subject.unwrap_or_else(|| format!("certificate {}", leaf.sha256));
+                if leaf.names.is_empty() { subject } else { format!("{subject}; {}", leaf.names.join(", ")) }
+            }
+        };
+        let path = format!("/scans/{}/hosts/{address}", it.scan);
+        Hit { title: format!("{address} port {}", it.hint.port), path, detail }
+    };
+    Ok(found.into_iter().map(hit).collect())
 }
 
 async fn subnets(app: &App, q: &str) -> Result<Vec<Hit>, Error> {

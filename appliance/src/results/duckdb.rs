@@ -1,5 +1,6 @@
 //! The results store on DuckDB: one file, opened by one process (the manager), an index over the evidence.
 
+mod hint;
 mod migrate;
 mod place;
 mod read;
@@ -12,7 +13,7 @@ use ::duckdb::{AccessMode, Config, Connection};
 use portolan_scanner::net::Range;
 use uuid::Uuid;
 
-use super::{Counted, Error, HostQuery, Observation, OpenPorts, Part, Store, Sweep};
+use super::{Counted, Error, Hinted, HostQuery, Observation, OpenPorts, Part, Store, Sweep};
 use crate::ingest::frame::Proven;
 use place::Claim;
 pub use place::Replacement;
@@ -150,6 +151,10 @@ impl Store for DuckDb {
 
     fn open_ports(&self, scans: &[Uuid]) -> Result<Vec<OpenPorts>, Error> {
         read::open_ports(&self.reader()?, scans)
+    }
+
+    fn hints(&self, text: &str, limit: usize) -> Result<Vec<Hinted>, Error> {
+        hint::find(&self.reader()?, text, limit)
     }
 }
 

@@ -6,9 +6,9 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::results::diff::{Counts, Kind};
 use crate::results::fixture::{
-    JobOf, address as at, block, frame_signed_by, host, hosts, part, public, results, uuid,
+    JobOf, address as at, block, frame_signed_by, host, hosts, part, public, results, says, shows, uuid,
 };
-use crate::results::{Brought, OpenPort, Place, diff_scans};
+use crate::results::{Brought, Certificate, Hint, OpenPort, Place, Said, diff_scans};
 
 fn store() -> DuckDb {
     DuckDb::in_memory().unwrap()
@@ -220,6 +220,55 @@ fn what_the_samples_showed_is_summed_over_the_parts_whose_hosts_count() {
     let again = JobOf { block_hosts: 128, epoch: 2, ..JobOf::default() }.frame();
     store.count(&[sampled(&again, 0, sample(9, 9, 9), "10.0.0.0", "10.0.0.127")]).unwrap();
     assert_eq!(store.sweeps(uuid(1)).unwrap()[0].sample, sample(17, 15, 1));
+}
+
+#[test]
+fn what_open_ports_say_is_kept_once_shown_and_found() {
+    let store = store();
+    let job = |scan, vantage| JobOf { scan, vantage, ..JobOf::default() }.frame();
+    let rest = || hosts("10.0.0.1", "10.0.0.255", Reason::NoAnswer);
+    let server = says(host("10.0.0.0", &[22, 80, 443]), 22, b"SSH-2.0-OpenSSH_9.2\r\n<b>\x1b");
+    let server = shows(server, 443, "CN=PLC,O=Werft", &["plc.example", "10.0.0.0"], 7);
+    let first = block(&job(1, 2), 0, vec![server, rest()]);
+    store.count(std::slice::from_ref(&first)).unwrap();
+    store.count(&[first]).unwrap();
+    let all = HostQuery { hints: true, ..HostQuery::of(uuid(1)) };
+    let [seen, _] = &store.hosts(&all).unwrap()[..] else { panic!("two entries") };
+    let banner = Hint { port: 22, said: Said::Banner("SSH-2.0-OpenSSH_9.2\\x0d\\x0a<b>\\x1b".into()) };
+    let leaf = Certificate {
+        sha256: "bb".repeat(32),
+        expires: Some(Timestamp::from_micros(7)),
+        subject: Some("CN=PLC,O=Werft".into()),
+        names: vec!["plc.example".into(), "10.0.0.0".into()],
+    };
+    let tls = Hint { port: 443, said: Said::Certificate(leaf) };
+    assert_eq!(seen.hints, [banner.clone(), tls.clone()]);
+    assert_eq!((seen.hint(22), seen.hint(80)), (Some(&banner), None));
+    assert_eq!(store.host(at("10.0.0.0")).unwrap()[0].hints, seen.hints);
+    let unasked = store.hosts(&HostQuery::of(uuid(1))).unwrap();
+    assert!(unasked[0].hints.is_empty(), "who does not want them does not get them");
+
+    let renewed = says(host("10.0.0.0", &[22]), 22, b"SSH-2.0-OpenSSH_10");
+    let elsewhere = says(host("10.0.0.0", &[22]), 22, b"SSH-2.0-dropbear");
+    let frames = [block(&job(6, 2), 0, vec![renewed, rest()]), block(&job(6, 5), 0, vec![elsewhere, rest()])];
+    store.count(&frames).unwrap();
+    let find = |text: &str, limit| {
+        let found = store.hints(text, limit).unwrap();
+        found.iter().map(|it| (it.scan, it.vantage, it.address, it.hint.port)).collect::<Vec<_>>()
+    };
+    let here = |scan, vantage, port| (uuid(scan), uuid(vantage), at("10.0.0.0"), port);
+    assert_eq!(
+        find("openssh_", 10),
+        [here(6, 2, 22)],
+        "of one port the newest word, and what it said before is not it"
+    );
+    assert_eq!(find("ssh-2.0", 10), [here(6, 2, 22), here(6, 5, 22)], "each vantage has its own");
+    assert_eq!(find("ssh-2.0", 1).len(), 1);
+    for text in ["werft", "PLC.example", &"bb".repeat(32)] {
+        assert_eq!(find(text, 10), [here(1, 2, 443)], "{text}");
+    }
+    assert_eq!(find("%", 10), [], "no wildcard");
+    assert_eq!(store.hints("werft", 10).unwrap()[0].hint, tls);
 }
 
 /// A host that takes connections on every port, one that was left alone in the middle, one that was not asked.

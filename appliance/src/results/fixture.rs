@@ -3,7 +3,8 @@
 use ed25519_dalek::{Signer as _, SigningKey};
 use portolan_scanner::net::{Ports, Ranges, addr_to_u128};
 use portolan_scanner::wire::{
-    self, HostRecord, Id, Job, Method, PortRecord, Preset, Reason, Results, Sample,
+    self, Certificate, Hint, HostRecord, Id, Job, Method, PortRecord, Preset, Reason, Results, Said, Sample,
+    Text,
 };
 use uuid::Uuid;
 
@@ -84,7 +85,7 @@ impl JobOf {
             timeout_ms: 500,
             retries: 1,
             method: Method::Connect,
-            hints: false,
+            hints: true,
             own: false,
             seed: [7; 16],
             block_hosts: self.block_hosts,
@@ -106,6 +107,26 @@ pub fn host(at: &str, open_ports: &[u16]) -> HostRecord {
         |&port: &u16| PortRecord { first: port, last: port, reason: Reason::SynAck, rtt_us: port.into() };
     let exceptions = open_ports.iter().map(open).collect();
     HostRecord { first: address(at), last: address(at), base: Reason::Refused, exceptions, hints: Vec::new() }
+}
+
+/// The host, with a word that one of its open ports says.
+pub fn says(mut host: HostRecord, port: u16, bytes: &[u8]) -> HostRecord {
+    let text = Text::escape(bytes, wire::hint::MAX_TEXT).unwrap();
+    host.hints.push(Hint { port, said: Said::Banner(text) });
+    host
+}
+
+/// The host, with a certificate that one of its open ports shows; its hash is the port's number, again and again.
+pub fn shows(mut host: HostRecord, port: u16, subject: &str, names: &[&str], expires: i64) -> HostRecord {
+    let text = |text: &str| Text::escape(text.as_bytes(), wire::hint::MAX_NAME).unwrap();
+    let leaf = Certificate {
+        sha256: [port.to_be_bytes()[1]; 32],
+        expires: Some(expires),
+        subject: Some(text(subject)),
+        names: names.iter().map(|name| text(name)).collect(),
+    };
+    host.hints.push(Hint { port, said: Said::Certificate(leaf) });
+    host
 }
 
 /// Results of a job as its scanner would write them.

@@ -11,7 +11,7 @@ use crate::results::duckdb::DuckDb;
 use crate::results::fixture::{
     JOB_KEY, JobOf, block, frame_signed_by, host, hosts, id, part, public, results, uuid,
 };
-use crate::results::{Counted, HostQuery, Observation, OpenPorts, Part, Sweep};
+use crate::results::{Counted, Hinted, HostQuery, Observation, OpenPorts, Part, Sweep};
 
 /// A store that does its work and is killed before it can say so.
 struct Killed<S> {
@@ -51,6 +51,9 @@ impl<S: Store> Store for Killed<S> {
     }
     fn open_ports(&self, scans: &[Uuid]) -> Result<Vec<OpenPorts>, crate::results::Error> {
         self.store.open_ports(scans)
+    }
+    fn hints(&self, text: &str, limit: usize) -> Result<Vec<Hinted>, crate::results::Error> {
+        self.store.hints(text, limit)
     }
 }
 

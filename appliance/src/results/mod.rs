@@ -3,14 +3,17 @@
 //! A frame is the record and lies in `evidence/`; the store behind [`Store`] can be made anew from there. Only the
 //! manager opens it.
 
+pub mod compare;
 pub mod coverage;
 pub mod diff;
 pub mod duckdb;
 pub mod evidence;
+pub mod export;
 pub mod keys;
 pub mod loader;
 pub mod portset;
 pub mod rebuild;
+pub mod recall;
 pub mod routes;
 pub mod view;
 
@@ -28,6 +31,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::ingest::frame::Proven;
+use crate::web::Writer;
 use diff::{Change, Counts, Seen};
 use portset::Run;
 pub use walk::diff_scans;
@@ -52,9 +56,9 @@ pub enum Error {
     /// There is something in it that this program did not write.
     #[error("the results store holds what is not {0}; make it anew with `portolan results rebuild`")]
     Broken(&'static str),
-    /// More than one answer holds.
-    #[error("the answer is too large: ask for one kind of change only")]
-    TooMuch,
+    /// What is written has no reader any more.
+    #[error("the answer is not read any more: {0}")]
+    Unread(#[from] std::io::Error),
     /// A migration failed.
     #[error("the results store cannot be brought up to date: {0}")]
     Migration(#[from] refinery_core::Error),
@@ -74,16 +78,13 @@ impl Error {
 
 impl From<Error> for crate::error::Error {
     fn from(error: Error) -> Self {
-        match error {
-            Error::TooMuch => Self::conflict(error.to_string()),
-            error => Self::internal(error),
-        }
+        Self::internal(error)
     }
 }
 
 /// Where results are kept. One process, many threads; every method blocks.
 ///
-/// The eight methods are all that the rest of Portolan knows of it, so that another database can stand behind them.
+/// The nine methods are all that the rest of Portolan knows of it, so that another database can stand behind them.
 pub trait Store: Send + Sync {
     /// Counts proven frames, in this order, all or none of them: when it returns, they outlast a power cut.
     ///
@@ -138,6 +139,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the store fails.
     fn open_ports(&self, scans: &[Uuid]) -> Result<Vec<OpenPorts>, Error>;
+
+    /// Open ports that say a text of themselves, in any case, or of which a text is in subject, names or hash of the
+    /// certificate: of each (vantage, address, port) the newest word, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn hints(&self, text: &str, limit: usize) -> Result<Vec<Hinted>, Error>;
 }
 
 /// What became of a frame in [`Store::count`].
@@ -254,6 +262,8 @@ pub struct HostQuery {
     pub after: Option<Place>,
     /// At most so many.
     pub limit: usize,
+    /// What open ports said comes along.
+    pub hints: bool,
 }
 
 impl HostQuery {
@@ -268,6 +278,7 @@ impl HostQuery {
             reason: None,
             after: None,
             limit: STRIDE,
+            hints: false,
         }
     }
 }
@@ -302,6 +313,8 @@ pub struct Observation {
     pub runs: Vec<(Run, Reason)>,
     /// Open ports, ascending.
     pub open: Vec<OpenPort>,
+    /// What some of them said of themselves, ascending by port.
+    pub hints: Vec<Hint>,
     /// When the block of these hosts was begun, by the appliance's clock.
     pub started: Timestamp,
     /// When it was ended.
@@ -317,10 +330,62 @@ pub struct OpenPort {
     pub rtt_us: u32,
 }
 
+/// What an open port said of itself. Texts are escaped as in the frame: printable ASCII. Nothing is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// The port.
+    pub port: u16,
+    /// What was learned there.
+    pub said: Said,
+}
+
+/// What was learned of an open port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The beginning of what it said unasked.
+    Banner(String),
+    /// The certificate that it showed.
+    Certificate(Certificate),
+}
+
+/// The leaf certificate of a TLS server; what could not be read of it is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// SHA-256 over the certificate (DER), hex.
+    pub sha256: String,
+    /// When it expires.
+    pub expires: Option<Timestamp>,
+    /// Its subject, as RFC 4514 writes it.
+    pub subject: Option<String>,
+    /// The names and addresses that it is for.
+    pub names: Vec<String>,
+}
+
+/// A hint that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hinted {
+    /// In which scan.
+    pub scan: Uuid,
+    /// From where.
+    pub vantage: Uuid,
+    /// Of which host.
+    pub address: u128,
+    /// When the block of this host was ended, by the appliance's clock.
+    pub ended: Timestamp,
+    /// What it said.
+    pub hint: Hint,
+}
+
 impl Observation {
     /// Where it stands in the order of [`Store::hosts`].
     pub fn place(&self) -> Place {
         Place { address: self.hosts.first, sweep: self.sweep }
+    }
+
+    /// What an open port said.
+    pub fn hint(&self, port: u16) -> Option<&Hint> {
+        let at = self.hints.binary_search_by_key(&port, |hint| hint.port).ok()?;
+        self.hints.get(at)
     }
 
     /// All runs but the base, open ports among them, ascending.
@@ -391,6 +456,15 @@ impl ResultsService {
     ) -> Result<T, crate::error::Error> {
         let store = self.store.clone();
         Ok(crate::blocking::run(move || question(&*store)).await??)
+    }
+
+    /// A file's work, which asks the store while it writes.
+    pub fn writing(
+        &self,
+        work: impl FnOnce(&dyn Store, &mut Writer) -> Result<(), Error> + Send + 'static,
+    ) -> impl FnOnce(&mut Writer) -> Result<(), Error> + Send + 'static {
+        let store = self.store.clone();
+        move |to| work(&*store, to)
     }
 
     /// What changed from scan `before` to scan `after`, one vantage after the other. `emit` puts the changes

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use portolan_scanner::wire::Reason;
+use portolan_scanner::wire::{Reason, Results, Sample};
 
 use super::*;
 use crate::results::evidence::Evidence;
-use crate::results::fixture::{JOB_KEY, JobOf, block, host, hosts, id, public, uuid};
-use crate::results::{HostQuery, Observation, Store};
+use crate::results::fixture::{
+    JOB_KEY, JobOf, block, frame_signed_by, host, hosts, id, public, results, says, uuid,
+};
+use crate::results::{HostQuery, Observation, Store, Sweep};
 
 fn layout(root: &Path) -> Layout {
     let layout = Layout::new(root);
@@ -28,22 +30,31 @@ fn load(layout: &Layout, store: &DuckDb, frames: &[Proven]) {
 }
 
 /// Two jobs that overlap, the later epoch delivered first, in a store that is then closed.
-fn filled(layout: &Layout) -> Vec<Observation> {
+fn filled(layout: &Layout) -> (Vec<Observation>, Vec<Sweep>) {
     let store = DuckDb::open(&layout.results(), Limits::default()).unwrap();
     let old = JobOf { targets: "10.0.0.0/29", ..JobOf::default() }.frame();
     let new = JobOf { targets: "10.0.0.0/29", epoch: 2, scanner: 4, ..JobOf::default() }.frame();
-    let one = block(&new, 0, vec![host("10.0.0.0", &[22]), hosts("10.0.0.1", "10.0.0.7", Reason::NoAnswer)]);
+    let first = says(host("10.0.0.0", &[22]), 22, b"SSH-2.0-x\r\n");
+    let seen = vec![first, hosts("10.0.0.1", "10.0.0.7", Reason::NoAnswer)];
+    let sample = Sample { probed: 9, answered: 5, missed: 1 };
+    let said = Results { sample, ..results(&new, 0, 0, true, seen) };
+    let one = frame_signed_by(4, &said).prove(&public(4), &new).unwrap();
     let two = block(&old, 0, vec![hosts("10.0.0.0", "10.0.0.7", Reason::Refused)]);
     load(layout, &store, &[one]);
     load(layout, &store, &[two]);
-    let all = store.hosts(&HostQuery::of(uuid(1))).unwrap();
+    let all = everything(&store);
     store.close().unwrap();
+    assert_eq!((all.0[0].hints.len(), all.1[0].sample), (1, sample));
     all
 }
 
-fn reopened(layout: &Layout) -> Vec<Observation> {
-    let store = DuckDb::open(&layout.results(), Limits::default()).unwrap();
-    store.hosts(&HostQuery::of(uuid(1))).unwrap()
+fn everything(store: &DuckDb) -> (Vec<Observation>, Vec<Sweep>) {
+    let all = HostQuery { hints: true, ..HostQuery::of(uuid(1)) };
+    (store.hosts(&all).unwrap(), store.sweeps(uuid(1)).unwrap())
+}
+
+fn reopened(layout: &Layout) -> (Vec<Observation>, Vec<Sweep>) {
+    everything(&DuckDb::open(&layout.results(), Limits::default()).unwrap())
 }
 
 #[test]

@@ -9,28 +9,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::diff::{Counts, Kind};
-use super::view::{
-    CSV_HEADER, ChangeView, CountsView, GroupView, HostView, OpenView, PortState, ScanHead, csv_change,
-    csv_line,
-};
-use super::{Error as StoreError, HostQuery, Place};
+use super::compare::{NoValue, diff, diff_csv};
+use super::export::{HOSTS_HEADER, csv_host, csv_line};
+use super::recall::Recall;
+use super::view::{GroupView, HostView, OpenView, PortState, ReasonWord, ScanHead, named};
+use super::{HostQuery, Observation, Place, Store, Sweep};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::noun::Link;
-use crate::scans;
-use crate::web::{Access, Answer, Call, Cursor, ListQuery, NoInput, Reply, Routes, Sort, limit};
+use crate::web::{Access, Answer, Call, Cursor, NoInput, Reply, Routes, Sort, Writer, limit};
 
 const VIEW: Access = Access::Scope("results:view");
-/// Lines of each kind that a diff shows when nothing is said.
-const DIFF_LINES: u32 = 200;
-/// Lines of each kind that a diff gives at most as JSON.
-const DIFF_LINES_MAX: u32 = 10_000;
-/// Bytes of a diff's CSV at most.
-const CSV_BYTES: usize = 128 << 20;
-/// Scans that the diff's form offers: the newest.
-const CHOICES: u32 = 200;
+/// Hosts read at once for a file.
+const STRIDE: usize = 1_000;
 
 /// The rows.
 #[must_use]
@@ -39,6 +31,9 @@ pub fn routes() -> Routes {
         .get("/scans/{id}/hosts", VIEW, hosts)
         .page("results/hosts.html")
         .summary("The hosts of a scan, with the state of each port; ranges where hosts are all alike")
+        .get("/scans/{id}/hosts.csv", VIEW, hosts_csv)
+        .summary("The same hosts as CSV, every line")
+        .media(&["text/csv"])
         .get("/scans/{id}/hosts/{address}", VIEW, host_in_scan)
         .page("results/host.html")
         .summary("One host in one scan")
@@ -72,6 +67,9 @@ struct HostsQuery {
     /// Hosts with a port, or with that port, in this state.
     #[serde(default)]
     state: Option<PortState>,
+    /// Hosts with a port, or with that port, that has its state for this reason.
+    #[serde(default)]
+    reason: Option<ReasonWord>,
     /// Rows an answer holds, 1 to 500; 50 when absent.
     #[serde(default)]
     limit: Option<u32>,
@@ -90,8 +88,19 @@ struct Hosts {
     next: Option<String>,
     /// How many rows the filters let through in all.
     total: u64,
+    /// How complete the scan's answer is, by vantage.
+    recall: Vec<VantageRecall>,
     /// What the filters can be set to.
     options: HostOptions,
+}
+
+/// How complete what was seen from one vantage is.
+#[derive(Serialize, JsonSchema)]
+struct VantageRecall {
+    /// From where.
+    vantage: Link,
+    /// The measured bound.
+    recall: Recall,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -103,37 +112,81 @@ struct HostOptions {
 async fn hosts(call: Call, query: HostsQuery) -> Answer<Hosts> {
     let scan = call.app.scans.scan(call.id("scan")?).await?;
     let vantages = call.app.scans.vantages(scan.id).await?;
-    let asked = limit(query.limit)?;
-    let limit = usize::try_from(asked).map_err(Error::internal)?;
-    let within = query.subnet.as_deref().filter(|text| !text.trim().is_empty()).map(range).transpose()?;
-    let wanted = HostQuery {
-        scan: scan.id,
-        vantage: query.vantage,
-        within,
-        port: query.port.map(port).transpose()?,
-        state: query.state.map(Into::into),
-        after: query.cursor.as_deref().filter(|text| !text.is_empty()).map(read_place).transpose()?,
-        // One more than asked says whether there is a next page.
-        limit: limit + 1,
-    };
-    let (mut found, total) =
-        call.app.results.ask(move |store| Ok((store.hosts(&wanted)?, store.hosts_total(&wanted)?))).await?;
+    let limit = usize::try_from(limit(query.limit)?).map_err(Error::internal)?;
+    // One more than asked says whether there is a next page.
+    let wanted = HostQuery { limit: limit + 1, ..query.wanted(scan.id)? };
+    let (within, id) = (wanted.within, scan.id);
+    let question =
+        move |store: &dyn Store| Ok((store.hosts(&wanted)?, store.hosts_total(&wanted)?, store.sweeps(id)?));
+    let (mut found, total, sweeps) = call.app.results.ask(question).await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|last| write_place(last.place()));
-    if let Some(within) = within {
-        for it in &mut found {
-            it.hosts.first = it.hosts.first.max(within.first);
-            it.hosts.last = it.hosts.last.min(within.last);
-        }
+    let now = call.app.clock.now();
+    for it in &mut found {
+        clip(it, within);
     }
     Ok(Reply::ok(Hosts {
         scan: scan.into(),
-        items: found.iter().map(|it| HostView::of(it, &vantages)).collect(),
+        items: found.iter().map(|it| HostView::of(it, &vantages, now)).collect(),
+        recall: vantages
+            .iter()
+            .map(|(id, name)| VantageRecall {
+                vantage: Link { id: *id, name: name.clone() },
+                recall: Recall::of_sweep(sweeps.iter().find(|sweep| sweep.vantage == *id)),
+            })
+            .collect(),
         next,
         total,
         options: HostOptions { vantages: vantages.into_iter().map(|(id, name)| Link { id, name }).collect() },
     }))
+}
+
+impl HostsQuery {
+    /// What is asked of the store, but for the limit.
+    fn wanted(&self, scan: Uuid) -> Result<HostQuery, Error> {
+        let text = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+        Ok(HostQuery {
+            vantage: self.vantage,
+            within: text(&self.subnet).as_deref().map(range).transpose()?,
+            port: self.port.map(port).transpose()?,
+            state: self.state.map(Into::into),
+            reason: self.reason.map(|reason| reason.0),
+            after: text(&self.cursor).as_deref().map(read_place).transpose()?,
+            hints: true,
+            ..HostQuery::of(scan)
+        })
+    }
+}
+
+/// Of a range of hosts, what lies within another.
+fn clip(it: &mut Observation, within: Option<Range>) {
+    if let Some(within) = within {
+        it.hosts.first = it.hosts.first.max(within.first);
+        it.hosts.last = it.hosts.last.min(within.last);
+    }
+}
+
+async fn hosts_csv(call: Call, query: HostsQuery) -> Answer<NoValue> {
+    let scan = call.app.scans.scan(call.id("scan")?).await?.id;
+    let vantages = call.app.scans.vantages(scan).await?;
+    let mut wanted = HostQuery { limit: STRIDE, ..query.wanted(scan)? };
+    let work = move |store: &dyn Store, to: &mut Writer| {
+        let sweeps: Vec<Sweep> = store.sweeps(scan)?;
+        to.write(&csv_line(&HOSTS_HEADER))?;
+        loop {
+            let stride = store.hosts(&wanted)?;
+            let Some(last) = stride.last().map(Observation::place) else { return Ok(()) };
+            wanted.after = Some(last);
+            for mut it in stride {
+                clip(&mut it, wanted.within);
+                let recall = Recall::of_sweep(sweeps.iter().find(|sweep| sweep.vantage == it.vantage));
+                csv_host(&it, &named(it.vantage, &vantages).name, &recall, |line| to.write(line))?;
+            }
+        }
+    };
+    let work = call.app.results.writing(work);
+    Ok(Reply::ok(NoValue {}).file("text/csv; charset=utf-8", format!("hosts-{scan}.csv"), work))
 }
 
 /// Hosts come in one order: there is nothing to sort by.
@@ -204,12 +257,13 @@ async fn host_page(call: &Call, only: Option<Link>) -> Answer<HostPage> {
     let seen = call.app.results.ask(move |store| store.host(address)).await?;
     let mut names: BTreeMap<Uuid, (Link, BTreeMap<Uuid, String>)> = BTreeMap::new();
     let mut runs = Vec::new();
+    let now = call.app.clock.now();
     for it in seen.iter().filter(|it| only.as_ref().is_none_or(|only| it.scan == only.id)) {
         if let Entry::Vacant(unknown) = names.entry(it.scan) {
             unknown.insert(scan_names(&call.app, it.scan).await?);
         }
         let (scan, vantages) = &names[&it.scan];
-        let HostView { vantage, at, open, others, .. } = HostView::of(it, vantages);
+        let HostView { vantage, at, open, others, .. } = HostView::of(it, vantages, now);
         runs.push(RunView { scan: scan.clone(), vantage, at, open, others });
     }
     Ok(Reply::ok(HostPage { address: u128_to_addr(address).to_string(), scan: only, runs }))
@@ -223,200 +277,6 @@ async fn scan_names(app: &App, id: Uuid) -> Result<(Link, BTreeMap<Uuid, String>
         Err(error) => return Err(error),
     };
     Ok((Link { id, name }, app.scans.vantages(id).await?))
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct DiffQuery {
-    /// The earlier scan; when absent, the last ended one of `b`'s template before `b`.
-    #[serde(default)]
-    a: Option<Uuid>,
-    /// The later scan.
-    #[serde(default)]
-    b: Option<Uuid>,
-    /// Lines of this kind only.
-    #[serde(default)]
-    kind: Option<Kind>,
-    /// Lines of each kind, 1 to 10,000; 200 when absent. The counts are always of all.
-    #[serde(default)]
-    limit: Option<u32>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct DiffPage {
-    /// The earlier scan; none while two are yet to be chosen.
-    a: Option<ScanHead>,
-    /// The later scan.
-    b: Option<ScanHead>,
-    /// How many pairs of address and port, exactly.
-    counts: CountsView,
-    /// Ports that opened.
-    opened: Vec<ChangeView>,
-    /// Ports that closed.
-    closed: Vec<ChangeView>,
-    /// Ports that changed between states that are not open.
-    changed: Vec<ChangeView>,
-    /// Ports that only one of the two covered.
-    not_comparable: Vec<ChangeView>,
-    /// Where there are more lines than were asked for.
-    more: More,
-    /// What there is to choose from.
-    options: DiffOptions,
-}
-
-/// Kinds with more lines than were asked for.
-#[derive(Default, Serialize, JsonSchema)]
-#[expect(clippy::struct_excessive_bools, reason = "one for each kind")]
-struct More {
-    opened: bool,
-    closed: bool,
-    changed: bool,
-    not_comparable: bool,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct DiffOptions {
-    /// Scans, newest first.
-    scans: Vec<Link>,
-}
-
-/// The lines of a diff, as many of each kind as were asked for.
-#[derive(Default)]
-struct Lines {
-    kept: BTreeMap<Kind, Vec<ChangeView>>,
-    more: BTreeMap<Kind, bool>,
-}
-
-async fn diff(call: Call, mut query: DiffQuery) -> Answer<DiffPage> {
-    if let (None, Some(b)) = (query.a, query.b) {
-        query.a = before(&call.app, b).await?;
-    }
-    if call.wants_csv && query.a.is_some() && query.b.is_some() {
-        let (name, text) = csv(&call, &query).await?;
-        let page = page(&call.app, None, Counts::default(), Lines::default()).await?;
-        return Ok(Reply::ok(page).file("text/csv; charset=utf-8", Some(name), text));
-    }
-    let most = match query.limit.unwrap_or(DIFF_LINES) {
-        most @ 1..=DIFF_LINES_MAX => usize::try_from(most).map_err(Error::internal)?,
-        other => {
-            return Err(Error::invalid("limit", format!("{other} is not between 1 and {DIFF_LINES_MAX}")));
-        }
-    };
-    let Some(Two { a, b, vantages }) = two(&call.app, &query).await? else {
-        return Ok(Reply::ok(page(&call.app, None, Counts::default(), Lines::default()).await?));
-    };
-    let only = query.kind;
-    let (counts, lines) = call
-        .app
-        .results
-        .diff(a.id, b.id, Lines::default(), move |lines, vantage, change| {
-            if only.is_none_or(|only| only == change.kind) {
-                let kept = lines.kept.entry(change.kind).or_default();
-                if kept.len() < most {
-                    kept.push(ChangeView::of(&change, vantage, &vantages));
-                } else {
-                    lines.more.insert(change.kind, true);
-                }
-            }
-            Ok(())
-        })
-        .await?;
-    let counts = counts.into_iter().fold(Counts::default(), |sum, (_, counts)| sum + counts);
-    Ok(Reply::ok(page(&call.app, Some((a, b)), counts, lines).await?))
-}
-
-async fn page(
-    app: &App,
-    scans: Option<(ScanHead, ScanHead)>,
-    counts: Counts,
-    mut lines: Lines,
-) -> Result<DiffPage, Error> {
-    let (a, b) = scans.unzip();
-    let mut kept = |kind| lines.kept.remove(&kind).unwrap_or_default();
-    let more = |kind| lines.more.contains_key(&kind);
-    Ok(DiffPage {
-        a,
-        b,
-        counts: counts.into(),
-        opened: kept(Kind::Opened),
-        closed: kept(Kind::Closed),
-        changed: kept(Kind::Changed),
-        not_comparable: kept(Kind::NotComparable),
-        more: More {
-            opened: more(Kind::Opened),
-            closed: more(Kind::Closed),
-            changed: more(Kind::Changed),
-            not_comparable: more(Kind::NotComparable),
-        },
-        options: DiffOptions { scans: choices(app).await? },
-    })
-}
-
-/// The newest ended scan of the same template that was launched before this one.
-async fn before(app: &App, scan: Uuid) -> Result<Option<Uuid>, Error> {
-    let scan = app.scans.scan(scan).await?;
-    let newest =
-        ListQuery { sort: Some("-started_at".to_owned()), limit: Some(CHOICES), ..ListQuery::default() };
-    let found = app.scans.list(newest, scans::Filter::default()).await?;
-    let fits = |one: &&scans::Scan| {
-        one.template == scan.template && one.created_at < scan.created_at && !one.state.is_open()
-    };
-    Ok(found.items.iter().find(fits).map(|one| one.id))
-}
-
-/// The newest scans, told apart by time and state.
-async fn choices(app: &App) -> Result<Vec<Link>, Error> {
-    let newest =
-        ListQuery { sort: Some("-started_at".to_owned()), limit: Some(CHOICES), ..ListQuery::default() };
-    let found = app.scans.list(newest, scans::Filter::default()).await?;
-    let link = |scan: scans::Scan| {
-        let at = scan.created_at.to_string();
-        let (day, time) = (at.get(..10).unwrap_or_default(), at.get(11..19).unwrap_or_default());
-        Link { id: scan.id, name: format!("{}, {day} {time}, {}", scan.template_name, scan.state.as_str()) }
-    };
-    Ok(found.items.into_iter().map(link).collect())
-}
-
-/// Two scans to compare, and the names of their vantages.
-struct Two {
-    a: ScanHead,
-    b: ScanHead,
-    vantages: BTreeMap<Uuid, String>,
-}
-
-async fn two(app: &App, query: &DiffQuery) -> Result<Option<Two>, Error> {
-    let (Some(a), Some(b)) = (query.a, query.b) else { return Ok(None) };
-    let mut vantages = app.scans.vantages(a).await?;
-    vantages.extend(app.scans.vantages(b).await?);
-    Ok(Some(Two { a: app.scans.scan(a).await?.into(), b: app.scans.scan(b).await?.into(), vantages }))
-}
-
-#[derive(Serialize, JsonSchema)]
-struct CsvFile {}
-
-async fn diff_csv(call: Call, query: DiffQuery) -> Answer<CsvFile> {
-    let (name, text) = csv(&call, &query).await?;
-    Ok(Reply::ok(CsvFile {}).file("text/csv; charset=utf-8", Some(name), text))
-}
-
-/// The whole diff as a file: its name and its bytes.
-async fn csv(call: &Call, query: &DiffQuery) -> Result<(String, Vec<u8>), Error> {
-    let missing = |field: &str| Error::invalid(field, "is missing: name two scans, a and b");
-    let (a, b) = (query.a.ok_or_else(|| missing("a"))?, query.b.ok_or_else(|| missing("b"))?);
-    let vantages = two(&call.app, query).await?.map(|two| two.vantages).unwrap_or_default();
-    let only = query.kind;
-    let (_, text) = call
-        .app
-        .results
-        .diff(a, b, csv_line(&CSV_HEADER), move |text, vantage, change| {
-            if only.is_none_or(|only| only == change.kind) {
-                let name = vantages.get(&vantage).cloned().unwrap_or_else(|| vantage.to_string());
-                text.push_str(&csv_change(&change, &name));
-            }
-            if text.len() > CSV_BYTES { Err(StoreError::TooMuch) } else { Ok(()) }
-        })
-        .await?;
-    Ok((format!("diff-{a}-{b}.csv"), text.into_bytes()))
 }
 
 #[cfg(test)]

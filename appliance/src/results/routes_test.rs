@@ -1,12 +1,14 @@
 //! The pages and the API of results, on the real site with two scans in it.
 
 use axum::http::{Method, StatusCode};
-use portolan_scanner::wire::Reason;
+use portolan_scanner::wire::{PortRecord, Reason, Results, Sample};
 use serde_json::{Value, json};
 
 use crate::audit::{Actor, Entry};
 use crate::ingest::frame::Proven;
-use crate::results::fixture::{JobOf, block, host, hosts, uuid};
+use crate::results::fixture::{
+    JobOf, block, frame_signed_by, host, hosts, public, results, says, shows, uuid,
+};
 use crate::test::TestSite;
 
 /// Scan 1 and scan 6 of one template, from vantage 2 ("=plant") and, the second only, vantage 5.
@@ -81,7 +83,10 @@ async fn hosts_are_paged_and_filtered_and_say_how_many() {
     let addresses: Vec<&str> =
         all["items"].as_array().unwrap().iter().map(|it| it["hosts"].as_str().unwrap()).collect();
     assert_eq!(addresses, ["10.0.0.0-10.0.0.2", "10.0.0.3", "10.0.0.4-10.0.0.255", "10.0.0.7"]);
-    assert_eq!(all["items"][1]["open"][1], json!({ "port": 80, "reason": "syn-ack", "rtt_us": 80 }));
+    assert_eq!(
+        all["items"][1]["open"][1],
+        json!({ "port": 80, "reason": "syn-ack", "rtt_us": 80, "hint": null })
+    );
     let others = &all["items"][1]["others"];
     assert_eq!(
         *others,
@@ -107,6 +112,7 @@ async fn hosts_are_paged_and_filtered_and_say_how_many() {
     let clipped = &clipped["items"][0];
     assert_eq!((clipped["hosts"].clone(), clipped["count"].clone()), (json!("10.0.0.4-10.0.0.5"), json!(2)));
     assert_eq!(count("port=80&state=closed").await, 0);
+    assert_eq!((count("reason=cancelled").await, count("reason=distress").await), (1, 0));
     assert_eq!(count("port=81").await, 0);
 }
 
@@ -122,6 +128,7 @@ async fn bad_filters_are_named_one_by_one() {
         ("port=70000", "port"),
         ("port=http", "port"),
         ("state=ajar", "state"),
+        ("reason=bored", "reason"),
         ("limit=0", "limit"),
         ("limit=501", "limit"),
         ("cursor=x", "cursor"),
@@ -199,20 +206,125 @@ async fn the_csv_has_every_line_and_no_formula() {
     let file = site.get(&format!("/diff.csv?{}", pair())).await;
     assert_eq!(file.header("content-type"), "text/csv; charset=utf-8");
     let lines: Vec<&str> = file.text.split("\r\n").collect();
-    assert_eq!(lines[0], "kind,vantage,first_address,last_address,hosts,ports,probes,before,after");
+    assert_eq!(
+        lines[0],
+        "kind,vantage,first_address,last_address,hosts,ports,probes,before,after,recall_before_percent,recall_after_percent"
+    );
     assert_eq!(
         lines[1],
-        "not-comparable,\"'=plant\",10.0.0.0,10.0.0.2,3,\"22,80,443,8000-8009\",39,filtered,not-probed"
+        "not-comparable,\"'=plant\",10.0.0.0,10.0.0.2,3,\"22,80,443,8000-8009\",39,filtered,not-probed,,"
     );
-    assert_eq!(lines[2], "opened,\"'=plant\",10.0.0.3,10.0.0.3,1,80,1,closed,open");
+    assert_eq!(lines[2], "opened,\"'=plant\",10.0.0.3,10.0.0.3,1,80,1,closed,open,,");
     assert!(
-        lines.iter().any(
-            |line| line.starts_with("not-comparable,lab,10.0.0.7,") && line.ends_with("not-covered,open")
-        )
+        lines
+            .iter()
+            .any(|line| line.starts_with("not-comparable,lab,10.0.0.7,")
+                && line.ends_with("not-covered,open,,"))
     );
     let negotiated = site.send(Method::GET, &format!("/diff?{}", pair()), "text/csv", None).await;
     assert_eq!(negotiated.text, file.text);
     assert_eq!(site.get("/diff.csv").await.fields(), ["a"]);
+}
+
+/// Scan 6 seen from vantage 9 as well: hosts that are odd, ports that speak, and a sample.
+async fn odd(site: &TestSite) {
+    let job = JobOf { scan: 6, vantage: 9, targets: "10.0.1.0/30", ..JobOf::default() }.frame();
+    let server = says(host("10.0.1.0", &[22, 443]), 22, b"=SSH-2.0 <script>alert(1)</script>\r\n");
+    let day = 86_400_000_000;
+    let server = shows(
+        server,
+        443,
+        "CN=plc",
+        &["plc.example", "10.0.1.0"],
+        site.app.clock.now().micros() + 5 * day + 7,
+    );
+    let mut spared = hosts("10.0.1.2", "10.0.1.2", Reason::Refused);
+    spared.exceptions.push(PortRecord { first: 80, last: 80, reason: Reason::PortUnreachable, rtt_us: 0 });
+    spared.exceptions.push(PortRecord { first: 8000, last: 8009, reason: Reason::Distress, rtt_us: 0 });
+    let seen = vec![
+        server,
+        hosts("10.0.1.1", "10.0.1.1", Reason::OpenAll),
+        spared,
+        hosts("10.0.1.3", "10.0.1.3", Reason::NoAnswer),
+    ];
+    let sample = Sample { probed: 40, answered: 30, missed: 15 };
+    let said = Results { sample, ..results(&job, 0, 0, true, seen) };
+    let frames = [frame_signed_by(3, &said).prove(&public(3), &job).unwrap()];
+    site.app.results.ask(move |store| store.count(&frames)).await.unwrap();
+    let ids = [6, 8, 9].map(|n| uuid(n).to_string());
+    let add = move |tx: &rusqlite::Transaction| {
+        let sql = "INSERT INTO scan_scanner (scan, scanner, vantage, vantage_name) VALUES (?, ?, ?, 'hold')";
+        tx.execute(sql, ids)?;
+        Ok((Entry::event("test", &json!({})), ()))
+    };
+    site.app.store.change(&Actor::system("test"), add).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_ports_say_is_text_and_certificates_count_down() {
+    let site = site().await;
+    odd(&site).await;
+    let host = site.get("/api/v1/hosts/10.0.1.0").await.json();
+    let open = &host["runs"][0]["open"];
+    assert_eq!(open[0]["hint"]["says"], "=SSH-2.0 <script>alert(1)</script>\\x0d\\x0a");
+    let leaf = &open[1]["hint"]["certificate"];
+    assert_eq!((&leaf["subject"], &leaf["names"]), (&json!("CN=plc"), &json!(["plc.example", "10.0.1.0"])));
+    assert_eq!(leaf["expires_in_days"], 5);
+    let page = site.page("/hosts/10.0.1.0").await;
+    assert!(
+        page.text.contains("&lt;script&gt;alert(1)") && !page.text.contains("<script>alert"),
+        "{}",
+        page.text
+    );
+    assert!(page.text.contains("expires in 5 days"), "{}", page.text);
+    let found = site.get("/api/v1/search?q=plc.EXAMPLE").await.json();
+    assert_eq!(found["groups"][0]["title"], "Service hints");
+    assert_eq!(found["groups"][0]["items"][0]["title"], "10.0.1.0 port 443");
+}
+
+#[tokio::test]
+async fn odd_hosts_and_a_low_recall_are_said_in_words() {
+    let site = site().await;
+    odd(&site).await;
+    let path = format!("/scans/{}/hosts", uuid(6));
+    let page = site.page(&format!("{path}?vantage={}", uuid(9))).await.text;
+    for word in ["Open on every port", "Left alone: distress", "Low recall ≥", "Not measured"] {
+        assert!(page.contains(word), "{word}: {page}");
+    }
+    let all = site.get(&format!("/api/v1{path}")).await.json();
+    let recall = all["recall"].as_array().unwrap();
+    let of = |name: &str| recall.iter().find(|one| one["vantage"]["name"] == name).unwrap()["recall"].clone();
+    assert_eq!((of("hold")["low"].clone(), of("hold")["missed"].clone()), (json!(true), json!(15)));
+    assert_eq!(of("lab")["at_least_percent"], json!(null));
+    let diff = site.get(&format!("/api/v1/diff?{}", pair())).await.json();
+    let hold =
+        diff["recall"].as_array().unwrap().iter().find(|one| one["vantage"]["name"] == "hold").unwrap();
+    assert_eq!((&hold["before"]["probed"], &hold["after"]["probed"]), (&json!(0), &json!(40)));
+    assert!(site.page(&format!("/diff?{}", pair())).await.text.contains("15 of 30 answers"));
+}
+
+#[tokio::test]
+async fn the_hosts_as_a_file_have_every_state_and_hint_and_no_formula() {
+    let site = site().await;
+    odd(&site).await;
+    let file = site.get(&format!("/scans/{}/hosts.csv?vantage={}", uuid(6), uuid(9))).await;
+    assert_eq!(file.header("content-type"), "text/csv; charset=utf-8");
+    assert!(file.header("content-disposition").contains("hosts-"));
+    let lines: Vec<&str> = file.text.trim_end().split("\r\n").collect();
+    assert!(
+        lines[0]
+            .starts_with("vantage,first_address,last_address,hosts,state,reason,ports,probes,rtt_us,seen_at")
+    );
+    let cells = lines[0].split(',').count();
+    assert_eq!((cells, lines.len()), (16, 1 + 3 + 1 + 3 + 1), "{lines:#?}");
+    assert!(lines[1].starts_with("hold,10.0.1.0,10.0.1.0,1,open,syn-ack,22,1,22,"), "{}", lines[1]);
+    assert!(lines[1].contains(",\"'=SSH-2.0 <script>"), "{}", lines[1]);
+    assert!(lines[2].contains(",CN=plc,plc.example 10.0.1.0,"), "{}", lines[2]);
+    assert!(lines[4].contains(",not-probed,open-all,\"22,80,443,8000-8009\",13,,"), "{}", lines[4]);
+    assert!(lines.iter().any(|line| line.contains(",unreachable,port-unreachable,80,1,,")));
+    let some = site.get(&format!("/scans/{}/hosts.csv?reason=open-all", uuid(6))).await;
+    assert_eq!(some.text.trim_end().split("\r\n").count(), 2);
+    assert_eq!(site.get(&format!("/scans/{}/hosts.csv?port=0", uuid(6))).await.fields(), ["port"]);
 }
 
 #[tokio::test]

@@ -1,19 +1,23 @@
 //! What was seen, as pages and JSON show it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use portolan_scanner::net::u128_to_addr;
 use portolan_scanner::wire::{Reason, State};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Observation;
 use super::diff::{Change, Counts, Kind};
+use super::recall::Recall;
+use super::{Hint, Observation, Said};
 use crate::clock::Timestamp;
 use crate::noun::Link;
 use crate::scans::{self, Scan};
 use crate::scope::Count;
+
+/// A day, in µs.
+const DAY: i64 = 86_400_000_000;
 
 /// The five states of a port, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +59,32 @@ impl From<PortState> for State {
     }
 }
 
+/// The reason of a port's state, in its word on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ReasonWord(pub Reason);
+
+impl TryFrom<String> for ReasonWord {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        word.parse().map(Self).map_err(|_| {
+            let words = Reason::ALL.map(Reason::as_str).join(", ");
+            format!("“{word}” is not a reason: {words}")
+        })
+    }
+}
+
+impl JsonSchema for ReasonWord {
+    fn schema_name() -> Cow<'static, str> {
+        "Reason".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": Reason::ALL.map(Reason::as_str) })
+    }
+}
+
 /// A scan, as far as it stands over its results.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ScanHead {
@@ -92,6 +122,51 @@ pub struct OpenView {
     pub reason: &'static str,
     /// How long the answer took, in µs.
     pub rtt_us: u32,
+    /// What it said of itself, if the scan wanted to know and it said something.
+    pub hint: Option<HintView>,
+}
+
+/// What an open port said of itself; one of the two. Nothing of it is verified.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct HintView {
+    /// The beginning of what it said unasked: printable ASCII, other bytes as `\x0a`, a backslash as two.
+    pub says: Option<String>,
+    /// The certificate that it showed.
+    pub certificate: Option<CertificateView>,
+}
+
+/// The leaf certificate of a TLS server; what could not be read of it is missing. Texts as in [`HintView::says`].
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct CertificateView {
+    /// SHA-256 over the certificate (DER), hex.
+    pub sha256: String,
+    /// Its subject, as RFC 4514 writes it.
+    pub subject: Option<String>,
+    /// The names and addresses that it is for.
+    pub names: Vec<String>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// In how many whole days from now; negative when that is over.
+    pub expires_in_days: Option<i64>,
+}
+
+impl HintView {
+    fn of(hint: &Hint, now: Timestamp) -> Self {
+        match &hint.said {
+            Said::Banner(says) => Self { says: Some(says.clone()), certificate: None },
+            Said::Certificate(leaf) => {
+                let days = |at: Timestamp| at.micros().saturating_sub(now.micros()).div_euclid(DAY);
+                let certificate = CertificateView {
+                    sha256: leaf.sha256.clone(),
+                    subject: leaf.subject.clone(),
+                    names: leaf.names.clone(),
+                    expires_at: leaf.expires,
+                    expires_in_days: leaf.expires.map(days),
+                };
+                Self { says: None, certificate: Some(certificate) }
+            }
+        }
+    }
 }
 
 /// Ports in one state, for one reason.
@@ -125,12 +200,13 @@ pub struct HostView {
 }
 
 impl HostView {
-    /// An observation with the names of vantages.
-    pub fn of(it: &Observation, vantages: &BTreeMap<Uuid, String>) -> Self {
+    /// An observation with the names of vantages; days are counted from `now`.
+    pub fn of(it: &Observation, vantages: &BTreeMap<Uuid, String>, now: Timestamp) -> Self {
         let open = |open: &super::OpenPort| OpenView {
             port: open.port,
             reason: Reason::SynAck.as_str(),
             rtt_us: open.rtt_us,
+            hint: it.hint(open.port).map(|hint| HintView::of(hint, now)),
         };
         let others = it.by_reason().into_iter().filter(|(reason, _)| *reason != Reason::SynAck);
         Self {
@@ -149,6 +225,17 @@ impl HostView {
                 .collect(),
         }
     }
+}
+
+/// How complete two scans are, as seen from one vantage.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RecallPair {
+    /// From where.
+    pub vantage: Link,
+    /// Of the earlier scan.
+    pub before: Recall,
+    /// Of the later scan.
+    pub after: Recall,
 }
 
 /// One line of a diff.
@@ -221,83 +308,4 @@ impl From<Counts> for CountsView {
 /// A vantage by its name; by its id, should the name be gone.
 pub fn named(id: Uuid, vantages: &BTreeMap<Uuid, String>) -> Link {
     Link { id, name: vantages.get(&id).cloned().unwrap_or_else(|| id.to_string()) }
-}
-
-/// One line of the CSV: a header, or a change. Cells that a spreadsheet would run as a formula are defused by an
-/// apostrophe, as OWASP advises.
-pub fn csv_line(cells: &[&str]) -> String {
-    let cell = |text: &&str| {
-        let defused = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-        if defused.is_empty() && !text.contains(['"', ',', '\r', '\n']) {
-            (*text).to_owned()
-        } else {
-            format!("\"{defused}{}\"", text.replace('"', "\"\""))
-        }
-    };
-    let mut line = cells.iter().map(cell).collect::<Vec<_>>().join(",");
-    line.push_str("\r\n");
-    line
-}
-
-/// The header of the CSV of a diff.
-pub const CSV_HEADER: [&str; 9] =
-    ["kind", "vantage", "first_address", "last_address", "hosts", "ports", "probes", "before", "after"];
-
-/// A change as a line of the CSV.
-pub fn csv_change(change: &Change, vantage: &str) -> String {
-    let kind = match change.kind {
-        Kind::Opened => "opened",
-        Kind::Closed => "closed",
-        Kind::Changed => "changed",
-        Kind::NotComparable => "not-comparable",
-    };
-    let address = |address| u128_to_addr(address).to_string();
-    let hosts = Count::from(change.hosts.count());
-    let state = |state: Option<State>| state.map_or("not-covered", State::as_str);
-    csv_line(&[
-        kind,
-        vantage,
-        &address(change.hosts.first),
-        &address(change.hosts.last),
-        &hosts.to_string(),
-        &change.ports.to_string(),
-        &hosts.times(change.ports.count()).to_string(),
-        state(change.before),
-        state(change.after),
-    ])
-}
-
-#[cfg(test)]
-mod test {
-    use super::*;
-    use crate::results::fixture::address;
-    use portolan_scanner::net::{Ports, Range};
-
-    #[test]
-    fn a_cell_is_never_a_formula_and_never_two_cells() {
-        assert_eq!(csv_line(&["a", "b c", ""]), "a,b c,\r\n");
-        assert_eq!(csv_line(&["22,80", "say \"x\"", "a\nb"]), "\"22,80\",\"say \"\"x\"\"\",\"a\nb\"\r\n");
-        for formula in ["=1+1", "+1", "-1", "@x", "\tx", "\rx"] {
-            assert!(csv_line(&[formula]).starts_with("\"'"), "{formula}");
-        }
-    }
-
-    #[test]
-    fn a_line_of_the_csv_keeps_the_five_states_and_no_word_apart() {
-        let hosts = Range { first: address("10.0.0.1"), last: address("10.0.0.3") };
-        let ports = Ports::parse("22,80-81").unwrap();
-        let change = Change {
-            kind: Kind::NotComparable,
-            hosts,
-            ports,
-            before: Some(State::NotProbed),
-            after: Some(State::Open),
-        };
-        assert_eq!(
-            csv_change(&change, "=plant"),
-            "not-comparable,\"'=plant\",10.0.0.1,10.0.0.3,3,\"22,80-81\",9,not-probed,open\r\n"
-        );
-        let change = Change { before: None, ..change };
-        assert!(csv_change(&change, "plant").ends_with(",not-covered,open\r\n"));
-    }
 }

@@ -68,7 +68,11 @@ pub struct Tally {
 pub fn end(scan: &Scan, tally: &Tally) -> (State, Option<String>) {
     let missing = scan.probes.saturating_sub(tally.covered);
     let detail = match &tally.why {
-        Some(why) => Some(format!("{} of {} batches were not done: {why}.", tally.not_done, tally.batches)),
+        Some(why) if tally.batches == 1 => Some(format!("Its one batch was not done: {why}.")),
+        Some(why) => {
+            let were = if tally.not_done == 1 { "was" } else { "were" };
+            Some(format!("{} of {} batches {were} not done: {why}.", tally.not_done, tally.batches))
+        }
         None if missing > 0 => Some(format!("{missing} of {} probes have no result.", scan.probes)),
         None => None,
     };

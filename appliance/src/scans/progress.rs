@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::noun::Link;
 use crate::results::Sweep;
+use crate::results::recall::Recall;
 use crate::scope::{Manner, Timing};
 use portolan_scanner::wire;
 use schemars::JsonSchema;
@@ -95,6 +96,12 @@ pub struct VantageView {
     pub unreachable: u64,
     /// Not probed, or no word of it (yet).
     pub not_probed: u64,
+    /// Hosts that take connections on every port: what is behind which was not learned.
+    pub open_all_hosts: u64,
+    /// Hosts that were left alone because they showed distress.
+    pub distress_hosts: u64,
+    /// How complete the answer is.
+    pub recall: Recall,
 }
 
 /// A part of the scope without a result.
@@ -106,8 +113,10 @@ pub struct NotCovered {
     pub hosts: String,
     /// Why.
     pub reason: String,
-    /// Hosts x ports.
+    /// Pairs of host and port.
     pub probes: u64,
+    /// The reason by which the page of hosts names them; none for hosts of which there is no word at all.
+    pub named_by: Option<&'static str>,
 }
 
 /// A batch with its latest job.
@@ -177,7 +186,7 @@ impl Scans {
         let not_covered = if scan.state.is_open() {
             vec![]
         } else {
-            self.not_covered(&scan, &frozen, &vantages, &batches).await?
+            self.not_covered(&scan, &frozen, &sweeps, &vantages, &batches).await?
         };
         let rate = sum(shown.iter().map(|batch| batch.rate));
         // Once it has ended, the results have the last word.
@@ -222,6 +231,7 @@ impl Scans {
         &self,
         scan: &Scan,
         frozen: &Frozen,
+        sweeps: &[Sweep],
         vantages: &[VantageView],
         batches: &[Batch],
     ) -> Result<Vec<NotCovered>, Error> {
@@ -230,7 +240,6 @@ impl Scans {
             let (id, place) = (scan.id, vantage.id);
             let covered = self.0.results.ask(move |store| store.covered(id, place)).await?;
             let covered: portolan_scanner::net::Ranges = covered.into_iter().collect();
-            let mut silent = 0;
             for batch in batches.iter().filter(|batch| batch.vantage == place) {
                 let hosts =
                     frozen.targets.slice(batch.first_host.into(), batch.hosts.into()).subtract(&covered);
@@ -239,7 +248,6 @@ impl Scans {
                 }
                 let count = u64::try_from(hosts.count()).unwrap_or(u64::MAX);
                 let probes = count.saturating_mul(frozen.ports.count().into());
-                silent += probes;
                 let reason = batch.detail.clone().unwrap_or_else(|| match batch.state {
                     BatchState::Cancelled => "cancelled before it was reached".to_owned(),
                     state => format!("its batch is {}", state.as_str()),
@@ -249,17 +257,38 @@ impl Scans {
                     hosts: hosts.to_string(),
                     reason,
                     probes,
+                    named_by: None,
                 });
             }
-            let skipped = vantage.not_probed.saturating_sub(silent);
-            if skipped > 0 {
-                let hosts = "some ports of some hosts".to_owned();
-                let reason = "the scanner did not probe them; the hosts page names them".to_owned();
-                rows.push(NotCovered { vantage: vantage.name.clone(), hosts, reason, probes: skipped });
+            let skipped =
+                sweeps.iter().filter(|sweep| sweep.vantage == place).flat_map(|sweep| &sweep.reasons);
+            for skipped in skipped.filter(|of| of.reason.state() == wire::State::NotProbed) {
+                rows.push(NotCovered {
+                    vantage: vantage.name.clone(),
+                    hosts: format!("{} {}", skipped.hosts, if skipped.hosts == 1 { "host" } else { "hosts" }),
+                    reason: in_words(skipped.reason).to_owned(),
+                    probes: u64::try_from(skipped.probes).unwrap_or(u64::MAX),
+                    named_by: Some(skipped.reason.as_str()),
+                });
             }
         }
         rows.truncate(NOT_COVERED_ROWS);
         Ok(rows)
+    }
+}
+
+/// Why ports were not probed, for a person.
+fn in_words(reason: wire::Reason) -> &'static str {
+    match reason {
+        wire::Reason::Excluded => "on a never-scan list, excluded, or the scanner's own address",
+        wire::Reason::Cancelled => "the scan was cancelled first",
+        wire::Reason::LocalLimit => "the scanner's own machine was at a limit",
+        wire::Reason::Distress => "left alone as the host showed distress",
+        wire::Reason::Expired => "the job's time was over first",
+        wire::Reason::OpenAll => {
+            "the host takes connections on every port: what is behind them was not learned"
+        }
+        other => other.as_str(),
     }
 }
 
@@ -331,6 +360,9 @@ fn by_vantage(
             filtered: known[2],
             unreachable: known[3],
             not_probed: probes.saturating_sub(known.iter().sum()),
+            open_all_hosts: sweep.map_or(0, |sweep| sweep.hosts_for(wire::Reason::OpenAll)),
+            distress_hosts: sweep.map_or(0, |sweep| sweep.hosts_for(wire::Reason::Distress)),
+            recall: Recall::of_sweep(sweep),
         }
     };
     names.iter().map(one).collect()

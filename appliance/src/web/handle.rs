@@ -203,14 +203,9 @@ fn present(site: &Site, route: &Route, asked: &Asked, outcome: Outcome) -> Respo
 }
 
 fn download(file: File) -> Response {
-    let mut response = ([(header::CONTENT_TYPE, file.media)], file.bytes).into_response();
-    if let Some(name) = file.name {
-        insert(
-            response.headers_mut(),
-            header::CONTENT_DISPOSITION,
-            &format!("attachment; filename=\"{name}\""),
-        );
-    }
+    let mut response = ([(header::CONTENT_TYPE, file.media)], file.body).into_response();
+    let disposition = format!("attachment; filename=\"{}\"", file.name);
+    insert(response.headers_mut(), header::CONTENT_DISPOSITION, &disposition);
     response
 }
 

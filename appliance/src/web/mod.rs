@@ -19,6 +19,7 @@ mod reply;
 mod route;
 mod router;
 mod serve;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -31,3 +32,4 @@ pub use reply::{Answer, Reply};
 pub use route::{Access, Nav, Route, Routes};
 pub use router::Site;
 pub use serve::{Listener, serve};
+pub use stream::Writer;

@@ -96,6 +96,7 @@ impl Pages {
         let now = clock.clone();
         environment.add_filter("ago", move |text: &str| ago(text, now.now()));
         environment.add_filter("number", number);
+        environment.add_filter("duration", duration);
         environment.add_filter("bytes", bytes);
         environment.add_function("query_with", query_with);
         for name in Templates::iter() {
@@ -171,6 +172,17 @@ fn ago(text: &str, now: Timestamp) -> String {
     if seconds < 0 { format!("in {amount} {unit}") } else { format!("{amount} {unit} ago") }
 }
 
+/// How long, as precise as a guess deserves.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..10 => "a few seconds".to_owned(),
+        10..90 => format!("about {} s", seconds.div_ceil(5) * 5),
+        90..5_400 => format!("about {} min", (seconds + 30) / 60),
+        5_400..172_800 => format!("about {} h", (seconds + 1_800) / 3_600),
+        _ => format!("about {} days", number(&Jinja::from((seconds + 43_200) / 86_400))),
+    }
+}
+
 /// An integer, or the text of one, in groups of three digits.
 fn number(value: &Jinja) -> String {
     let text = value.to_string();
@@ -231,6 +243,14 @@ mod tests {
             "281\u{202f}474\u{202f}976\u{202f}710\u{202f}656"
         );
         assert_eq!(number(&Jinja::from("n/a")), "n/a");
+    }
+
+    #[test]
+    fn a_time_left_is_a_guess_and_reads_like_one() {
+        let said = [0, 9, 10, 61, 89, 90, 5_399, 5_400, 90_000, 172_800, 86_400_000].map(duration);
+        let wanted = "a few seconds, a few seconds, about 10 s, about 65 s, about 90 s, about 2 min, about 90 min, \
+                      about 2 h, about 25 h, about 2 days, about 1\u{202f}000 days";
+        assert_eq!(said.join(", "), wanted);
     }
 
     #[test]

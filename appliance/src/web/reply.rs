@@ -1,6 +1,8 @@
 //! What a handler answers, and the same with its type erased.
 
+use super::stream::{self, Writer};
 use crate::error::Error;
+use axum::body::Body;
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
@@ -35,8 +37,8 @@ pub(super) enum SessionCookie {
 /// A body that is neither JSON nor a page.
 pub(super) struct File {
     pub media: &'static str,
-    pub name: Option<String>,
-    pub bytes: Vec<u8>,
+    pub name: String,
+    pub body: Body,
 }
 
 /// An answer with its type erased.
@@ -115,10 +117,16 @@ impl<T> Reply<T> {
         self
     }
 
-    /// Answers with a file instead of the value; `name` makes it a download.
+    /// Answers with a file instead of the value, sent while `work` writes it on the blocking pool; it is a download
+    /// of this name.
     #[must_use]
-    pub fn file(mut self, media: &'static str, name: Option<String>, bytes: Vec<u8>) -> Self {
-        self.dress.file = Some(File { media, name, bytes });
+    pub fn file<E: std::error::Error + Send + Sync + 'static>(
+        mut self,
+        media: &'static str,
+        name: String,
+        work: impl FnOnce(&mut Writer) -> Result<(), E> + Send + 'static,
+    ) -> Self {
+        self.dress.file = Some(File { media, name, body: stream::body(work) });
         self
     }
 }

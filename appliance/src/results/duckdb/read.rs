@@ -10,7 +10,7 @@ use portolan_scanner::net::{Ports, Range};
 use portolan_scanner::wire::{Reason, Sample, State};
 use uuid::Uuid;
 
-use super::{address, halves};
+use super::{address, halves, hint};
 use crate::clock::Timestamp;
 use crate::results::coverage::Coverage;
 use crate::results::portset::Run;
@@ -44,9 +44,9 @@ pub fn sweeps(connection: &Connection, scan: Uuid) -> Result<Vec<Sweep>, Error> 
         "SELECT w.vantage, CAST(sum(p.hosts) AS UBIGINT),
            CAST(least(sum(p.sent), 18446744073709551615) AS UBIGINT), min(p.started), max(p.ended),
            -- The sample of a part that brought no host speaks of answers that another delivery gave.
-           CAST(coalesce(sum(p.sample_probed) FILTER (p.hosts > 0), 0) AS UBIGINT),
-           CAST(coalesce(sum(p.sample_answered) FILTER (p.hosts > 0), 0) AS UBIGINT),
-           CAST(coalesce(sum(p.sample_missed) FILTER (p.hosts > 0), 0) AS UBIGINT)
+           CAST(least(coalesce(sum(p.sample_probed) FILTER (p.hosts > 0), 0), 18446744073709551615) AS UBIGINT),
+           CAST(least(coalesce(sum(p.sample_answered) FILTER (p.hosts > 0), 0), 18446744073709551615) AS UBIGINT),
+           CAST(least(coalesce(sum(p.sample_missed) FILTER (p.hosts > 0), 0), 18446744073709551615) AS UBIGINT)
          FROM sweep w JOIN job j USING (sweep) JOIN part p USING (job) WHERE w.scan = ? GROUP BY w.vantage
          ORDER BY min(w.sweep)",
     )?;
@@ -125,7 +125,7 @@ pub fn hosts(connection: &Connection, query: &HostQuery) -> Result<Vec<Observati
         "SELECT {COLUMNS} WHERE {} ORDER BY s.high, s.first, s.sweep LIMIT {}",
         filter.sql, query.limit
     );
-    observations(connection, &sql, &filter.values)
+    observations(connection, &sql, &filter.values, query.hints)
 }
 
 pub fn hosts_total(connection: &Connection, query: &HostQuery) -> Result<u64, Error> {
@@ -140,7 +140,7 @@ pub fn host(connection: &Connection, host: u128) -> Result<Vec<Observation>, Err
     let sql = format!(
         "SELECT {COLUMNS} WHERE s.high = ? AND s.first <= ? AND s.last >= ? ORDER BY p.ended DESC, s.sweep DESC"
     );
-    let mut observations = observations(connection, &sql, &values)?;
+    let mut observations = observations(connection, &sql, &values, true)?;
     for observation in &mut observations {
         observation.hosts = Range::single(host);
     }
@@ -285,6 +285,7 @@ fn observations(
     connection: &Connection,
     sql: &str,
     values: &[Box<dyn ToSql>],
+    hints: bool,
 ) -> Result<Vec<Observation>, Error> {
     let mut lists: HashMap<String, Arc<Ports>> = HashMap::new();
     let mut found = Vec::new();
@@ -320,6 +321,19 @@ fn observations(
     while let Some(row) = rows.next()? {
         if let Some(&index) = by_host.get(&(row.get(0)?, address(row.get(1)?, row.get(2)?))) {
             found[index].open.push(OpenPort { port: row.get(3)?, rtt_us: row.get(4)? });
+        }
+    }
+    if !hints {
+        return Ok(found);
+    }
+    let mut statement = connection.prepare(&format!(
+        "SELECT sweep, high, low, {} FROM hint WHERE {stretch} ORDER BY sweep, high, low, port",
+        hint::COLUMNS
+    ))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if let Some(&index) = by_host.get(&(row.get(0)?, address(row.get(1)?, row.get(2)?))) {
+            found[index].hints.push(hint::read(row, 3)?);
         }
     }
     Ok(found)
@@ -366,6 +380,7 @@ fn observation(row: &Row<'_>, lists: &mut HashMap<String, Arc<Ports>>) -> Result
         ports,
         runs: Vec::new(),
         open: Vec::new(),
+        hints: Vec::new(),
         started: Timestamp::from_micros(row.get(9)?),
         ended: Timestamp::from_micros(row.get(10)?),
     })
@@ -379,7 +394,7 @@ fn reason(number: u8) -> Result<portolan_scanner::wire::Reason, Error> {
     code::reason(number).ok_or(Error::Broken("the number of a reason"))
 }
 
-fn uuid(row: &Row<'_>, column: usize) -> ::duckdb::Result<Uuid> {
+pub fn uuid(row: &Row<'_>, column: usize) -> ::duckdb::Result<Uuid> {
     let text: String = row.get(column)?;
     Uuid::parse_str(&text).map_err(|error| {
         ::duckdb::Error::FromSqlConversionFailure(column, ::duckdb::types::Type::Text, Box::new(error))

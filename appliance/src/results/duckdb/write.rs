@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use ::duckdb::{Appender, Connection, OptionalExt as _, params};
 use portolan_scanner::wire::{HostRecord, Reason, Sample, State, hex};
 
-use super::{address, halves};
+use super::{address, halves, hint};
 use crate::ingest::frame::{JobFrame, Proven};
 use crate::results::coverage::Coverage;
 use crate::results::{Brought, Counted, Error, code};
@@ -212,6 +212,7 @@ struct Rows<'c> {
     span: Appender<'c>,
     run: Appender<'c>,
     open: Appender<'c>,
+    hint: Appender<'c>,
 }
 
 impl<'c> Rows<'c> {
@@ -222,11 +223,13 @@ impl<'c> Rows<'c> {
             span: connection.appender("span")?,
             run: connection.appender("run")?,
             open: connection.appender("open_port")?,
+            hint: connection.appender("hint")?,
         })
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        for rows in [&mut self.part, &mut self.tally, &mut self.span, &mut self.run, &mut self.open] {
+        let Self { part, tally, span, run, open, hint } = self;
+        for rows in [part, tally, span, run, open, hint] {
             rows.flush()?;
         }
         Ok(())
@@ -256,6 +259,7 @@ impl<'c> Rows<'c> {
             }
             if new > 0 {
                 self.exceptions(sweep, part, record)?;
+                hint::append(&mut self.hint, sweep, part, record)?;
                 let base = (record.base, new.saturating_mul(u64::from(rest)));
                 let runs = record
                     .exceptions
