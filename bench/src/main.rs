@@ -4,8 +4,6 @@
 mod ingest;
 mod measure;
 mod scan;
-mod space;
-mod targets;
 
 use std::process::ExitCode;
 
@@ -14,7 +12,6 @@ Usage: portolan-bench COMMAND
 
   ingest [--open N] [--per-host N] [--dir DIR]
                     open ports per second from the spool to committed, beside DuckDB's row appender
-  scan [--runs N]   probes per CPU-second and recall of `portolan-scanner probe`, beside nmap (as root)
 ";
 
 fn main() -> ExitCode {
@@ -23,18 +20,14 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         #[cfg(feature = "ingest")]
         ["ingest", options @ ..] => ingest::run(options),
-        ["scan"] => scan::run(5),
-        ["scan", "--runs", runs] => match runs.parse() {
-            Ok(runs @ 1..=100) => scan::run(runs),
-            _ => Err(format!("--runs: {runs:?} is not a number from 1 to 100")),
-        },
-        // What `scan` starts inside its target namespace.
-        ["targets"] => targets::serve(),
+        ["scan", options @ ..] => scan::Options::parse(options).and_then(|options| scan::run(&options)),
+        // What `scan` starts inside its namespaces.
+        ["targets" | "wire", ..] => scan::serve(&words),
         ["--help"] => {
-            print!("{HELP}");
+            print!("{HELP}{}", scan::HELP);
             Ok(())
         }
-        _ => Err(format!("not a command\n{HELP}")),
+        _ => Err(format!("not a command\n{HELP}{}", scan::HELP)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

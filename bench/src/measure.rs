@@ -1,4 +1,4 @@
-//! What a program costs, read from /proc.
+//! What a program costs.
 
 use std::fs;
 use std::io::Read;
@@ -6,70 +6,73 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Clock ticks a second, as /proc counts CPU time: Linux shows 100 to every program.
-const TICKS: f64 = 100.0;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
-/// What one run of a program took and said.
-#[derive(Debug)]
+/// What one run of a program took and said; of several programs, one after the other, all together.
+#[derive(Debug, Default)]
 pub struct Run {
     /// Seconds from its start to its end.
     pub wall: f64,
-    /// Seconds of CPU, its own and the kernel's on its behalf.
+    /// Seconds of CPU, its own and the kernel's on its behalf, of all its processes.
     pub cpu: f64,
-    /// The most memory it held, in KiB.
+    /// The most memory it held, in KiB; its first process alone.
     pub peak: u64,
     /// Its standard output.
     pub output: String,
 }
 
-/// Runs a program of a single process to its end.
+/// Runs a program to its end. No other child of this process may end meanwhile.
 ///
 /// # Errors
-/// A sentence, if it cannot be started or does not end well.
-pub fn run(mut command: Command) -> Result<Run, String> {
+/// A sentence, if it cannot be started, does not end well, or not within `limit`, when it is killed.
+pub fn run(mut command: Command, limit: Duration) -> Result<Run, String> {
     let name = format!("{command:?}");
     let failed = |what: &dyn std::fmt::Display| format!("{name}: {what}");
+    let before = of_children()?;
     let started = Instant::now();
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(&error))?;
-    let mut stdout = child.stdout.take().ok_or_else(|| failed(&"no output"))?;
-    let reader = thread::spawn(move || {
-        let mut output = String::new();
-        stdout.read_to_string(&mut output).map(|_| output)
-    });
-    let process = format!("/proc/{}", child.id());
-    let (mut peak, mut wall);
-    peak = 0;
-    // A process that has ended keeps its times until it is waited for.
-    let cpu = loop {
-        let stat = fs::read_to_string(format!("{process}/stat")).map_err(|error| failed(&error))?;
-        wall = started.elapsed();
-        let (ended, cpu) = times(&stat).ok_or_else(|| failed(&"/proc cannot be read"))?;
-        if ended {
-            break cpu;
+    let read = |pipe: Option<Box<dyn Read + Send>>| {
+        thread::spawn(move || {
+            let mut output = Vec::new();
+            // What cannot be read is missing from the output, and shows as missed.
+            let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut output));
+            String::from_utf8_lossy(&output).into_owned()
+        })
+    };
+    let out = read(child.stdout.take().map(|pipe| Box::new(pipe) as _));
+    let complaints = read(child.stderr.take().map(|pipe| Box::new(pipe) as _));
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let (ended, wall) = loop {
+        peak = peak.max(fs::read_to_string(&status).ok().and_then(|status| high(&status)).unwrap_or(0));
+        if let Some(ended) = child.try_wait().map_err(|error| failed(&error))? {
+            break (ended, started.elapsed());
         }
-        peak = peak
-            .max(fs::read_to_string(format!("{process}/status")).ok().and_then(|s| high(&s)).unwrap_or(0));
+        if started.elapsed() > limit {
+            child.kill().and_then(|()| child.wait()).map_err(|error| failed(&error))?;
+            return Err(failed(&format_args!("not done within {} s", limit.as_secs())));
+        }
         thread::sleep(Duration::from_millis(5));
     };
-    let status = child.wait().map_err(|error| failed(&error))?;
-    let output = reader.join().map_err(|_| failed(&"its reader failed"))?.map_err(|error| failed(&error))?;
-    if !status.success() {
-        return Err(failed(&status));
+    let cpu = of_children()? - before;
+    let [output, complaints] = [out, complaints].map(|reader| reader.join().unwrap_or_default());
+    if !ended.success() {
+        return Err(failed(&format_args!("{ended}: {}", complaints.trim())));
     }
     Ok(Run { wall: wall.as_secs_f64(), cpu, peak, output })
 }
 
-/// Whether the process has ended, and its CPU seconds, from /proc/PID/stat.
-fn times(stat: &str) -> Option<(bool, f64)> {
-    // The name may hold anything but ends at the last parenthesis.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
-    Some((matches!(*fields.first()?, "Z" | "X"), (ticks(11)? + ticks(12)?) / TICKS))
+/// The CPU seconds of all children that have ended, and of theirs.
+fn of_children() -> Result<f64, String> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|error| format!("getrusage: {error}"))?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(micros.unsigned_abs()).as_secs_f64())
 }
 
 /// The peak of its memory in KiB, from /proc/PID/status.
@@ -94,19 +97,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_times_of_an_ended_process_are_read_past_its_name() {
-        let stat = "12 (a) R (b) Z 1 2 3 4 5 6 7 8 9 10 150 25 0 0";
-        assert_eq!(times(stat), Some((true, 1.75)));
-        assert_eq!(times(""), None);
-    }
-
-    #[test]
     fn a_program_is_measured_to_its_end() {
         let mut command = Command::new("sh");
         command.args(["-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo $i"]);
-        let run = run(command).unwrap();
+        let run = run(command, Duration::from_secs(60)).unwrap();
         assert_eq!(run.output, "200000\n");
         assert!(run.cpu > 0.0 && run.wall >= run.cpu * 0.5 && run.peak > 0, "{run:?}");
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_ended() {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let said = run(command, Duration::from_millis(50)).unwrap_err();
+        assert!(said.contains("not done within"), "{said}");
     }
 
     #[test]
