@@ -67,10 +67,14 @@ duckdb: ## the prebuilt DuckDB library, where cargo looks for it
 setup: ## install what the tests need (a browser, network tools, cargo-deny, axe-core)
 	@tools/test-setup.sh
 
-bench-scan: scanner ## probes per CPU-second and recall, beside nmap (as root: makes a network namespace)
-	@tools/test-setup.sh bench
+BENCH_SCAN = PATH=$$PATH:/usr/sbin:/sbin:$(CACHE)/tools/bin \
 	PORTOLAN_SCANNER_BIN=$(CARGO_TARGET_DIR)/static/portolan-scanner \
-		cargo run --release -q -p portolan-bench --no-default-features -- scan
+	$(CARGO_TARGET_DIR)/release/portolan-bench scan
+bench-scan: scanner ## the scanner beside nmap, masscan, zmap, rustscan; BENCH_ARGS="--write docs/benchmarks.md" (as root: makes network namespaces)
+	@tools/test-setup.sh bench
+	cargo build --release -q -p portolan-bench --no-default-features
+	$(BENCH_SCAN) $(BENCH_ARGS)
+	$(BENCH_SCAN) $(BENCH_ARGS) --scenario subnet,far --same 20
 
 bench-ingest: duckdb ## open ports per second from spool to committed, beside DuckDB's own appender
 	cargo run --release -q -p portolan-bench $(FEATURES) -- ingest

@@ -29,7 +29,13 @@ need setpriv util-linux
 need shellcheck shellcheck
 need fc-list fontconfig
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || packages="$packages fonts-dejavu-core"
-[ "${1:-}" != bench ] || need nmap nmap
+if [ "${1:-}" = bench ]; then
+    # What the scanner is measured against; `cargo install rustscan --root ~/.cache/portolan/tools` adds one more.
+    need nmap nmap
+    need masscan masscan
+    need zmap zmap
+    need ethtool ethtool
+fi
 
 if [ -n "$packages" ]; then
     command -v apt-get >/dev/null || { say "install these by hand, this is no Debian:$packages"; exit 1; }

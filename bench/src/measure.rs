@@ -27,8 +27,7 @@ pub struct Run {
 /// # Errors
 /// A sentence, if it cannot be started, does not end well, or not within `limit`, when it is killed.
 pub fn run(mut command: Command, limit: Duration) -> Result<Run, String> {
-    let name = format!("{command:?}");
-    let failed = |what: &dyn std::fmt::Display| format!("{name}: {what}");
+    let failed = |what: &dyn std::fmt::Display| what.to_string();
     let before = of_children()?;
     let started = Instant::now();
     let mut child = command

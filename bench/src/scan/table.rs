@@ -9,13 +9,13 @@ use super::{Row, judge, tools};
 use crate::measure::{Run, median};
 
 /// The section of a scenario: a table, and the command lines behind it.
-pub fn section(scenario: &Scenario, rows: &[Row], runs: usize) -> String {
+pub fn section(scenario: &Scenario, rows: &[Row]) -> String {
     let truth = scenario.truth();
     let (probes, open) = (scenario.probes(), truth.len());
     let mut text = format!(
-        "### {}\n\n{probes} probes, {open} open ports. Medians of {runs} runs; missed and wrong: the worst run of them.\n\n\
-         | | probes per CPU-second | CPU s | wall s | peak MiB | missed | recall | wrong | its rate in ours |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        "### {}\n\n{probes} probes, {open} open ports. Medians; missed and wrong are those of the worst run.\n\n\
+         | | runs | probes per CPU-second | ours is × | CPU s | wall s | peak MiB | missed | recall | wrong |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         scenario.title
     );
     let rate = |row: &Row| f64::from(probes) / middle(row, |run| run.cpu);
@@ -25,7 +25,7 @@ pub fn section(scenario: &Scenario, rows: &[Row], runs: usize) -> String {
         let name = row.tool.name;
         if let Some(why) = &row.failed {
             let why = why.replace('|', "/").replace('\n', " ");
-            line(&mut text, format_args!("| {name} | {why} | | | | | | | |"));
+            line(&mut text, format_args!("| {name} | | {why} | | | | | | | |"));
             continue;
         }
         let judged: Vec<_> =
@@ -36,7 +36,8 @@ pub fn section(scenario: &Scenario, rows: &[Row], runs: usize) -> String {
         line(
             &mut text,
             format_args!(
-                "| {name} | {} | {:.2} | {:.2} | {:.1} | {missed} | {:.2} % | {wrong} | {ratio} |",
+                "| {name} | {} | {} | {ratio} | {:.2} | {:.2} | {:.1} | {missed} | {:.2} % | {wrong} |",
+                row.runs.len(),
                 thousands(rate(row)),
                 middle(row, |run| run.cpu),
                 middle(row, |run| run.wall),

@@ -47,7 +47,8 @@ pub fn join() -> Result<(), String> {
     Ok(())
 }
 
-/// A socket that reads and writes whole frames of an interface, and holds a second's worth of them.
+/// A socket that reads and writes whole frames of an interface, and holds some ten thousand of them: a scanner that
+/// sends faster than they can be carried loses more.
 fn open(name: &str) -> Result<File, String> {
     let said = |error: nix::Error| error.to_string();
     let mut links = getifaddrs().map_err(said)?.filter(|link| link.interface_name == name);
@@ -56,7 +57,7 @@ fn open(name: &str) -> Result<File, String> {
     let socket =
         socket::socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
             .map_err(said)?;
-    socket::setsockopt(&socket, sockopt::RcvBufForce, &(256 << 20)).map_err(said)?;
+    socket::setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20)).map_err(said)?;
     socket::bind(socket.as_raw_fd(), &address).map_err(said)?;
     Ok(File::from(socket))
 }
