@@ -39,6 +39,7 @@ const TCP_INFO: c_int = 11;
 const SO_LINGER: c_int = 13;
 const EPOLL_CLOEXEC: c_int = 0o2_000_000;
 const EPOLL_CTL_ADD: c_int = 1;
+const EPOLL_CTL_DEL: c_int = 2;
 const EPOLLIN: u32 = 0x001;
 const EPOLLOUT: u32 = 0x004;
 const EPOLLET: u32 = 1 << 31;
@@ -298,6 +299,11 @@ impl Epoll {
     pub fn watch_input(&self, input: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         self.control(EPOLL_CTL_ADD, input.as_raw_fd(), Event { flags: EPOLLIN, token })
             .map_err(io::Error::from_raw_os_error)
+    }
+
+    /// Ends the watch over a descriptor.
+    pub fn unwatch(&self, input: BorrowedFd<'_>) -> io::Result<()> {
+        self.control(EPOLL_CTL_DEL, input.as_raw_fd(), Event::NONE).map_err(io::Error::from_raw_os_error)
     }
 
     fn control(&self, operation: c_int, fd: c_int, mut event: Event) -> Result<(), i32> {

@@ -28,15 +28,6 @@ const SPARE: u64 = 32;
 const INPUT: u64 = u64::MAX;
 const OTHER: u64 = u64::MAX - 1;
 
-/// What ended a wait.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Woken {
-    /// Orders came in.
-    pub ordered: bool,
-    /// There is something to read of what is watched besides.
-    pub watched: bool,
-}
-
 /// How long nothing is sent after the machine had no descriptor to give.
 const HOLD: u64 = SECOND / 10;
 
@@ -86,23 +77,12 @@ impl Connect {
         self.epoll.watch_input(other, OTHER)
     }
 
-    /// As [`Method::wait`], and tells what else there was.
+    /// Ends that.
     ///
     /// # Errors
-    /// As for [`Method::wait`].
-    pub fn wait_too(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<Woken> {
-        let filled = self.epoll.wait(&mut self.events, at_most_ms)?;
-        self.full = filled == self.events.len();
-        let now = clock.now();
-        let mut woken = Woken::default();
-        for at in 0..filled {
-            match self.events[at].token() {
-                INPUT => woken.ordered = true,
-                OTHER => woken.watched = true,
-                place => self.look(Place::try_from(place).expect("slots have 32 bits"), now, ends),
-            }
-        }
-        Ok(woken)
+    /// What ending it says.
+    pub fn unwatch(&self, other: BorrowedFd<'_>) -> io::Result<()> {
+        self.epoll.unwatch(other)
     }
 
     /// No socket could be had: for want of descriptors or memory, or because there is no such family here.
@@ -195,7 +175,18 @@ impl Method for Connect {
     fn flush(&mut self, _now: Instant, _ends: &mut impl Ends) {}
 
     fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool> {
-        self.wait_too(at_most_ms, clock, ends).map(|woken| woken.ordered)
+        let filled = self.epoll.wait(&mut self.events, at_most_ms)?;
+        self.full = filled == self.events.len();
+        let now = clock.now();
+        let mut ordered = false;
+        for at in 0..filled {
+            match self.events[at].token() {
+                INPUT => ordered = true,
+                OTHER => {}
+                place => self.look(Place::try_from(place).expect("slots have 32 bits"), now, ends),
+            }
+        }
+        Ok(ordered)
     }
 
     fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends) {

@@ -6,6 +6,8 @@ use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::confine::{Instruction, RawProgram};
 use super::{SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, bind, last_errno, setsockopt, socket};
@@ -14,7 +16,7 @@ use super::{SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, bind, last_errno, setsockop
 pub const BATCH: usize = 64;
 
 /// The most bytes of a frame that are sent, or read.
-pub const FRAME: usize = 256;
+pub const FRAME: usize = 176;
 
 const AF_NETLINK: c_int = 16;
 const AF_PACKET: u16 = 17;
@@ -22,13 +24,39 @@ const SOCK_RAW: c_int = 3;
 const ETH_P_ALL: u16 = 3;
 const SOL_PACKET: c_int = 263;
 const PACKET_QDISC_BYPASS: c_int = 20;
-const SO_RCVBUF: c_int = 8;
+const PACKET_RX_RING: c_int = 5;
+const PACKET_VERSION: c_int = 10;
+const TPACKET_V2: c_int = 1;
+const TP_STATUS_KERNEL: u32 = 0;
+const TP_STATUS_USER: u32 = 1;
 const SO_ATTACH_FILTER: c_int = 26;
-const SO_RCVBUFFORCE: c_int = 33;
 const MSG_DONTWAIT: c_int = 0x40;
+const PROT_READ_WRITE: c_int = 1 | 2;
+const MAP_SHARED: c_int = 1;
 
-/// The room for frames that came and were not read yet, in bytes as the kernel counts them.
-const ROOM: c_int = 8 << 20;
+/// The ring of frames that came in: so many slots of so many bytes, a header of at most 80 among them, in blocks that
+/// are whole pages on every machine.
+const SLOTS: usize = 1 << 12;
+const SLOT: usize = 256;
+const BLOCK: usize = 1 << 16;
+
+/// The beginning of `struct tpacket2_hdr`.
+#[repr(C)]
+struct RawSlot {
+    status: u32,
+    length: u32,
+    kept: u32,
+    start: u16,
+}
+
+/// `struct tpacket_req`.
+#[repr(C)]
+struct RawRing {
+    block: u32,
+    blocks: u32,
+    slot: u32,
+    slots: u32,
+}
 
 /// `struct sockaddr_ll`.
 #[repr(C)]
@@ -70,13 +98,15 @@ struct RawMessages {
 
 unsafe extern "C" {
     fn sendmmsg(fd: c_int, messages: *mut RawMessages, count: u32, flags: c_int) -> c_int;
-    fn recvmmsg(
-        fd: c_int,
-        messages: *mut RawMessages,
-        count: u32,
+    fn mmap(
+        place: *mut c_void,
+        length: usize,
+        access: c_int,
         flags: c_int,
-        timeout: *mut c_void,
-    ) -> c_int;
+        fd: c_int,
+        from: i64,
+    ) -> *mut c_void;
+    fn munmap(place: *mut c_void, length: usize) -> c_int;
 }
 
 /// Frames, with their lengths.
@@ -98,11 +128,6 @@ impl Frames {
         self.count
     }
 
-    /// The one at this place.
-    pub fn at(&self, place: usize) -> &[u8] {
-        &self.bytes[place][..self.lengths[place].min(FRAME)]
-    }
-
     /// Room for one more, of this length; there must be less than a batch.
     pub fn add(&mut self, length: usize) -> &mut [u8] {
         let place = self.count;
@@ -117,9 +142,15 @@ impl Frames {
     }
 }
 
-/// A socket that sends and hears frames on one interface, without blocking.
+/// A socket that sends and hears frames on one interface, without blocking. What comes in the kernel puts into memory
+/// that is shared with it (`packet_mmap`, version 2), so that hearing takes no call.
 #[derive(Debug)]
-pub struct PacketSocket(OwnedFd);
+pub struct PacketSocket {
+    fd: OwnedFd,
+    ring: *mut c_void,
+    /// The slot that is filled next.
+    next: usize,
+}
 
 impl PacketSocket {
     /// Opens it on the interface of this number. Only frames that the filter lets through come in, and of them as
@@ -131,37 +162,35 @@ impl PacketSocket {
             return Err(last_errno());
         }
         // SAFETY: the kernel has just made `fd`; nothing else in this process owns it.
-        let this = Self(unsafe { OwnedFd::from_raw_fd(fd) });
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // Nothing comes in before it is bound, so that nothing passes the filter by.
         let length = u16::try_from(filter.len()).expect("a filter has few instructions");
         let program = RawProgram { length, instructions: filter.as_ptr() };
-        this.set(SOL_SOCKET, SO_ATTACH_FILTER, &program)?;
-        // More room than the machine grants everyone takes a capability; without it there is less.
-        if this.set(SOL_SOCKET, SO_RCVBUFFORCE, &ROOM).is_err() {
-            this.set(SOL_SOCKET, SO_RCVBUF, &ROOM)?;
+        set(&fd, SOL_SOCKET, SO_ATTACH_FILTER, &program)?;
+        set(&fd, SOL_PACKET, PACKET_VERSION, &TPACKET_V2)?;
+        let [slot, slots, block] = [SLOT, SLOTS, BLOCK].map(|size| u32::try_from(size).expect("small sizes"));
+        let ring = RawRing { block, blocks: slot * slots / block, slot, slots };
+        set(&fd, SOL_PACKET, PACKET_RX_RING, &ring)?;
+        // SAFETY: the kernel chooses a place for the ring that it has just made, of this length; no memory that is in
+        // use is touched.
+        let ring = unsafe { mmap(null_mut(), SLOTS * SLOT, PROT_READ_WRITE, MAP_SHARED, fd.as_raw_fd(), 0) };
+        if ring.addr() == usize::MAX {
+            return Err(last_errno());
         }
+        let this = Self { fd, ring, next: 0 };
         // Straight to the card, past the queue of everything else; before Linux 3.14 it is not known.
-        let _ = this.set(SOL_PACKET, PACKET_QDISC_BYPASS, &1);
+        let _ = set(&this.fd, SOL_PACKET, PACKET_QDISC_BYPASS, &1);
         // SAFETY: a sockaddr_ll is numbers alone, for which zero is a value.
         let mut address: RawLinkAddress = unsafe { zeroed() };
         address.family = AF_PACKET;
         address.protocol = ETH_P_ALL.to_be();
         address.interface = interface.cast_signed();
         // SAFETY: bind(2) reads as many bytes from `address` as it is long; it outlives the call.
-        match unsafe { bind(fd, (&raw const address).cast(), size_u32::<RawLinkAddress>()) } {
+        match unsafe { bind(this.fd.as_raw_fd(), (&raw const address).cast(), size_u32::<RawLinkAddress>()) }
+        {
             0 => Ok(this),
             _ => Err(last_errno()),
         }
-    }
-
-    fn set<T>(&self, level: c_int, name: c_int, value: &T) -> Result<(), i32> {
-        // SAFETY: the kernel reads as many bytes from `value` as it is long, and for a filter the instructions that
-        // it names; both outlive the call.
-        let done = unsafe {
-            let value = (&raw const *value).cast::<c_void>();
-            setsockopt(self.0.as_raw_fd(), level, name, value, size_u32::<T>())
-        };
-        if done == 0 { Ok(()) } else { Err(last_errno()) }
     }
 
     /// Sends the frames from a place on and returns how many went, at least one.
@@ -175,45 +204,55 @@ impl PacketSocket {
                 // SAFETY: `with_messages` gives as many messages as it says, whose pieces point to whole frames that
                 // outlive the call; the kernel reads the frames and writes the messages' lengths.
                 unsafe {
-                    sendmmsg(self.0.as_raw_fd(), messages.as_mut_ptr(), count_u32(messages), MSG_DONTWAIT)
+                    sendmmsg(self.fd.as_raw_fd(), messages.as_mut_ptr(), count_u32(messages), MSG_DONTWAIT)
                 }
             },
         )
     }
 
-    /// Fills `frames` with what came in; none is the error number of "try again".
-    pub fn receive(&self, frames: &mut Frames) -> Result<(), i32> {
-        frames.count = 0;
-        let Frames { bytes, lengths, count } = frames;
-        *count = with_messages(
-            bytes,
-            |_| FRAME,
-            |messages| {
-                // SAFETY: as for sending; the kernel writes at most FRAME bytes to each piece, which is that long.
-                let got = unsafe {
-                    let none = std::ptr::null_mut();
-                    recvmmsg(
-                        self.0.as_raw_fd(),
-                        messages.as_mut_ptr(),
-                        count_u32(messages),
-                        MSG_DONTWAIT,
-                        none,
-                    )
-                };
-                for (length, message) in lengths.iter_mut().zip(messages) {
-                    *length = message.length as usize;
-                }
-                got
-            },
-        )?;
-        Ok(())
+    /// The next frame that came in, copied to `into`, and its length; `None` if there is none.
+    pub fn receive(&mut self, into: &mut [u8; FRAME]) -> Option<usize> {
+        let slot = self.ring.wrapping_byte_add(self.next * SLOT);
+        let head = slot.cast::<RawSlot>();
+        // SAFETY: the ring is mapped as long as this lives, and `next` is below SLOTS. The status is the word by which
+        // the kernel and we hand the slot to each other; neither reads or writes it but as a whole.
+        let status = unsafe { AtomicU32::from_ptr(&raw mut (*head).status) };
+        if status.load(Ordering::Acquire) & TP_STATUS_USER == 0 {
+            return None;
+        }
+        // SAFETY: the slot is ours until its status says otherwise, and begins with a header.
+        let (length, start) = unsafe { ((*head).kept, (*head).start) };
+        let start = usize::from(start).min(SLOT);
+        let length = (length as usize).min(SLOT - start).min(FRAME);
+        // SAFETY: `start + length` is within the slot, and `length` within `into`; they do not overlap.
+        unsafe { slot.cast::<u8>().add(start).copy_to_nonoverlapping(into.as_mut_ptr(), length) };
+        status.store(TP_STATUS_KERNEL, Ordering::Release);
+        self.next = (self.next + 1) % SLOTS;
+        Some(length)
+    }
+}
+
+impl Drop for PacketSocket {
+    fn drop(&mut self) {
+        // SAFETY: the ring was mapped with this length when this was made, and nothing points into it any more.
+        unsafe { munmap(self.ring, SLOTS * SLOT) };
     }
 }
 
 impl AsFd for PacketSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
+}
+
+fn set<T>(fd: &OwnedFd, level: c_int, name: c_int, value: &T) -> Result<(), i32> {
+    // SAFETY: the kernel reads as many bytes from `value` as it is long, and for a filter the instructions that it
+    // names; both outlive the call.
+    let done = unsafe {
+        let value = (&raw const *value).cast::<c_void>();
+        setsockopt(fd.as_raw_fd(), level, name, value, size_u32::<T>())
+    };
+    if done == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
 fn size_u32<T>() -> u32 {

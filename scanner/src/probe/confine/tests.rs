@@ -73,14 +73,12 @@ fn frames_go_by_the_sockets_given_and_by_no_other() {
     let own = u64::try_from(socket.as_fd().as_raw_fd()).unwrap();
     for machine in MACHINES {
         let with = program(machine, &[socket.as_fd()]);
-        for (x86_64, aarch64) in PACKET_CALLS {
-            let number = if machine == Machine::X86_64 { x86_64 } else { aarch64 };
-            let answer = |arguments| judge_by(&with, machine.name(), number, arguments);
-            assert_eq!(answer([own, 0, 64, 0x40, 0, 0]), ALLOW);
-            assert_eq!(answer([own + 1, 0, 64, 0x40, 0, 0]), REFUSE, "another socket");
-            assert_eq!(answer([own, 0, 64, 0, 0, 0]), REFUSE, "waiting");
-            assert_eq!(judge(machine, machine.name(), number, [own, 0, 64, 0x40, 0, 0]), REFUSE);
-        }
+        let number = if machine == Machine::X86_64 { SENDMMSG.0 } else { SENDMMSG.1 };
+        let answer = |arguments| judge_by(&with, machine.name(), number, arguments);
+        assert_eq!(answer([own, 0, 64, 0x40, 0, 0]), ALLOW);
+        assert_eq!(answer([own + 1, 0, 64, 0x40, 0, 0]), REFUSE, "another socket");
+        assert_eq!(answer([own, 0, 64, 0, 0, 0]), REFUSE, "waiting");
+        assert_eq!(judge(machine, machine.name(), number, [own, 0, 64, 0x40, 0, 0]), REFUSE);
     }
 }
 

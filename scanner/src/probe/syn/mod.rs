@@ -40,13 +40,13 @@ use super::method::{Ends, Method, Room};
 use super::pace::Instant;
 use super::preset::Numbers;
 use super::schedule::Probe;
-use crate::sys::packet::{BATCH, Frames, PacketSocket};
+use crate::sys::packet::{BATCH, FRAME, Frames, PacketSocket};
 
 /// How many probes may fly for each connect that the preset allows: they need no descriptors.
 pub const FLYING: u32 = 8;
 
-/// How many batches are read of one socket before something else is done.
-const MOST_BATCHES: usize = 16;
+/// How many frames are read of one socket before something else is done.
+const MOST_HEARD: usize = 1 << 10;
 
 /// How many source ports are used, if there are so many.
 const PORTS: u16 = 1 << 13;
@@ -75,7 +75,6 @@ pub struct Syn {
     most: usize,
     neighbours: Neighbours,
     key: RandomState,
-    heard: Frames,
     /// Not everything that came in was read.
     behind: bool,
     forged: u64,
@@ -95,7 +94,6 @@ impl Syn {
         let mut wires = Vec::new();
         for link in &routes.links {
             let socket = PacketSocket::open(link.number, &filter).map_err(io::Error::from_raw_os_error)?;
-            connect.watch(socket.as_fd())?;
             wires.push(Wire { socket, card: link.mac, out: Frames::new(), slots: Vec::new() });
         }
         let mut neighbours = Neighbours::default();
@@ -115,7 +113,6 @@ impl Syn {
             most,
             neighbours,
             key: RandomState::new(),
-            heard: Frames::new(),
             behind: false,
             forged: 0,
         })
@@ -191,26 +188,25 @@ impl Syn {
         let _ = wire.socket.send(&mut frames, 0);
     }
 
-    fn receive(&mut self, now: Instant, ends: &mut impl Ends) {
+    /// Takes in what came; returns whether there was anything.
+    fn receive(&mut self, now: Instant, ends: &mut impl Ends) -> bool {
+        let mut frame = [0; FRAME];
+        let mut count = 0;
         self.behind = false;
         for link in 0..self.wires.len() {
-            let mut batches = 0;
-            while self.wires[link].socket.receive(&mut self.heard).is_ok() {
-                for at in 0..self.heard.count() {
-                    if let Some(message) = packet::read(self.heard.at(at)) {
-                        self.hear(link, message, now, ends);
-                    }
+            let most = count + MOST_HEARD;
+            while let Some(length) = self.wires[link].socket.receive(&mut frame) {
+                if let Some(message) = packet::read(&frame[..length]) {
+                    self.hear(link, message, now, ends);
                 }
-                batches += 1;
-                if self.heard.count() < BATCH {
-                    break;
-                }
-                if batches == MOST_BATCHES {
+                count += 1;
+                if count == most {
                     self.behind = true;
                     break;
                 }
             }
         }
+        count > 0
     }
 
     fn hear(&mut self, link: usize, message: Message, now: Instant, ends: &mut impl Ends) {
@@ -309,13 +305,21 @@ impl Method for Syn {
     }
 
     fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool> {
-        let woken = self.connect.wait_too(at_most_ms, clock, ends)?;
-        if woken.watched {
-            let now = clock.now();
-            self.receive(now, ends);
-            self.flush(now, ends);
+        // While frames come, nobody needs to be woken for each of them.
+        if self.receive(clock.now(), ends) || at_most_ms == 0 {
+            self.flush(clock.now(), ends);
+            return self.connect.wait(0, clock, ends);
         }
-        Ok(woken.ordered)
+        for wire in &self.wires {
+            self.connect.watch(wire.socket.as_fd())?;
+        }
+        let ordered = self.connect.wait(at_most_ms, clock, ends)?;
+        for wire in &self.wires {
+            self.connect.unwatch(wire.socket.as_fd())?;
+        }
+        self.receive(clock.now(), ends);
+        self.flush(clock.now(), ends);
+        Ok(ordered)
     }
 
     fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends) {

@@ -169,9 +169,9 @@ fn helper_forges() {
     }
     let links = Netlink::open().unwrap().links().unwrap();
     let take_all = [crate::sys::confine::Instruction { code: 0x06, yes: 0, no: 0, value: 256 }];
-    let socket = PacketSocket::open(links[0].number, &take_all).unwrap();
+    let mut socket = PacketSocket::open(links[0].number, &take_all).unwrap();
     println!("forging");
-    let mut frames = Frames::new();
+    let mut frame = [0; FRAME];
     let mut kept = Vec::new();
     let clock = Clock::start();
     while clock.now() < 10 * SECOND {
@@ -184,15 +184,12 @@ fn helper_forges() {
             }
             !due
         });
-        if socket.receive(&mut frames).is_err() {
+        let Some(length) = socket.receive(&mut frame) else {
             std::thread::sleep(std::time::Duration::from_millis(1));
             continue;
-        }
-        for at in 0..frames.count() {
-            let syn = frames.at(at);
-            if syn.len() != 58 || syn[12..14] != [8, 0] || syn[30..34] != [10, 96, 1, 1] {
-                continue;
-            }
+        };
+        let syn = &frame[..length];
+        if syn.len() == 58 && syn[12..14] == [8, 0] && syn[30..34] == [10, 96, 1, 1] {
             let port = u16::from_be_bytes([syn[36], syn[37]]);
             let Some((_, flags, off)) = TRICKS.iter().find(|trick| trick.0 == port) else { continue };
             let sequence = u32::from_be_bytes(syn[38..42].try_into().unwrap());
