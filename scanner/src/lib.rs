@@ -5,6 +5,7 @@
 //! `link` adds the scanner's link to an appliance, with rustls and ring.
 
 pub mod args;
+pub mod certificate;
 #[cfg(feature = "link")]
 pub mod link;
 pub mod net;
