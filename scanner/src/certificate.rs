@@ -54,14 +54,12 @@ const NAMED: [(&[u8], &str); 11] = [
 #[must_use]
 pub fn read(der: &[u8], sha256: [u8; 32]) -> Certificate {
     let unread = Certificate { sha256, expires: None, subject: None, names: Vec::new() };
-    fields(der)
-        .map(|(expires, subject, names)| Certificate {
-            sha256,
-            expires: Some(expires),
-            subject: Text::escape(subject.as_bytes(), MAX_TEXT),
-            names,
-        })
-        .unwrap_or(unread)
+    fields(der).map_or(unread, |(expires, subject, names)| Certificate {
+        sha256,
+        expires: Some(expires),
+        subject: Text::escape(subject.as_bytes(), MAX_TEXT),
+        names,
+    })
 }
 
 /// Values in DER, one after the other.
@@ -95,9 +93,9 @@ impl<'a> Der<'a> {
         self.take(wanted).map(Self)
     }
 
-    /// The next value, if it has this tag.
-    fn optional(&mut self, wanted: u8) -> Option<Option<&'a [u8]>> {
-        if self.0.first() == Some(&wanted) { self.take(wanted).map(Some) } else { Some(None) }
+    /// The next value, if it has this tag; else nothing.
+    fn optional(&mut self, wanted: u8) -> Option<&'a [u8]> {
+        if self.0.first() == Some(&wanted) { self.take(wanted) } else { Some(&[]) }
     }
 
     /// Nothing may follow.
@@ -129,8 +127,8 @@ fn fields(der: &[u8]) -> Option<(i64, String, Vec<Text>)> {
     signed.optional(ISSUER_ID)?;
     signed.optional(SUBJECT_ID)?;
     let mut names = Vec::new();
-    if let Some(extensions) = signed.optional(EXTENSIONS)? {
-        let mut wrapped = Der(extensions);
+    let mut wrapped = Der(signed.optional(EXTENSIONS)?);
+    if !wrapped.0.is_empty() {
         let mut list = wrapped.inside(SEQUENCE)?;
         wrapped.end()?;
         while !list.0.is_empty() {
@@ -187,17 +185,14 @@ fn subject(mut name: Der<'_>) -> Option<String> {
                 part.push('+');
             }
             let known = NAMED.iter().find(|(known, _)| *known == id);
-            match (known, string(tag, value)) {
-                (Some((_, name)), Some(value)) => {
-                    part += name;
-                    part.push('=');
-                    escape(&value, &mut part);
-                }
-                _ => {
-                    part += &dotted(id)?;
-                    part += "=#";
-                    part += &hex::encode(whole);
-                }
+            if let (Some((_, name)), Some(value)) = (known, string(tag, value)) {
+                part += name;
+                part.push('=');
+                escape(&value, &mut part);
+            } else {
+                part += &dotted(id)?;
+                part += "=#";
+                part += &hex::encode(whole);
             }
         }
         parts.push(part);

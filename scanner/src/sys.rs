@@ -33,6 +33,7 @@ const AF_INET6: u16 = 10;
 const SOCK_STREAM: c_int = 1;
 const SOCK_NONBLOCK: c_int = 0o4000;
 const SOCK_CLOEXEC: c_int = 0o2_000_000;
+const MSG_NOSIGNAL: c_int = 0x4000;
 const SOL_SOCKET: c_int = 1;
 const IPPROTO_TCP: c_int = 6;
 const TCP_INFO: c_int = 11;
@@ -162,6 +163,8 @@ unsafe extern "C" {
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn connect(fd: c_int, address: *const RawAddress, length: u32) -> c_int;
     fn bind(fd: c_int, address: *const c_void, length: u32) -> c_int;
+    fn read(fd: c_int, bytes: *mut c_void, room: usize) -> isize;
+    fn send(fd: c_int, bytes: *const c_void, length: usize, flags: c_int) -> isize;
     fn getsockname(fd: c_int, address: *mut RawAddress, length: *mut u32) -> c_int;
     fn getpeername(fd: c_int, address: *mut RawAddress, length: *mut u32) -> c_int;
     fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: u32) -> c_int;
@@ -271,6 +274,27 @@ impl Socket {
             )
         };
         if done == 0 { Ok(()) } else { Err(last_errno()) }
+    }
+}
+
+impl io::Read for &Socket {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        // SAFETY: the kernel writes at most `bytes.len()` bytes into `bytes`, which outlives the call.
+        let count = unsafe { read(self.fd.as_raw_fd(), bytes.as_mut_ptr().cast::<c_void>(), bytes.len()) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl io::Write for &Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (start, length) = (bytes.as_ptr().cast::<c_void>(), bytes.len());
+        // SAFETY: the kernel reads `length` bytes from `bytes`, which has as many and outlives the call.
+        let count = unsafe { send(self.fd.as_raw_fd(), start, length, MSG_NOSIGNAL) };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

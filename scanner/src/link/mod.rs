@@ -23,6 +23,7 @@ mod spool;
 mod testing;
 
 pub use error::Error;
+pub use keys::sha256;
 
 use crate::args::Args;
 

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use portolan_scanner::net::{Permutation, addr_to_u128, u128_to_addr};
-use portolan_scanner::wire::{HostRecord, Job, PortRecord, Reason, Sample, State};
+use portolan_scanner::wire::hint::MAX_HINTS;
+use portolan_scanner::wire::{Hint, HostRecord, Job, PortRecord, Reason, Said, Sample, State};
 
 use super::guard::Spared;
 use super::pace::{Instant, Pace};
@@ -25,6 +26,8 @@ pub struct Host {
     pub queued: bool,
     /// The turns that wait for it.
     pub waiting: VecDeque<Turn>,
+    /// How many of its open ports were asked what they are.
+    pub asked: u32,
 }
 
 /// A pair that is to be probed, and what went before.
@@ -67,6 +70,8 @@ pub struct Kept {
     pub others: Vec<(Pair, Reason, u32)>,
     /// Pairs that were drawn and have no reason yet.
     pub again: Vec<Pair>,
+    /// What open ports said of themselves.
+    pub said: BTreeMap<Pair, Said>,
 }
 
 /// A block being worked on.
@@ -93,6 +98,7 @@ pub struct Block {
     /// Drawn before the scan was interrupted, and to be taken again.
     redraw: Vec<Pair>,
     round_trips: Vec<(Pair, u32)>,
+    said: BTreeMap<Pair, Said>,
 }
 
 impl Block {
@@ -108,6 +114,7 @@ impl Block {
                 in_flight: 0,
                 queued: false,
                 waiting: VecDeque::new(),
+                asked: 0,
             })
             .collect();
         let ports = job.ports.count();
@@ -126,6 +133,7 @@ impl Block {
             slots: vec![Slot::Fresh; left as usize],
             redraw: Vec::new(),
             round_trips: Vec::new(),
+            said: BTreeMap::new(),
         }
     }
 
@@ -195,7 +203,8 @@ impl Block {
         let bases = Reason::ALL.into_iter().filter(|reason| !open(*reason) && probed(reason));
         let base = bases.max_by_key(|reason| counts[*reason as usize]).unwrap_or(Reason::Refused);
         let round_trips: BTreeMap<Pair, u32> = self.round_trips.iter().copied().collect();
-        let mut kept = Kept { drawn: self.drawn, base, others: Vec::new(), again: Vec::new() };
+        let mut kept =
+            Kept { drawn: self.drawn, base, others: Vec::new(), again: Vec::new(), said: self.said.clone() };
         for (pair, slot) in (0..).zip(&self.slots) {
             match *slot {
                 Slot::Drawn => kept.again.push(pair),
@@ -214,6 +223,7 @@ impl Block {
         for (pair, reason, round_trip) in kept.others {
             ((pair as usize) < self.slots.len()).then(|| self.settle(pair, reason, round_trip))?;
         }
+        self.said = kept.said;
         for pair in kept.again {
             let slot = self.slots.get_mut(pair as usize)?;
             if *slot == Slot::Fresh {
@@ -260,6 +270,11 @@ impl Block {
         silent
     }
 
+    /// Keeps what an open port said of itself.
+    pub fn hint(&mut self, pair: Pair, said: Said) {
+        self.said.insert(pair, said);
+    }
+
     /// Settles every pair that is not yet, for the same reason.
     pub fn settle_rest(&mut self, reason: Reason) {
         for slot in self.slots.iter_mut().filter(|slot| !matches!(slot, Slot::Settled(_))) {
@@ -274,7 +289,7 @@ impl Block {
         self.round_trips.sort_unstable();
         let mut round_trips = self.round_trips.iter().peekable();
         let mut records: Vec<HostRecord> = Vec::new();
-        for (host, row) in self.hosts.iter().zip(self.slots.chunks(ports.len())) {
+        for (at, (host, row)) in (0..).zip(self.hosts.iter().zip(self.slots.chunks(ports.len()))) {
             let row: Vec<Reason> =
                 row.iter().map(|slot| slot.reason().unwrap_or(Reason::Cancelled)).collect();
             let base = commonest(&row);
@@ -295,11 +310,28 @@ impl Block {
                     last: address,
                     base,
                     exceptions,
-                    hints: Vec::new(),
+                    hints: self.hints(at, ports),
                 }),
             }
         }
         records
+    }
+
+    /// What the open ports of a host said of themselves, as far as a host may have that.
+    fn hints(&self, host: u32, ports: &[u16]) -> Vec<Hint> {
+        let (mut lines, mut hints) = (String::new(), Vec::new());
+        for (pair, said) in self.said.range(host * self.ports..(host + 1) * self.ports) {
+            if self.slots[*pair as usize] != Slot::Settled(Reason::SynAck) {
+                continue;
+            }
+            let hint = Hint { port: ports[self.port_of(*pair)], said: said.clone() };
+            hint.write(&mut lines);
+            if lines.len() > MAX_HINTS {
+                break;
+            }
+            hints.push(hint);
+        }
+        hints
     }
 }
 

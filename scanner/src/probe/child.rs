@@ -55,7 +55,7 @@ fn run(never_scan: &[PathBuf]) -> io::Result<()> {
     let mut link = Link { input, out: io::stdout().lock(), before: (0, clock.now()) };
     close_inherited(Some(link.input.file.as_fd()));
     let method = Opened::open(schedule.job(), link.input())?;
-    confine(&method.sockets())?;
+    confine(&method.sockets(), schedule.job().hints)?;
     let end = match method.run(schedule, &mut link, &clock)? {
         End::Done => "end done",
         End::Cancelled => "end cancelled",

@@ -8,7 +8,8 @@
 //!    Its user stays: a root without capabilities, files and calls has nothing of root's left to use, and an id
 //!    like `nobody` is shared with whatever else runs under it.
 //! 3. Landlock: no access to any file, no listening on TCP, no signal and no abstract UNIX socket beyond itself.
-//! 4. seccomp: only the calls of [`CALLS`], with the arguments named there.
+//! 4. seccomp: only the calls of [`CALLS`], with the arguments named there; and those of [`HINT_CALLS`], if open ports
+//!    are to be asked what they are.
 //!
 //! A call that is not in the list fails with EPERM rather than ending the process: it gets one who makes it nowhere,
 //! the kernel's audit log names it, and a scan does not die of a call that only a C library on another machine makes.
@@ -30,11 +31,12 @@ pub fn close_inherited(keep: Option<BorrowedFd<'_>>) {
 }
 
 /// Gives everything else up. To be called when all is open that will be needed, while there is one thread. Whole
-/// frames can be sent by the sockets given, and by no other.
+/// frames can be sent by the sockets given, and by no other. With `hints` it can say something to the peers of its
+/// connections.
 ///
 /// # Errors
 /// When the kernel has the means and refuses it.
-pub fn confine(packets: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn confine(packets: &[BorrowedFd<'_>], hints: bool) -> io::Result<()> {
     give_up_privileges()?;
     match kernel::landlock_version() {
         Ok(version) => step("Landlock", kernel::landlock(rules(version)))?,
@@ -45,7 +47,7 @@ pub fn confine(packets: &[BorrowedFd<'_>]) -> io::Result<()> {
         say("its system calls are not filtered: their numbers on this kind of machine are not known here");
         return Ok(());
     };
-    step("seccomp", kernel::filter(&program(machine, packets)))
+    step("seccomp", kernel::filter(&program(machine, packets, hints)))
 }
 
 /// Gives up privileges, but neither files nor system calls: for a scan by hand that keeps a file of how far it is.
@@ -163,8 +165,8 @@ const PROT_EXEC: u32 = 4;
 const MAP_ANONYMOUS: u32 = 0x20;
 const MSG_DONTWAIT: u32 = 0x40;
 
-/// The calls a probe makes, as seen with strace; those it makes most come first. Nothing that sends on a socket is
-/// among them: a probe connects and hangs up.
+/// The calls every probe makes, as seen with strace; those it makes most come first. Nothing that sends on a socket is
+/// among them: without hints, a probe connects and hangs up.
 #[rustfmt::skip]
 const CALLS: &[Call<'_>] = &[
     //   name           x86-64 aarch64  only if                                  what for
@@ -199,6 +201,19 @@ const CALLS: &[Call<'_>] = &[
     call("exit_group",     231,  94, ANY),                                    // the end
 ];
 
+/// What it takes beside them to ask an open port for its certificate. What is sent goes to the peer that the socket is
+/// connected to: an address of another length than 0 is refused, and so is every flag but the one, TCP Fast Open's
+/// among them.
+#[rustfmt::skip]
+const HINT_CALLS: &[Call<'_>] = &[
+    call("sendto",          44, 206, &[is(3, 0x4000), is(5, 0)]),             // a handshake, with MSG_NOSIGNAL
+    call("getrandom",      318, 278, ANY),                                    // its keys
+];
+
+fn calls(hints: bool) -> impl Iterator<Item = &'static Call<'static>> {
+    CALLS.iter().chain(HINT_CALLS.iter().filter(move |_| hints))
+}
+
 // What the program is made of (`linux/bpf_common.h`, `linux/seccomp.h`).
 const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
@@ -226,7 +241,7 @@ const fn instruction(code: u16, value: u32, yes: u8, no: u8) -> Instruction {
 const SENDMMSG: (u32, u32) = (307, 269);
 
 /// The list of calls as a program for the kernel: one block a call, which allows it or goes on to the next.
-fn program(machine: Machine, packets: &[BorrowedFd<'_>]) -> Vec<Instruction> {
+fn program(machine: Machine, packets: &[BorrowedFd<'_>], hints: bool) -> Vec<Instruction> {
     let mut all = vec![
         instruction(LOAD, MACHINE, 0, 0),
         instruction(IF_EQUAL, machine.name(), 1, 0),
@@ -240,7 +255,7 @@ fn program(machine: Machine, packets: &[BorrowedFd<'_>]) -> Vec<Instruction> {
         let when = [is(0, own), is(3, MSG_DONTWAIT)];
         allow(machine, &call("sendmmsg", SENDMMSG.0, SENDMMSG.1, &when), &mut all);
     }
-    for call in CALLS {
+    for call in calls(hints) {
         allow(machine, call, &mut all);
     }
     all.push(instruction(RETURN, REFUSE, 0, 0));

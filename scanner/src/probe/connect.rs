@@ -21,8 +21,8 @@ use super::schedule::Probe;
 use super::slots::{Flight, Place, Slots};
 use crate::sys::{self, Epoll, Event};
 
-/// Descriptors that are left for everything else in the process.
-const SPARE: u64 = 32;
+/// Descriptors that are left for everything else in the process, the connections of the hints included.
+const SPARE: u64 = 32 + super::hints::MOST as u64;
 
 /// The token of the orders, and of what else is watched; slots have their place as token.
 const INPUT: u64 = u64::MAX;

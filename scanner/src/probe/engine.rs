@@ -198,10 +198,11 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
     }
 
     fn stop(&mut self, reason: Reason, end: End) -> io::Result<End> {
-        self.method.abandon();
         if self.driver.keep(&self.schedule, self.clock.now())? {
             return Ok(end);
         }
+        self.method.conclude(&mut self.schedule);
+        self.method.abandon();
         self.schedule.stop(reason);
         self.hand_over()?;
         Ok(end)

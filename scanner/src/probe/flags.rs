@@ -69,7 +69,8 @@ impl Flags {
         let mut preset = Preset::Normal;
         let [mut rate, mut host_rate, mut timeout, mut retries] = [None; 4];
         let (mut never_scan, mut resume) = (Vec::new(), None);
-        let (mut format, mut own, mut method) = (Format::default(), false, Method::Connect);
+        let (mut format, mut own, mut hints) = (Format::default(), false, false);
+        let mut method = Method::Connect;
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             let (flag, given) = match argument.split_once('=') {
@@ -80,6 +81,10 @@ impl Flags {
                 ("--help" | "-h", None) => return Err(Stop::Help),
                 ("--json", None) => {
                     format = Format::Jsonl;
+                    continue;
+                }
+                ("--hints", None) => {
+                    hints = true;
                     continue;
                 }
                 ("--own", None) => {
@@ -129,6 +134,12 @@ impl Flags {
         if resume.is_some() && format == Format::NmapXml {
             return wrong("--resume", "nmap's XML has a beginning and an end: choose another --output");
         }
+        if hints && preset == Preset::Gentle {
+            return wrong(
+                "--hints",
+                "preset gentle asks nothing of an open port: leave it out, or take --preset normal",
+            );
+        }
         if targets.is_empty() {
             return wrong("--targets", "say what to probe, for example --targets 10.0.0.0/24");
         }
@@ -164,7 +175,7 @@ impl Flags {
             timeout_ms: timeout.unwrap_or(base.timeout_ms),
             retries: retries.unwrap_or(base.retries),
             method,
-            hints: false,
+            hints,
             own: false,
             seed: seed(),
             block_hosts: Job::block_hosts_for(ports.count()),
@@ -224,6 +235,15 @@ mod tests {
             assert!(complaint(line).starts_with(flag), "{line}: {}", complaint(line));
         }
         assert!(complaint("--target 127.0.0.1").contains("\"--target\" is not a flag"));
+    }
+
+    #[test]
+    fn gentle_takes_no_hints() {
+        let line = "--targets 127.0.0.1 --ports 22 --hints";
+        assert!(parse(line).unwrap().job.hints);
+        let sentence = complaint(&format!("{line} --preset gentle"));
+        assert!(sentence.starts_with("--hints: preset gentle asks nothing"), "{sentence}");
+        assert!(!parse("--targets 127.0.0.1 --ports 22").unwrap().job.hints, "they are off by default");
     }
 
     #[test]

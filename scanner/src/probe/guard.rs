@@ -136,6 +136,11 @@ impl Guard {
     }
 }
 
+/// Whether equipment behind this port is fragile: nothing is asked there beyond whether it is open.
+pub fn is_fragile(port: u16) -> bool {
+    FRAGILE.iter().any(|entry| (entry.first..=entry.last).contains(&port))
+}
+
 /// The ports of a list behind which a connection can do harm, with what listens there.
 fn fragile_ports(ports: &Ports) -> Vec<(u16, &'static str)> {
     let each = FRAGILE.iter().flat_map(|entry| (entry.first..=entry.last).map(|port| (port, entry.what)));

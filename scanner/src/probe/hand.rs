@@ -48,6 +48,10 @@ How:
   --timeout MS       how long an answer is waited for, in milliseconds
   --retries N        how often a probe without an answer is tried again
 
+  --hints            listen to open ports for up to 2 seconds, and ask those that stay silent for
+                     their TLS certificate: one connection more to each; never with gentle, and
+                     never on ports of fragile equipment
+
 Output:
   --output FORMAT    text (the default), jsonl (JSON lines), csv, or nmap-xml (as nmap writes it:
                      only hosts that answered, and nothing of what was not probed)
@@ -161,7 +165,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     if screen.resume.is_some() {
         confine_but_for_files()?;
     } else {
-        confine(&method.sockets())?;
+        confine(&method.sockets(), screen.job.hints)?;
     }
     if !screen.goes_on {
         screen.begin()?;

@@ -6,11 +6,12 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use portolan_scanner::wire::{self, Job, Reason};
+use portolan_scanner::wire::{self, Job, Reason, Said};
 
 use super::clock::Clock;
 use super::connect::Connect;
 use super::engine::{self, Driver, End};
+use super::hints::Hinted;
 use super::pace::Instant;
 use super::preset::numbers;
 use super::schedule::{Probe, Schedule};
@@ -41,6 +42,8 @@ pub trait Method {
     fn relax(&mut self);
     /// Since when this machine has had nothing to send a single probe with.
     fn starved(&self) -> Option<Instant>;
+    /// The scan ends early: tells what is known and was kept back.
+    fn conclude(&mut self, _ends: &mut impl Ends) {}
     /// Gives up everything in flight, and tells of nothing.
     fn abandon(&mut self);
 }
@@ -66,6 +69,24 @@ pub trait Ends {
     fn late(&mut self, probe: Probe, reason: Reason, round_trip: u32);
     /// It did not go out, as this machine had no room for it.
     fn put_off(&mut self, probe: Probe, now: Instant);
+    /// Whether another connection may be made to the port of this probe, which is open and not yet told of, to hear
+    /// what it says of itself. One that may has been counted.
+    fn ask(&mut self, _probe: Probe, _now: Instant) -> Ask {
+        Ask::Never
+    }
+    /// What the port of this probe, which is not yet told of, says of itself.
+    fn said(&mut self, _probe: Probe, _said: Said) {}
+}
+
+/// Whether an open port may be asked what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Connect.
+    Now,
+    /// The rates do not allow it yet.
+    Later,
+    /// Leave it at that it is open.
+    Never,
 }
 
 impl Ends for Schedule {
@@ -83,6 +104,14 @@ impl Ends for Schedule {
 
     fn put_off(&mut self, probe: Probe, now: Instant) {
         Self::put_off(self, probe, now);
+    }
+
+    fn ask(&mut self, probe: Probe, now: Instant) -> Ask {
+        Self::ask(self, probe, now)
+    }
+
+    fn said(&mut self, probe: Probe, said: Said) {
+        Self::said(self, probe, said);
     }
 }
 
@@ -137,9 +166,13 @@ impl Opened {
     /// As [`engine::run`].
     pub fn run(self, schedule: Schedule, driver: &mut impl Driver, clock: &Clock) -> io::Result<End> {
         match self {
-            Self::Connect(mut connect) => engine::run(schedule, connect.as_mut(), driver, clock),
+            Self::Connect(mut connect) => {
+                let mut hinted = Hinted::new(connect.as_mut(), schedule.job());
+                engine::run(schedule, &mut hinted, driver, clock)
+            }
             Self::Syn(mut syn) => {
-                let end = engine::run(schedule, syn.as_mut(), driver, clock);
+                let mut hinted = Hinted::new(syn.as_mut(), schedule.job());
+                let end = engine::run(schedule, &mut hinted, driver, clock);
                 if syn.forged() > 0 {
                     eprintln!("{} answers were to nothing that was asked, and are not counted", syn.forged());
                 }

@@ -3,7 +3,8 @@
 //! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] sends what
 //! [`schedule`] asks for by a [`method`], [`block`] keeps what was found until it is handed over. [`pace`] and
 //! [`preset`] hold the rates. The method [`connect`] has its sockets in [`slots`], and [`outcome`] says what a
-//! connect's end means; [`syn`] makes its own packets. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends anything.
+//! connect's end means; [`syn`] makes its own packets. [`hints`] stands around a method and listens to open ports, each
+//! in a [`talk`]. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends anything.
 
 pub mod block;
 mod bounds;
@@ -16,6 +17,7 @@ pub mod flags;
 pub mod forecast;
 pub mod guard;
 pub mod hand;
+pub mod hints;
 pub mod method;
 pub mod outcome;
 mod own;
@@ -26,8 +28,11 @@ mod resume;
 pub mod schedule;
 pub mod slots;
 pub mod syn;
+mod talk;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "link")]
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

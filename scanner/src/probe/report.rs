@@ -7,7 +7,7 @@ pub mod output;
 use std::fmt::Write as _;
 
 use portolan_scanner::net::{Ports, u128_to_addr};
-use portolan_scanner::wire::{HostRecord, State};
+use portolan_scanner::wire::{Certificate, HostRecord, Said, State, Text, hex};
 use std::net::SocketAddr;
 
 /// How many pairs have each state, in the order of [`State::ALL`].
@@ -37,7 +37,10 @@ pub fn host_text(host: &HostRecord, ports: &Ports, text: &mut String) {
     let address = u128_to_addr(host.first);
     for port in host.exceptions.iter().filter(|port| port.reason.state() == State::Open) {
         let socket = SocketAddr::new(address, port.first);
-        line(text, format_args!("{socket} open {}.{:03} ms", port.rtt_us / 1_000, port.rtt_us % 1_000));
+        let (millis, micros) = (port.rtt_us / 1_000, port.rtt_us % 1_000);
+        let hint =
+            hint_of(host, port.first).map_or(String::new(), |said| format!(" {}", words_of(said, "; ")));
+        line(text, format_args!("{socket} open {millis}.{micros:03} ms{hint}"));
     }
     if host.exceptions.is_empty() {
         line(text, format_args!("{}: every port {} ({})", host.range(), words(host.base.state()), host.base));
@@ -53,8 +56,11 @@ pub fn host_json(host: &HostRecord, ports: &Ports, text: &mut String) {
         line(
             text,
             format_args!(
-                r#"{{"type":"port","address":"{address}","port":{},"state":"open","reason":"{}","rtt_us":{}}}"#,
-                port.first, port.reason, port.rtt_us
+                r#"{{"type":"port","address":"{address}","port":{},"state":"open","reason":"{}","rtt_us":{}{}}}"#,
+                port.first,
+                port.reason,
+                port.rtt_us,
+                hint_of(host, port.first).map_or(String::new(), json_hint),
             ),
         );
     }
@@ -125,6 +131,63 @@ fn words(state: State) -> &'static str {
     }
 }
 
+/// What an open port said of itself.
+fn hint_of(host: &HostRecord, port: u16) -> Option<&Said> {
+    host.hints.iter().find(|hint| hint.port == port).map(|hint| &hint.said)
+}
+
+/// A hint as people read it. Whatever the peer sent is escaped in it.
+fn words_of(said: &Said, between: &str) -> String {
+    let leaf = match said {
+        Said::Banner(text) => return format!("says {text}"),
+        Said::Certificate(leaf) => leaf,
+    };
+    let mut parts = Vec::new();
+    parts.extend(leaf.subject.as_ref().map(|subject| format!("TLS {subject}")));
+    if !leaf.names.is_empty() {
+        parts.push(format!("for {}", joined(leaf, " ", Text::to_string)));
+    }
+    parts.extend(leaf.expires.map(|at| format!("until {}", date(at))));
+    parts.push(format!("SHA-256 {}", hex::encode(&leaf.sha256)));
+    parts.join(between)
+}
+
+fn joined(leaf: &Certificate, between: &str, write: impl Fn(&Text) -> String) -> String {
+    leaf.names.iter().map(write).collect::<Vec<_>>().join(between)
+}
+
+fn json_hint(said: &Said) -> String {
+    let leaf = match said {
+        Said::Banner(text) => return format!(r#","says":{}"#, json_text(text)),
+        Said::Certificate(leaf) => leaf,
+    };
+    let or_null = |value: Option<String>| value.unwrap_or_else(|| "null".into());
+    format!(
+        r#","tls":{{"sha256":"{}","expires_us":{},"subject":{},"names":[{}]}}"#,
+        hex::encode(&leaf.sha256),
+        or_null(leaf.expires.map(|at| at.to_string())),
+        or_null(leaf.subject.as_ref().map(json_text)),
+        joined(leaf, ",", json_text)
+    )
+}
+
+/// A text as a JSON string: printable ASCII, in which only these two have a meaning.
+fn json_text(text: &Text) -> String {
+    format!("\"{}\"", text.as_str().replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// The day of a moment, in UTC.
+fn date(micros: i64) -> String {
+    // Days from 0000-03-01, in eras of 400 years and years that begin in March.
+    let days = micros.div_euclid(86_400_000_000) + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    format!("{:04}-{month:02}-{day:02}", year + era * 400 + i64::from(month <= 2))
+}
+
 fn nonzero(counts: &Counts) -> String {
     let parts: Vec<String> = State::ALL
         .iter()
@@ -150,7 +213,7 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 pub mod tests {
     use super::*;
     use portolan_scanner::net::addr_to_u128;
-    use portolan_scanner::wire::{PortRecord, Reason};
+    use portolan_scanner::wire::{Hint, PortRecord, Reason};
 
     pub fn host() -> (HostRecord, Ports) {
         let at = addr_to_u128("::1".parse().unwrap());
@@ -164,6 +227,64 @@ pub mod tests {
             hints: Vec::new(),
         };
         (host, Ports::parse("20-29,80-90").unwrap())
+    }
+
+    /// The same, but that two ports are open and say what they are.
+    pub fn hinted() -> (HostRecord, Ports) {
+        let (mut host, ports) = host();
+        let text = |bytes: &[u8]| Text::escape(bytes, 256).unwrap();
+        host.exceptions.insert(1, PortRecord { first: 23, last: 23, rtt_us: 900, ..host.exceptions[0] });
+        let leaf = Certificate {
+            sha256: [0xab; 32],
+            expires: Some(1_790_000_000_000_000),
+            subject: Some(text("CN=plc,O=Süd".as_bytes())),
+            names: vec![text(b"plc.example"), text(b"::7")],
+        };
+        host.hints = vec![
+            Hint { port: 22, said: Said::Banner(text(b"\x1b[1m\"SSH\"<&\\>")) },
+            Hint { port: 23, said: Said::Certificate(leaf) },
+        ];
+        (host, ports)
+    }
+
+    #[test]
+    fn what_a_port_says_is_shown_escaped() {
+        let (host, ports) = hinted();
+        let mut text = String::new();
+        host_text(&host, &ports, &mut text);
+        assert_eq!(
+            text.lines().collect::<Vec<_>>()[..2],
+            [
+                "[::1]:22 open 1.050 ms says \\x1b[1m\"SSH\"<&\\\\>".to_owned(),
+                format!(
+                    "[::1]:23 open 0.900 ms TLS CN=plc,O=S\\xc3\\xbcd; for plc.example ::7; until 2026-09-21; SHA-256 {}",
+                    "ab".repeat(32)
+                ),
+            ]
+        );
+        text.clear();
+        host_json(&host, &ports, &mut text);
+        let mut lines = text.lines();
+        assert!(
+            lines.next().unwrap().ends_with(r#""rtt_us":1050,"says":"\\x1b[1m\"SSH\"<&\\\\>"}"#),
+            "{text}"
+        );
+        let tls = format!(
+            r#""tls":{{"sha256":"{}","expires_us":1790000000000000,"subject":"CN=plc,O=S\\xc3\\xbcd","names":["plc.example","::7"]}}}}"#,
+            "ab".repeat(32)
+        );
+        assert!(lines.next().unwrap().ends_with(&tls), "{text}");
+    }
+
+    #[test]
+    fn a_day_is_written_as_the_calendar_has_it() {
+        let days =
+            [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (951_868_800, "2000-03-01"), (-1, "1969-12-31")];
+        for (seconds, day) in
+            days.into_iter().chain([(253_402_300_799, "9999-12-31"), (1_709_251_199, "2024-02-29")])
+        {
+            assert_eq!(date(seconds * 1_000_000), day);
+        }
     }
 
     #[test]

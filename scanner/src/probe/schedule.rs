@@ -415,6 +415,7 @@ impl Schedule {
     }
 }
 
+mod asked;
 mod saved;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,10 @@ fn csv_has_a_row_for_each_run_of_ports_and_covers_every_pair() {
     let line = format!("--targets 127.85.0.0/30 --ports 1-9,{} --preset fast --output csv", at.port());
     let output = probe(&line);
     let mut lines = text(&output).lines();
-    assert_eq!(lines.next(), Some("first_address,last_address,first_port,last_port,state,reason,rtt_us"));
+    assert_eq!(
+        lines.next(),
+        Some("first_address,last_address,first_port,last_port,state,reason,rtt_us,hint")
+    );
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
     let open: Vec<_> = rows.iter().filter(|row| row[4] == "open").collect();
     let port = at.port().to_string();

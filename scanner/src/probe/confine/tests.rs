@@ -13,7 +13,7 @@ use crate::sys::Socket;
 
 /// What the program answers to a call.
 fn judge(machine: Machine, name: u32, number: u32, arguments: [u64; 6]) -> u32 {
-    judge_by(&program(machine, &[]), name, number, arguments)
+    judge_by(&program(machine, &[], false), name, number, arguments)
 }
 
 fn judge_by(program: &[Instruction], name: u32, number: u32, arguments: [u64; 6]) -> u32 {
@@ -54,15 +54,16 @@ fn number(machine: Machine, call: &Call<'_>) -> Option<u32> {
 
 #[test]
 fn every_call_of_the_list_is_allowed_and_no_other_is() {
-    for machine in MACHINES {
+    for (machine, hints) in MACHINES.into_iter().flat_map(|machine| [(machine, false), (machine, true)]) {
         for called in 0..1_000 {
             let mut as_listed = [0; 6];
-            let listed = CALLS.iter().find(|call| number(machine, call) == Some(called));
+            let listed = calls(hints).find(|call| number(machine, call) == Some(called));
             for argument in listed.map_or(ANY, |call| call.when) {
                 as_listed[usize::from(argument.index)] = u64::from(argument.value);
             }
             let expected = if listed.is_some() { ALLOW } else { REFUSE };
-            assert_eq!(judge(machine, machine.name(), called, as_listed), expected, "{machine:?} {called}");
+            let judged = judge_by(&program(machine, &[], hints), machine.name(), called, as_listed);
+            assert_eq!(judged, expected, "{machine:?} {called}");
         }
     }
 }
@@ -72,7 +73,7 @@ fn frames_go_by_the_sockets_given_and_by_no_other() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let own = u64::try_from(socket.as_fd().as_raw_fd()).unwrap();
     for machine in MACHINES {
-        let with = program(machine, &[socket.as_fd()]);
+        let with = program(machine, &[socket.as_fd()], false);
         let number = if machine == Machine::X86_64 { SENDMMSG.0 } else { SENDMMSG.1 };
         let answer = |arguments| judge_by(&with, machine.name(), number, arguments);
         assert_eq!(answer([own, 0, 64, 0x40, 0, 0]), ALLOW);
@@ -100,6 +101,18 @@ fn a_call_with_other_arguments_is_refused() {
 }
 
 #[test]
+fn only_with_hints_is_something_sent_and_only_to_the_peer() {
+    let here = Machine::X86_64;
+    let send = |hints, arguments| judge_by(&program(here, &[], hints), here.name(), 44, arguments);
+    let to_peer = [9, 4096, 100, 0x4000, 0, 0];
+    assert_eq!(send(true, to_peer), ALLOW);
+    assert_eq!(send(false, to_peer), REFUSE);
+    assert_eq!(send(true, [9, 4096, 100, 0x4000, 4096, 16]), REFUSE, "to an address");
+    assert_eq!(send(true, [9, 4096, 100, 0x2000_4000, 0, 0]), REFUSE, "while connecting");
+    assert_eq!(judge(here, here.name(), 318, [0; 6]), REFUSE, "keys");
+}
+
+#[test]
 fn a_call_by_another_machines_numbers_ends_the_process() {
     for machine in MACHINES {
         for name in [0x4000_0003, 0xC000_00F3, 0] {
@@ -120,7 +133,7 @@ fn the_numbers_are_those_of_the_kernels_headers() {
             println!("skipped: {path} is not installed here");
             continue;
         };
-        for call in CALLS {
+        for call in calls(true) {
             let listed = text.lines().find_map(|line| {
                 let (name, number) =
                     line.strip_prefix("#define __NR")?.trim_start_matches("3264").split_once(' ')?;
@@ -164,9 +177,10 @@ fn helper_tries() {
             ];
             kernel::no_new_privileges().unwrap();
             kernel::filter(&without).unwrap();
-            confine(&[]).unwrap();
+            confine(&[], false).unwrap();
         }
-        _ => confine(&[]).unwrap(),
+        Some("hints") => confine(&[], true).unwrap(),
+        _ => confine(&[], false).unwrap(),
     }
     let done = attempt(what.rsplit(' ').next().unwrap(), peer, stream);
     let said = done.map_or_else(|error| format!("{:?}", error.kind()), |()| "done".to_owned());
@@ -228,20 +242,14 @@ fn a_confined_probe_can_connect() {
 
 #[test]
 fn a_confined_probe_can_do_nothing_else() {
-    for what in [
-        "open-file",
-        "make-file",
-        "execute",
-        "udp",
-        "unix",
-        "unix-listen",
-        "tcp-listen",
-        "send",
-        "write",
-        "thread",
-    ] {
+    for what in
+        ["open-file", "make-file", "execute", "udp", "unix", "unix-listen", "tcp-listen", "write", "thread"]
+    {
         assert_eq!(tried(what).0, "PermissionDenied", "{what}");
+        assert_eq!(tried(&format!("hints {what}")).0, "PermissionDenied", "{what}, with hints");
     }
+    assert_eq!(tried("send").0, "PermissionDenied");
+    assert_eq!(tried("hints send").0, "done");
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Comma-separated values: a row for each run of neighbouring ports that are alike, on one host or a range of
-//! hosts that are alike. Every pair of the scan is in exactly one row; no field needs quotes.
+//! hosts that are alike. Every pair of the scan is in exactly one row; only the last field, what an open port said of
+//! itself, is in quotes where there is something.
 
 use portolan_scanner::net::{Ports, u128_to_addr};
 use portolan_scanner::wire::{HostRecord, Reason, State};
 
-use super::line;
+use super::{hint_of, line, words_of};
 
 /// The first line.
-pub const HEADER: &str = "first_address,last_address,first_port,last_port,state,reason,rtt_us\n";
+pub const HEADER: &str = "first_address,last_address,first_port,last_port,state,reason,rtt_us,hint\n";
 
 /// The rows of a record.
 pub fn host(host: &HostRecord, ports: &Ports, text: &mut String) {
@@ -15,7 +16,9 @@ pub fn host(host: &HostRecord, ports: &Ports, text: &mut String) {
     let mut row = |from: u16, to: u16, reason: Reason, rtt: u32| {
         let state = reason.state();
         let rtt = if state == State::Open { rtt.to_string() } else { String::new() };
-        line(text, format_args!("{first},{last},{from},{to},{state},{reason},{rtt}"));
+        let said = hint_of(host, from).map(|said| words_of(said, "; ").replace('"', "\"\""));
+        let said = said.map_or(String::new(), |said| format!("\"{said}\""));
+        line(text, format_args!("{first},{last},{from},{to},{state},{reason},{rtt},{said}"));
     };
     let mut exceptions = host.exceptions.iter().peekable();
     for (from, to) in ports.iter() {
@@ -46,7 +49,7 @@ fn narrow(port: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::report::tests::host as example;
+    use crate::probe::report::tests::{hinted, host as example};
     use portolan_scanner::wire::PortRecord;
 
     #[test]
@@ -56,8 +59,21 @@ mod tests {
         host(&record, &ports, &mut text);
         assert_eq!(
             text,
-            "::1,::1,20,21,closed,refused,\n::1,::1,22,22,open,syn-ack,1050\n::1,::1,23,29,closed,refused,\n\
-             ::1,::1,80,82,filtered,no-answer,\n::1,::1,83,90,closed,refused,\n"
+            "::1,::1,20,21,closed,refused,,\n::1,::1,22,22,open,syn-ack,1050,\n::1,::1,23,29,closed,refused,,\n\
+             ::1,::1,80,82,filtered,no-answer,,\n::1,::1,83,90,closed,refused,,\n"
+        );
+    }
+
+    #[test]
+    fn what_a_port_says_is_in_quotes() {
+        let (record, ports) = hinted();
+        let mut text = String::new();
+        host(&record, &ports, &mut text);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], r#"::1,::1,22,22,open,syn-ack,1050,"says \x1b[1m""SSH""<&\\>""#);
+        assert!(
+            lines[2].starts_with(r#"::1,::1,23,23,open,syn-ack,900,"TLS CN=plc,O=S\xc3\xbcd; for "#),
+            "{text}"
         );
     }
 

@@ -3,13 +3,14 @@
 //!
 //! It says less than the other formats: a host is listed if anything answered on it, the others are counted as
 //! down; what was unreachable is `filtered` with nmap's name for the reason; what was not probed is left out.
+//! What an open port said of itself stands where nmap's scripts `banner` and `ssl-cert` have it, in our own words.
 
 use std::net::IpAddr;
 
 use portolan_scanner::net::{Ports, u128_to_addr};
-use portolan_scanner::wire::{HostRecord, Job, Reason, State};
+use portolan_scanner::wire::{HostRecord, Job, Reason, Said, State};
 
-use super::{Closing, line};
+use super::{Closing, hint_of, line, words_of};
 
 /// The document's beginning; `command` is the command line, `started` µs UTC.
 pub fn begin(job: &Job, command: &str, started: i64, text: &mut String) {
@@ -72,8 +73,16 @@ fn body(host: &HostRecord, ports: &Ports) -> String {
         for port in run.first..=run.last {
             text += &format!(
                 "<port protocol=\"tcp\" portid=\"{port}\">\
-                 <state state=\"{state}\" reason=\"{reason}\" reason_ttl=\"0\"/></port>\n"
+                 <state state=\"{state}\" reason=\"{reason}\" reason_ttl=\"0\"/>"
             );
+            if let Some(said) = hint_of(host, port) {
+                let (id, words) = match said {
+                    Said::Banner(text) => ("banner", text.to_string()),
+                    Said::Certificate(_) => ("ssl-cert", words_of(said, "; ")),
+                };
+                text += &format!("<script id=\"{id}\" output=\"{}\"/>", escape(&words));
+            }
+            text += "</port>\n";
         }
     }
     text + "</ports>\n"
@@ -130,7 +139,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::report::tests::host as example;
+    use crate::probe::report::tests::hinted as example;
     use crate::probe::testing::job;
 
     /// The document that the parsers of others were tried on: python-libnmap 0.7.3, python-nmap 0.7.1 and nmap's
@@ -142,7 +151,7 @@ mod tests {
         let (record, ports) = example();
         let mut job = job("::1, 10.0.0.1-10.0.0.3", "1");
         job.ports = ports.clone();
-        let closed = HostRecord { base: Reason::Refused, exceptions: Vec::new(), ..record.clone() };
+        let closed = HostRecord { exceptions: Vec::new(), hints: Vec::new(), ..record.clone() };
         let v4 = 0xffff_0a00_0001;
         let mut text = String::new();
         begin(&job, "portolan-scanner probe --targets \"a&<b>\"\n", 1_700_000_000_000_000, &mut text);
@@ -150,7 +159,7 @@ mod tests {
         up += host(&HostRecord { first: v4, last: v4 + 1, ..closed.clone() }, &ports, &mut text);
         let silent = HostRecord { first: v4 + 2, last: v4 + 2, base: Reason::NoAnswer, ..closed };
         up += host(&silent, &ports, &mut text);
-        let counts = [1, 59, 24, 0, 0];
+        let counts = [2, 58, 24, 0, 0];
         let closing =
             Closing { end: "done", hosts: 4, unreached: 0, probes: 84, counts, sent: 84, millis: 1_250 };
         end(&closing, up, 1_700_000_001_250_000, &mut text);

@@ -5,12 +5,14 @@
 //! step 12
 //! block 7 5000 5012 refused      number, turns drawn, attempts, the reason of all drawn but
 //! at 131 syn-ack 420             these, with the round trip in µs,
+//! says SSH-2.0                   and what it said of itself, as in a results frame,
 //! again 77                       and these, which had no answer yet
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use portolan_scanner::wire::{Reason, State};
+use portolan_scanner::wire::{Hint, Reason, State, results};
 
 use super::{Block, Schedule};
 use crate::probe::block::{Kept, Pair};
@@ -25,6 +27,9 @@ impl Schedule {
             let _ = writeln!(text, "block {number} {drawn} {sent} {base}");
             for (pair, reason, round_trip) in &kept.others {
                 let _ = writeln!(text, "at {pair} {reason} {round_trip}");
+                if let Some(said) = kept.said.get(pair) {
+                    Hint { port: 0, said: said.clone() }.write(&mut text);
+                }
             }
             for pair in &kept.again {
                 let _ = writeln!(text, "again {pair}");
@@ -50,6 +55,14 @@ impl Schedule {
             }
             while let Some((line, words)) = lines.next_if(|(_, words)| !words.starts_with("block ")) {
                 add(words, &mut kept).ok_or(line)?;
+                let mut said = String::new();
+                while let Some((_, more)) = lines.next_if(|(_, words)| !ours(words)) {
+                    said += more;
+                    said.push('\n');
+                }
+                if !said.is_empty() {
+                    keep_said(&said, &mut kept).ok_or(line)?;
+                }
             }
             let mut block = Block::new(&self.job, number, 0);
             block.spare(&self.spared);
@@ -68,7 +81,13 @@ fn head(words: &str) -> Option<(u64, Kept, u64)> {
         return None;
     };
     let base = reason(base)?;
-    let kept = Kept { drawn: drawn.parse().ok()?, base, others: Vec::new(), again: Vec::new() };
+    let kept = Kept {
+        drawn: drawn.parse().ok()?,
+        base,
+        others: Vec::new(),
+        again: Vec::new(),
+        said: BTreeMap::new(),
+    };
     Some((number.parse().ok()?, kept, sent.parse().ok()?))
 }
 
@@ -80,6 +99,20 @@ fn add(words: &str, kept: &mut Kept) -> Option<()> {
         ["again", pair] => kept.again.push(pair.parse().ok()?),
         _ => return None,
     }
+    Some(())
+}
+
+/// Whether a line is one of the schedule's own, and not of a hint.
+fn ours(line: &str) -> bool {
+    ["block ", "at ", "again "].iter().any(|word| line.starts_with(word))
+}
+
+/// What the open port said that was read last.
+fn keep_said(lines: &str, kept: &mut Kept) -> Option<()> {
+    let (pair, ..) = kept.others.last()?;
+    let body = format!("host ::1 closed refused\nport 1 open syn-ack 0\n{lines}");
+    let hint = results::parse_hosts(&body).ok()?.pop()?.hints.pop()?;
+    kept.said.insert(*pair, hint.said);
     Some(())
 }
 
