@@ -17,6 +17,9 @@ use uuid::Uuid;
 /// The most rows that "not covered" lists.
 const NOT_COVERED_ROWS: usize = 200;
 
+/// The most batches that a page shows.
+const BATCH_ROWS: usize = 1_000;
+
 /// A scan in a list.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ScanRow {
@@ -71,8 +74,10 @@ pub struct ScanView {
     pub vantages: Vec<VantageView>,
     /// What was not covered, once it has ended; at most 200 rows.
     pub not_covered: Vec<NotCovered>,
-    /// Its batches.
+    /// Its batches, at most 1,000: beyond that, those that are not done come first.
     pub batches: Vec<BatchView>,
+    /// How many it has.
+    pub batches_total: usize,
 }
 
 /// A scan as seen from one vantage.
@@ -208,7 +213,8 @@ impl Scans {
             row,
             vantages,
             not_covered,
-            batches: shown,
+            batches_total: shown.len(),
+            batches: most_telling(shown),
         })
     }
 
@@ -311,6 +317,15 @@ fn row(scan: &Scan, done: u64, open: u64) -> ScanRow {
     }
 }
 
+/// The batches that a page shows.
+fn most_telling(mut batches: Vec<BatchView>) -> Vec<BatchView> {
+    if batches.len() > BATCH_ROWS {
+        batches.sort_by_key(|batch| batch.state == BatchState::Done);
+        batches.truncate(BATCH_ROWS);
+    }
+    batches
+}
+
 fn views(batches: &[Batch], jobs: &[Job], names: &BTreeMap<Uuid, String>) -> Vec<BatchView> {
     let latest: BTreeMap<u32, &Job> = jobs.iter().map(|job| (job.batch, job)).collect();
     batches.iter().map(|batch| view(batch, latest.get(&batch.number).copied(), names)).collect()
@@ -371,6 +386,28 @@ fn by_vantage(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_too_many_batches_those_are_shown_that_are_not_done() {
+        let batch = |number, state| BatchView {
+            number,
+            state,
+            scanner: None,
+            probes: 1,
+            done: 0,
+            open: 0,
+            rate: 0,
+            epoch: 0,
+            renewed_at: None,
+            detail: None,
+        };
+        let state = |n| if n % 700 == 0 { BatchState::Waiting } else { BatchState::Done };
+        let shown = most_telling((1..=2_000).map(|n| batch(n, state(n))).collect());
+        let first: Vec<u32> = shown.iter().take(4).map(|batch| batch.number).collect();
+        assert_eq!((shown.len(), first), (BATCH_ROWS, vec![700, 1_400, 1, 2]));
+        let few = most_telling((1..=900).map(|n| batch(n, state(n))).collect());
+        assert_eq!((few.len(), few[0].number), (900, 1));
+    }
 
     #[test]
     fn scanners_that_boast_spoil_no_page() {

@@ -86,7 +86,7 @@ pub fn jobs(db: &Connection, scan: Uuid, batches: &[u32]) -> Result<Vec<Job>, Er
         SELECT j.hash, j.batch, j.epoch, j.scanner, j.state, j.end_state, j.end_detail, j.cancel, j.made_at,
             j.renewed_at, j.done, j.open, j.rate, j.blocks, coalesce(b.blocks, 0), coalesce(b.covered, 0),
             coalesce(b.open, 0), j.expires_at
-        FROM mine j LEFT JOIN brought b ON b.job_hash = j.hash ORDER BY j.batch, j.epoch LIMIT 100000";
+        FROM mine j LEFT JOIN brought b ON b.job_hash = j.hash ORDER BY j.batch, j.epoch";
     let batches = serde_json::to_string(batches).map_err(Error::internal)?;
     let values = [scan.to_string(), batches];
     Ok(db.prepare_cached(sql)?.query_map(values, job)?.collect::<Result<_, _>>()?)
@@ -140,7 +140,7 @@ pub fn wanting(db: &Connection, now: Timestamp) -> Result<Vec<Uuid>, Error> {
 /// Scanners that work or wait for work.
 pub fn at_work(db: &Connection, now: Timestamp) -> Result<Vec<Uuid>, Error> {
     let sql = "SELECT scanner FROM want WHERE until > ?
-               UNION SELECT scanner FROM job WHERE state IN ('ready', 'leased') LIMIT 100000";
+               UNION SELECT scanner FROM job WHERE state IN ('ready', 'leased')";
     ids(db, sql, &[&now])
 }
 
@@ -210,7 +210,7 @@ pub fn swept(db: &Connection, scan: Uuid) -> Result<u64, Error> {
 
 /// Scans that jobs.db knows of.
 pub fn scans(db: &Connection) -> Result<Vec<Uuid>, Error> {
-    ids(db, "SELECT DISTINCT scan FROM job LIMIT 100000", &[])
+    ids(db, "SELECT DISTINCT scan FROM job", &[])
 }
 
 /// Removes everything about these scans.

@@ -154,7 +154,8 @@ pub fn frozen(db: &Connection, scan: Uuid) -> Result<Option<Frozen>, Error> {
 }
 
 pub fn scanners(db: &Connection, scan: Uuid) -> Result<Vec<Assigned>, Error> {
-    let sql = "SELECT scanner, vantage, vantage_name FROM scan_scanner WHERE scan = ? ORDER BY vantage, scanner LIMIT 10000";
+    let sql =
+        "SELECT scanner, vantage, vantage_name FROM scan_scanner WHERE scan = ? ORDER BY vantage, scanner";
     let assigned = |row: &Row| {
         Ok(Assigned {
             scanner: parsed(row, "scanner")?,
@@ -192,9 +193,9 @@ fn find_batches(
     Ok(statement.query_map(values, batch_row)?.collect::<Result<_, _>>()?)
 }
 
-/// Every batch of a scan.
+/// Every batch of a scan: as many as its plan has for each of its vantages.
 pub fn batches(db: &Connection, scan: Uuid) -> Result<Vec<Batch>, Error> {
-    find_batches(db, "scan = ? ORDER BY number LIMIT 100000", &[&scan.to_string()])
+    find_batches(db, "scan = ? ORDER BY number", &[&scan.to_string()])
 }
 
 /// Those that run.

@@ -1,6 +1,7 @@
 //! Port lists: named sets of TCP ports.
 
 use portolan_scanner::net::Ports;
+use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -9,7 +10,7 @@ use super::{Scope, extent, port_names, store};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::noun::{self, DeletePage, Kept, Refusals};
+use crate::noun::{self, DeletePage, Kept, Link, Refusals};
 use crate::web::{ListQuery, Page};
 
 /// A port list.
@@ -25,6 +26,8 @@ pub struct PortList {
     pub count: u32,
     /// Anything worth knowing.
     pub note: String,
+    /// Templates that name it.
+    pub templates: Vec<Link>,
     /// Counts its changes.
     pub version: i64,
     /// When it was made or last changed.
@@ -73,8 +76,9 @@ pub(super) struct Fields {
 impl Fields {
     fn check(input: &PortListInput) -> Result<Self> {
         let mut refusals = Refusals::new();
-        let (name, note) = (refusals.name(&input.name), refusals.note(&input.note));
+        let name = refusals.name(&input.name);
         let ports = refusals.take("ports", port_names::parse(&input.ports));
+        let note = refusals.note(&input.note);
         refusals.end_with(ports).map(|ports| Self { name, ports, note })
     }
 }
@@ -87,7 +91,7 @@ impl Scope {
     pub async fn port_lists(&self, query: PortListQuery) -> Result<Page<PortList>> {
         let PortListQuery { q, sort, limit, cursor } = query;
         let list = ListQuery { q, sort, limit, cursor };
-        self.store.read(move |db| store::port_lists(db, &list)?.try_map(|kept| Ok(shown(kept)))).await
+        self.store.read(move |db| store::port_lists(db, &list)?.try_map(|kept| shown(db, kept))).await
     }
 
     /// A port list.
@@ -95,7 +99,7 @@ impl Scope {
     /// # Errors
     /// `NotFound`; any from the database.
     pub async fn port_list(&self, id: Uuid) -> Result<PortList> {
-        self.store.read(move |db| store::port_list(db, id).map(shown)).await
+        self.store.read(move |db| shown(db, store::port_list(db, id)?)).await
     }
 
     /// A port list, and the templates that name it.
@@ -105,7 +109,7 @@ impl Scope {
     pub async fn port_list_and_uses(&self, id: Uuid) -> Result<DeletePage<PortList>> {
         self.store
             .read(move |db| {
-                let item = shown(store::port_list(db, id)?);
+                let item = shown(db, store::port_list(db, id)?)?;
                 Ok(DeletePage { item, in_use: store::templates_of_port_list(db, id)? })
             })
             .await
@@ -122,7 +126,7 @@ impl Scope {
         self.store
             .change(actor, move |tx| {
                 store::insert_port_list(tx, id, &fields, now)?;
-                Ok((Entry::created("port-list", id, &fields), shown(store::port_list(tx, id)?)))
+                Ok((Entry::created("port-list", id, &fields), shown(tx, store::port_list(tx, id)?)?))
             })
             .await
     }
@@ -141,7 +145,7 @@ impl Scope {
                         store::update_port_list(tx, id, &fields, now)?;
                         extent::still_fit(tx, "ports", &store::templates_of_port_list(tx, id)?)
                     })?;
-                Ok((entries, shown(store::port_list(tx, id)?)))
+                Ok((entries, shown(tx, store::port_list(tx, id)?)?))
             })
             .await
     }
@@ -156,14 +160,18 @@ impl Scope {
                 let kept = store::port_list(tx, id)?;
                 noun::if_based_on(version, kept.version)?;
                 noun::unused("port list", &kept.fields.name, &store::templates_of_port_list(tx, id)?)?;
+                let entry = Entry::deleted("port-list", id, &kept.fields);
+                let was = shown(tx, kept)?;
                 store::delete(tx, "port_list", id)?;
-                Ok((Entry::deleted("port-list", id, &kept.fields), shown(kept)))
+                Ok((entry, was))
             })
             .await
     }
 }
 
-fn shown(kept: Kept<Fields>) -> PortList {
+fn shown(db: &Connection, kept: Kept<Fields>) -> Result<PortList> {
     let Kept { id, fields: Fields { name, ports, note }, version, updated_at } = kept;
-    PortList { id, name, ports: ports.to_string(), count: ports.count(), note, version, updated_at }
+    let (count, ports) = (ports.count(), ports.to_string());
+    let templates = store::links_to(store::templates_of_port_list(db, id)?);
+    Ok(PortList { id, name, ports, count, note, templates, version, updated_at })
 }

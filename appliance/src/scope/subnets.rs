@@ -30,6 +30,8 @@ pub struct Subnet {
     pub note: String,
     /// Subnets that share addresses with it, the largest first.
     pub overlaps: Vec<Link>,
+    /// Templates that name it.
+    pub templates: Vec<Link>,
     /// Counts its changes.
     pub version: i64,
     /// When it was made or last changed.
@@ -103,8 +105,9 @@ pub(super) struct Fields {
 impl Fields {
     fn check(input: &SubnetInput) -> Result<Self> {
         let mut refusals = Refusals::new();
-        let (name, note) = (refusals.name(&input.name), refusals.note(&input.note));
+        let name = refusals.name(&input.name);
         let cidr = refusals.take("cidr", Cidr::parse(input.cidr.trim()));
+        let note = refusals.note(&input.note);
         refusals.end_with(cidr).map(|cidr| Self { name, cidr, note })
     }
 }
@@ -199,5 +202,7 @@ fn shown(db: &Connection, kept: Kept<Fields>) -> Result<Subnet> {
     let overlaps = store::overlaps(db, id, &cidr)?;
     let hosts = Count::of(&Ranges::from(cidr.range()));
     let family = Family::of(&cidr);
-    Ok(Subnet { id, name, cidr: cidr.to_string(), family, hosts, note, overlaps, version, updated_at })
+    let templates = store::links_to(store::templates_of_subnet(db, id)?);
+    let cidr = cidr.to_string();
+    Ok(Subnet { id, name, cidr, family, hosts, note, overlaps, templates, version, updated_at })
 }

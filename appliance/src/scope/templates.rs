@@ -183,21 +183,22 @@ impl Fields {
     /// Checks an input against itself and against what it names.
     fn check(db: &Connection, input: &TemplateInput) -> Result<Self> {
         let mut refusals = Refusals::new();
-        let (name, note) = (refusals.name(&input.name), refusals.note(&input.note));
+        let name = refusals.name(&input.name);
         let all = store::options(db)?;
         let subnets = named(&mut refusals, "subnets", "subnet", &input.subnets, all.subnets);
-        let port_lists = named(&mut refusals, "port_lists", "port list", &input.port_lists, all.port_lists);
-        let scanners = named(&mut refusals, "scanners", "scanner in service", &input.scanners, all.scanners);
         let exclusions = if input.exclusions.len() > EXCLUSIONS_MAX {
             refusals.say("exclusions", format!("at most {EXCLUSIONS_MAX} bytes are read"));
             None
         } else {
             refusals.take("exclusions", Ranges::parse(&input.exclusions))
         };
+        let port_lists = named(&mut refusals, "port_lists", "port list", &input.port_lists, all.port_lists);
+        let scanners = named(&mut refusals, "scanners", "scanner in service", &input.scanners, all.scanners);
         let numbers = [input.rate, input.host_rate, input.timeout_ms, input.retries];
         let timing = Asked::check(&mut refusals, input.preset, numbers);
         let manner = Manner { method: input.method, hints: input.hints, own: input.own };
         let manner = manner.check(&mut refusals, input.preset);
+        let note = refusals.note(&input.note);
         refusals.end_with(exclusions).map(|exclusions| Self {
             name,
             subnets,

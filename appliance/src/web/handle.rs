@@ -9,6 +9,7 @@ use super::render::{Context, PageView};
 use super::reply::{File, Outcome, SessionCookie};
 use super::route::{Access, Route};
 use super::router::Site;
+use super::wrong::Wrong;
 use crate::error::Error;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
@@ -174,7 +175,7 @@ fn present(site: &Site, route: &Route, asked: &Asked, outcome: Outcome) -> Respo
         }
         (Some(Format::Html), None, None, Some(template)) => {
             let view = View { path: asked.path.clone(), docs: route.docs, notice: dress.notice };
-            page(site, asked, StatusCode::OK, template, &value, view, (Map::new(), json!({})))
+            page(site, asked, StatusCode::OK, template, &value, view, (Wrong::default(), json!({})))
         }
         _ => {
             let mut response = (dress.status.unwrap_or(StatusCode::OK), axum::Json(value)).into_response();
@@ -220,10 +221,7 @@ async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, mut typ
     }
     match (error, route.form) {
         (Error::Invalid(fields), Some(form)) => {
-            let errors: Map<String, Value> = fields
-                .iter()
-                .map(|error| (top(&error.field).to_owned(), Value::String(error.message.clone())))
-                .collect();
+            let errors = Wrong::of(&fields);
             match form_again(site, asked, form, StatusCode::UNPROCESSABLE_ENTITY, (errors, typed)).await {
                 Some(response) => response,
                 None => problem(site, asked, Error::Invalid(fields)),
@@ -234,19 +232,26 @@ async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, mut typ
             if let Some(fields) = typed.as_object_mut() {
                 fields.remove("version");
             }
-            let errors = Map::from_iter([("version".to_owned(), Value::String(STALE.to_owned()))]);
+            let errors = Wrong::one("version", STALE);
             match form_again(site, asked, form, StatusCode::PRECONDITION_FAILED, (errors, typed)).await {
                 Some(response) => response,
                 None => problem(site, asked, Error::Stale),
             }
         }
+        (Error::RateLimited { retry_s }, Some(form)) => {
+            let unit = if retry_s == 1 { "second" } else { "seconds" };
+            let errors = Wrong::one("tries", &format!("Wait {retry_s} {unit}, then try again"));
+            let code = StatusCode::TOO_MANY_REQUESTS;
+            match form_again(site, asked, form, code, (errors, typed)).await {
+                Some(mut response) => {
+                    insert(response.headers_mut(), header::RETRY_AFTER, &retry_s.to_string());
+                    response
+                }
+                None => problem(site, asked, Error::RateLimited { retry_s }),
+            }
+        }
         (error, _) => problem(site, asked, error),
     }
-}
-
-/// The field of a form that `subnets[0]` or `timing.rate` lies in.
-fn top(field: &str) -> &str {
-    field.split(['[', '.']).next().unwrap_or(field)
 }
 
 async fn form_again(
@@ -254,7 +259,7 @@ async fn form_again(
     asked: &Asked,
     form: &str,
     code: StatusCode,
-    refused: (Map<String, Value>, Value),
+    refused: (Wrong, Value),
 ) -> Option<Response> {
     let row = site.row(&Method::GET, form)?;
     let outcome = (row.handler)(asked.call.clone(), json!({})).await.ok()?;
@@ -284,7 +289,7 @@ fn problem(site: &Site, asked: &Asked, error: Error) -> Response {
         let data = serde_json::to_value(&problem).unwrap_or_default();
         let view = View { path: asked.path.clone(), docs: "errors", notice: None };
         let data = with_defaults(data);
-        page(site, asked, code, "error.html", &data, view, (Map::new(), json!({})))
+        page(site, asked, code, "error.html", &data, view, (Wrong::default(), json!({})))
     } else {
         let mut response = (code, axum::Json(problem)).into_response();
         insert(response.headers_mut(), header::CONTENT_TYPE, "application/problem+json");
@@ -320,7 +325,7 @@ fn page(
     template: &str,
     data: &Value,
     view: View,
-    (errors, typed): (Map<String, Value>, Value),
+    (errors, typed): (Wrong, Value),
 ) -> Response {
     let kept = guard::cookie(&asked.headers, NOTICE_COOKIE).filter(|text| !text.is_empty());
     let theme = guard::cookie(&asked.headers, THEME_COOKIE).filter(|theme| ["light", "dark"].contains(theme));

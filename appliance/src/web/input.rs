@@ -141,12 +141,48 @@ pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let message = error.inner().to_string();
+        let said = plain(&message);
         let field = match path.as_str() {
             "." => quoted(&message).unwrap_or("body").to_owned(),
             _ => path,
         };
-        Error::invalid(field, message)
+        Error::invalid(field, said)
     })
+}
+
+/// What serde says of a value, for a person.
+fn plain(message: &str) -> String {
+    let between = |from: &str, to: &str| {
+        let rest = message.strip_prefix(from)?;
+        rest.split_once(to)
+    };
+    if let Some((typed, wanted)) = between("invalid type: string \"", "\", expected ") {
+        let what = match wanted {
+            "a boolean" => "neither true nor false",
+            wanted if wanted.starts_with(['u', 'i']) && wanted[1..].parse::<u8>().is_ok() => {
+                "not a whole number"
+            }
+            _ => return message.to_owned(),
+        };
+        return format!("“{typed}” is {what}");
+    }
+    if let Some((typed, wanted)) = between("invalid value: integer `", "`, expected ") {
+        return match wanted {
+            "u16" => format!("{typed} is not between 0 and 65535"),
+            "u32" => format!("{typed} is not between 0 and 4294967295"),
+            _ => message.to_owned(),
+        };
+    }
+    if let Some((typed, wanted)) = between("unknown variant `", "`, expected ") {
+        return format!(
+            "“{typed}” is not known here: {}",
+            wanted.trim_start_matches("one of ").replace('`', "")
+        );
+    }
+    if message.starts_with("UUID parsing failed") {
+        return "is not an id (a UUID)".to_owned();
+    }
+    message.to_owned()
 }
 
 /// The name between backticks in serde's words for a missing or unknown field.

@@ -22,6 +22,7 @@ mod serve;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod wrong;
 
 pub use call::{Call, Caller};
 pub use input::NoInput;

@@ -2,6 +2,7 @@
 
 use super::call::Caller;
 use super::route::{Access, Nav, Route};
+use super::wrong::Wrong;
 use crate::clock::{Clock, Timestamp};
 use crate::docs::Help;
 use crate::error::Error;
@@ -9,7 +10,7 @@ use minijinja::value::{Kwargs, Serde, Value as Jinja};
 use minijinja::{Environment, UndefinedBehavior};
 use rust_embed::RustEmbed;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 #[derive(RustEmbed)]
@@ -33,7 +34,7 @@ struct NavRow {
 #[derive(Serialize)]
 pub(super) struct Context<'a> {
     pub data: &'a Value,
-    pub errors: Map<String, Value>,
+    pub errors: Wrong,
     pub typed: Value,
     pub caller: CallerView,
     pub page: PageView,

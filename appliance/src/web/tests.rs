@@ -184,6 +184,12 @@ async fn tries_of_a_password_are_limited_by_source() {
         );
     }
     assert!(codes.contains(&StatusCode::TOO_MANY_REQUESTS), "{codes:?}");
+    let page = site.post_form("/sign-in", &[("name", "a"), ("password", "b")]).await;
+    assert_eq!(page.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(page.headers.contains_key("retry-after"));
+    for part in ["Too many tries", "then try again", "name=\"password\""] {
+        assert!(page.text.contains(part), "the form again, with a word about it: {}", page.text);
+    }
 }
 
 #[tokio::test]

@@ -203,6 +203,11 @@ fn users(db: &Connection, sql: &str, id: Uuid) -> Result<Vec<Use>> {
     Ok(templates.into_iter().map(user).collect())
 }
 
+/// The same, as links.
+pub fn links_to(uses: Vec<Use>) -> Vec<Link> {
+    uses.into_iter().map(|Use { id, name, .. }| Link { id, name }).collect()
+}
+
 /// The templates that name a subnet.
 ///
 /// # Errors

@@ -138,6 +138,10 @@ async fn a_form_based_on_an_old_version_comes_back_with_what_was_typed() {
     let page = site.post_form(&path, &form).await;
     assert_eq!(page.status, StatusCode::PRECONDITION_FAILED, "{}", page.text);
     assert!(page.text.contains("mine") && page.text.contains("Someone changed this"), "{}", page.text);
+    assert!(
+        page.text.contains("Changed meanwhile") && !page.text.contains("marked field"),
+        "no field is marked"
+    );
     assert!(page.text.contains("name=\"version\" value=\"2\""), "saving again is a decision: {}", page.text);
 
     // A mistake beside an old version must not make the version a new one.

@@ -25,7 +25,10 @@ async fn every_page_renders_empty_and_full() {
     let id = fixture.make_template(json!({ "exclusions": "10.0.0.0/30", "note": "<b>" })).await;
     made(&fixture.site, "/subnets", &json!({ "name": "Inside", "cidr": "10.0.0.0/30" })).await;
     made(&fixture.site, "/subnets", &json!({ "name": "Large", "cidr": "2001:db8:7::/48" })).await;
-    assert!(fixture.site.page("/subnets").await.text.contains("2^80"));
+    let large = made(&fixture.site, "/subnets", &json!({ "name": "Larger", "cidr": "2001:db8::/33" })).await;
+    assert!(fixture.site.page("/subnets").await.text.contains("2<sup>80</sup>"));
+    let asked = fixture.site.page(&format!("/subnets/{large}/delete")).await;
+    assert!(asked.text.contains("2<sup>95</sup> addresses"), "no row of 29 digits: {}", asked.text);
     for base in [
         format!("/templates/{id}"),
         format!("/subnets/{}", fixture.subnet),
@@ -40,6 +43,64 @@ async fn every_page_renders_empty_and_full() {
     for path in ["/subnets?sort=-hosts&limit=1", "/port-lists?sort=count", "/templates?preset=normal"] {
         let page = fixture.site.page(path).await;
         assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn subnets_and_port_lists_name_the_templates_that_use_them() {
+    let fixture = Fixture::new().await;
+    let paths = [format!("/subnets/{}", fixture.subnet), format!("/port-lists/{}", fixture.port_list)];
+    for path in &paths {
+        assert_eq!(fixture.site.get(path).await.json()["templates"], json!([]));
+        assert!(fixture.site.page(path).await.text.contains("none uses it"));
+    }
+    let id = fixture.make_template(json!({})).await;
+    for path in &paths {
+        assert_eq!(fixture.site.get(path).await.json()["templates"], json!([{ "id": id, "name": "Weekly" }]));
+        assert!(fixture.site.page(path).await.text.contains(&id));
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_listed_in_the_order_of_the_form() {
+    let fixture = Fixture::new().await;
+    let note = "x".repeat(3_000);
+    let form = [
+        ("name", ""),
+        ("exclusions", "all"),
+        ("rate", "0"),
+        ("preset", "gentle"),
+        ("hints", "true"),
+        ("note", &note),
+    ];
+    let page = fixture.site.post_form("/templates", &form).await;
+    assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let at =
+        |field: &str| page.text.find(&format!("href=\"#f-{field}\"")).unwrap_or_else(|| panic!("{field}"));
+    let fields = ["name", "subnets", "exclusions", "port_lists", "scanners", "rate", "hints", "note"];
+    let places = fields.map(at);
+    assert!(places.is_sorted(), "{places:?}");
+    assert!(page.text.contains("name=\"hints\" value=\"true\" checked"), "what was ticked stays ticked");
+}
+
+#[tokio::test]
+async fn a_filter_that_cannot_be_read_gets_a_page_that_says_so_and_leads_out() {
+    let site = TestSite::new().await;
+    for (path, said) in [
+        ("/subnets?family=ipv5", "“ipv5” is not known here: ipv4"),
+        ("/subnets?limit=many", "“many” is not a whole number"),
+        ("/scans?template=mine", "is not an id"),
+        ("/audit?colour=red", "colour"),
+    ] {
+        let page = site.page(path).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+        assert!(
+            page.text.contains("This filter cannot be read") && page.text.contains(said),
+            "{}",
+            page.text
+        );
+        let out = path.split('?').next().unwrap().replace('/', "&#x2f;");
+        assert!(page.text.contains(&format!("href=\"{out}\"")), "{path}: {}", page.text);
     }
 }
 
