@@ -57,6 +57,11 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 impl Appliance {
     /// Starts one whose certificate carries this name.
     pub fn start(name: &str) -> Self {
+        Self::start_at("127.0.0.1", name)
+    }
+
+    /// Likewise, at this address.
+    pub fn start_at(address: &str, name: &str) -> Self {
         let authority = Arc::new(Authority::new());
         let key = certificates::key();
         let leaf = authority.issue(name, certificates::pair(&key).public_key().as_ref());
@@ -71,7 +76,7 @@ impl Appliance {
             .with_client_cert_verifier(clients.allow_unauthenticated().build().expect("a verifier"))
             .with_single_cert(vec![leaf.into(), ca], PrivatePkcs8KeyDer::from(key).into())
             .expect("our certificate is proper");
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+        let listener = TcpListener::bind((address, 0)).expect("loopback has ports");
         let appliance = Self {
             address: listener.local_addr().expect("it is bound"),
             authority,

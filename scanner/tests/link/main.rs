@@ -46,7 +46,11 @@ fn enrol(appliance: &Appliance, dir: &Path, pin: &str, token: &str) -> Output {
 }
 
 fn enrolled(name: &str) -> (Appliance, Folder) {
-    let (appliance, folder) = (Appliance::start("portolan-ingest"), Folder::new(name));
+    enrolled_at("127.0.0.1", name)
+}
+
+fn enrolled_at(address: &str, name: &str) -> (Appliance, Folder) {
+    let (appliance, folder) = (Appliance::start_at(address, "portolan-ingest"), Folder::new(name));
     let output = enrol(&appliance, &folder.0, &appliance.ca_sha256(), TOKEN);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     (appliance, folder)
@@ -155,7 +159,7 @@ fn a_job_is_done_while_the_lease_is_renewed_and_the_clock_is_learnt() {
     let (appliance, folder) = enrolled("job");
     let listener = TcpListener::bind("127.81.0.3:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let job = job("127.81.0.0/28", &format!("1-400,{port}"), 1500);
+    let job = job("127.81.0.0/28,::1", &format!("1-400,{port}"), 1500);
     appliance.state().job = Some(appliance.sign(&job));
     appliance.state().ahead = 86_400_000_000;
     let mut running = Running::start(&folder);
@@ -204,7 +208,7 @@ fn an_appliance_that_names_another_job_key_is_not_obeyed() {
 #[test]
 fn killed_at_any_moment_every_block_still_comes_exactly_once() {
     let (appliance, folder) = enrolled("kill");
-    let job = job("127.82.0.0/26", "1-200", 6000);
+    let job = job("127.82.0.0/26,::1", "1-200", 6000);
     appliance.state().job = Some(appliance.sign(&job));
     // The moments: a fixed list, so that a failure can be had again.
     let mut seed = 2_026_u64;
@@ -225,8 +229,8 @@ fn killed_at_any_moment_every_block_still_comes_exactly_once() {
 
 #[test]
 fn a_stopped_scanner_resumes_and_a_cancelled_job_says_so() {
-    let (appliance, folder) = enrolled("stop");
-    let job = job("127.83.0.0/26", "1-200", 2000);
+    let (appliance, folder) = enrolled_at("::1", "stop");
+    let job = job("127.83.0.0/26,::1", "1-200", 2000);
     appliance.state().job = Some(appliance.sign(&job));
     let mut running = Running::start(&folder);
     appliance.until("a few blocks", |state| state.frames.len() >= 2);

@@ -31,30 +31,38 @@ fn open_ports_are_found_on_ipv4_and_ipv6_and_nothing_else_is() {
 #[test]
 fn json_lines_say_the_same() {
     let (_one, one) = listen("127.81.1.1");
-    let output = probe(&format!("--targets 127.81.1.0/30 --ports 1-10,{} --json --preset fast", one.port()));
+    let (_six, six) = listen("::1");
+    let ports = format!("1-10,{},{}", one.port(), six.port());
+    let output = probe(&format!("--targets 127.81.1.0/30,::1 --ports {ports} --json --preset fast"));
     let lines: Vec<&str> = text(&output).lines().collect();
     assert!(lines.iter().all(|line| line.starts_with('{') && line.ends_with('}')));
-    let port = format!(r#""address":"127.81.1.1","port":{},"state":"open","reason":"syn-ack""#, one.port());
-    assert_eq!(lines.iter().filter(|line| line.contains(&port)).count(), 1);
+    for at in [one, six] {
+        let (ip, port) = (at.ip(), at.port());
+        let port = format!(r#""address":"{ip}","port":{port},"state":"open","reason":"syn-ack""#);
+        assert_eq!(lines.iter().filter(|line| line.contains(&port)).count(), 1);
+    }
     let last = lines.last().unwrap();
     assert!(
-        last.starts_with(r#"{"type":"summary","end":"done","hosts":4,"hosts_not_reached":0,"probes":44,"#)
+        last.starts_with(r#"{"type":"summary","end":"done","hosts":5,"hosts_not_reached":0,"probes":60,"#)
     );
-    assert!(last.contains(r#""open":1,"closed":43,"filtered":0,"unreachable":0,"not_probed":0"#), "{last}");
+    assert!(last.contains(r#""open":2,"closed":58,"filtered":0,"unreachable":0,"not_probed":0"#), "{last}");
 }
 
 #[test]
 fn an_excluded_address_is_not_touched() {
     let (open, at) = listen("127.81.2.2");
+    let (open_six, six) = listen("::1");
     open.set_nonblocking(true).unwrap();
-    let line = format!("--targets 127.81.2.0/29 --exclude 127.81.2.2 --ports {} --preset fast", at.port());
+    open_six.set_nonblocking(true).unwrap();
+    let ports = format!("{},{}", at.port(), six.port());
+    let line = format!("--targets 127.81.2.0/29,::1 --exclude 127.81.2.2,::1 --ports {ports} --preset fast");
     let output = probe(&line);
     assert!(
-        text(&output).ends_with("7 closed, 0 filtered, 0 unreachable, 0 not probed\n"),
+        text(&output).ends_with("14 closed, 0 filtered, 0 unreachable, 0 not probed\n"),
         "{}",
         text(&output)
     );
-    assert!(open.accept().is_err(), "nobody connected");
+    assert!(open.accept().is_err() && open_six.accept().is_err(), "nobody connected");
 }
 
 #[test]
@@ -80,7 +88,7 @@ fn a_wrong_command_line_names_the_flag_and_does_nothing() {
 #[test]
 fn a_rate_is_kept() {
     let started = Instant::now();
-    let output = probe("--targets 127.81.3.0/30 --ports 1-100 --rate 400 --preset normal");
+    let output = probe("--targets 127.81.3.1-127.81.3.3,::1 --ports 1-100 --rate 400 --preset normal");
     let took = started.elapsed();
     assert!(text(&output).contains("400 connection attempts"));
     assert!(took >= Duration::from_millis(980) && took < Duration::from_millis(2_500), "{took:?}");
@@ -141,13 +149,14 @@ fn memory_does_not_grow_with_the_scope() {
 #[test]
 fn few_descriptors_make_it_slower_not_wrong() {
     let (_open, at) = listen("127.81.5.9");
+    let (_six, six) = listen("::1");
+    let ports = format!("1-200,{},{}", at.port(), six.port());
     let line = format!(
-        "ulimit -n 40; exec {SCANNER} probe --targets 127.81.5.0/28 --ports 1-200,{} --preset fast",
-        at.port()
+        "ulimit -n 40; exec {SCANNER} probe --targets 127.81.5.0/28,::1 --ports {ports} --preset fast"
     );
     let output = Command::new("sh").args(["-c", &line]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
-    assert!(text(&output).contains("1 open, 3215 closed, 0 filtered, 0 unreachable, 0 not probed"));
+    assert!(text(&output).contains("2 open, 3432 closed, 0 filtered, 0 unreachable, 0 not probed"));
 }
 
 #[test]
@@ -162,7 +171,9 @@ fn a_network_that_says_no_is_unreachable_with_its_reason_and_one_that_says_nothi
     space.run("ip -6 neighbor add fd99::2 lladdr 02:00:00:00:00:02 dev portolan0 nud permanent");
     space.run("ip route add unreachable 10.99.1.0/24");
     space.run("ip route add prohibit 10.99.2.0/24");
-    let targets = "10.99.0.2,fd99::2,10.99.1.1,10.99.2.1,10.99.3.1,127.0.0.1";
+    space.run("ip -6 route add unreachable fd99:1::/64");
+    space.run("ip -6 route add prohibit fd99:2::/64");
+    let targets = "10.99.0.2,fd99::2,10.99.1.1,10.99.2.1,10.99.3.1,127.0.0.1,fd99:1::1,fd99:2::1,fd99:3::1";
     let output =
         space.probe(&format!("--targets {targets} --ports 1-20 --timeout 150 --retries 1 --preset fast"));
     for line in [
@@ -172,12 +183,15 @@ fn a_network_that_says_no_is_unreachable_with_its_reason_and_one_that_says_nothi
         "10.99.2.1: every port unreachable (prohibited)",
         "10.99.3.1: every port unreachable (net-unreachable)",
         "127.0.0.1: every port closed (refused)",
+        "fd99:1::1: every port unreachable (host-unreachable)",
+        "fd99:2::1: every port unreachable (prohibited)",
+        "fd99:3::1: every port unreachable (net-unreachable)",
     ] {
         assert!(text(&output).lines().any(|said| said == line), "{line} is missing in\n{}", text(&output));
     }
     let last = text(&output).lines().last().unwrap();
-    assert!(last.contains("120 probes, 160 connection attempts"), "what was silent was tried twice: {last}");
-    assert!(last.ends_with("0 open, 20 closed, 40 filtered, 60 unreachable, 0 not probed"), "{last}");
+    assert!(last.contains("180 probes, 220 connection attempts"), "what was silent was tried twice: {last}");
+    assert!(last.ends_with("0 open, 20 closed, 40 filtered, 120 unreachable, 0 not probed"), "{last}");
 }
 
 /// Not a test of its own: what [`source_ports_that_ran_out_are_waited_for`] runs inside its namespace.

@@ -31,11 +31,11 @@ fn a_whole_frame_is_read_as_well_as_its_text() {
 
 #[test]
 fn a_start_goes_on_where_the_walk_stopped() {
-    let job = job("127.82.2.0/27", "1-50");
+    let job = job("127.82.2.0/27,::1", "1-50");
     let (whole, _) = Link::start(&job, "start 0\n").finish();
     let (rest, end) = Link::start(&job, "start 5\n").finish();
     let numbers = |blocks: &[Block]| blocks.iter().map(|block| block.number).collect::<Vec<_>>();
-    let walk: Vec<u64> = (0..8).map(|step| u64::try_from(job.walk().at(step)).unwrap()).collect();
+    let walk: Vec<u64> = (0..9).map(|step| u64::try_from(job.walk().at(step)).unwrap()).collect();
     assert_eq!(numbers(&whole), walk);
     assert_eq!(numbers(&rest), walk[5..]);
     assert_eq!(end, "done");
@@ -43,7 +43,7 @@ fn a_start_goes_on_where_the_walk_stopped() {
 
 #[test]
 fn a_cancel_ends_at_once_and_what_was_begun_is_told() {
-    let mut job = job("127.82.3.0/24", "1-1000");
+    let mut job = job("127.82.3.0/24,::1", "1-1000");
     (job.rate, job.block_hosts) = (2_000, 8);
     let mut link = Link::start(&job, "");
     let mut done = 0;
@@ -74,7 +74,7 @@ fn a_cancel_ends_at_once_and_what_was_begun_is_told() {
 
 #[test]
 fn a_pause_holds_and_a_resume_goes_on() {
-    let mut job = job("127.82.4.0/28", "1-200");
+    let mut job = job("127.82.4.0/28,::1", "1-200");
     job.rate = 2_000;
     let mut link = Link::start(&job, "pause\n");
     let mut heard = Vec::new();
@@ -87,12 +87,12 @@ fn a_pause_holds_and_a_resume_goes_on() {
     assert_eq!(heard, [[0, 0, 0], [0, 0, 0]]);
     link.order("resume");
     let (blocks, end) = link.finish();
-    assert_eq!((blocks.len(), end.as_str()), (4, "done"));
+    assert_eq!((blocks.len(), end.as_str()), (5, "done"));
 }
 
 #[test]
 fn a_scan_that_nobody_controls_ends() {
-    let mut job = job("127.82.5.0/24", "1-1000");
+    let mut job = job("127.82.5.0/24,::1", "1-1000");
     job.rate = 1_000;
     let mut link = Link::start(&job, "");
     drop(link.orders.take());

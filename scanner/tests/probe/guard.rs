@@ -31,15 +31,18 @@ impl Drop for List {
 fn an_address_on_a_list_is_not_touched_and_said_to_be_excluded() {
     let (open, at) = listen("127.84.0.2");
     open.set_nonblocking(true).unwrap();
-    let list = List::new("never-hand", "127.84.0.2 # the press\n127.84.0.4/30\n");
-    let line = format!("--targets 127.84.0.0/29 --ports {},1-9 --preset fast", at.port());
+    let (open_six, six) = listen("::1");
+    open_six.set_nonblocking(true).unwrap();
+    let list = List::new("never-hand", "127.84.0.2 # the press\n127.84.0.4/30\n::/127\n");
+    let line = format!("--targets 127.84.0.0/29,::1 --ports {},{},1-8 --preset fast", at.port(), six.port());
     let output = probe(&format!("{line} --never-scan {}", list.path()));
     assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
     assert!(text(&output).contains("127.84.0.2: every port not probed (excluded)\n"), "{}", text(&output));
     assert!(text(&output).contains("127.84.0.4-127.84.0.7: every port not probed (excluded)\n"));
-    assert!(text(&output).ends_with("30 closed, 0 filtered, 0 unreachable, 50 not probed\n"));
-    assert!(complaint(&output).contains("5 of the hosts are on a list of what is never scanned"));
-    assert!(open.accept().is_err(), "nobody connected");
+    assert!(text(&output).contains("::1: every port not probed (excluded)\n"), "{}", text(&output));
+    assert!(text(&output).ends_with("30 closed, 0 filtered, 0 unreachable, 60 not probed\n"));
+    assert!(complaint(&output).contains("6 of the hosts are on a list of what is never scanned"));
+    assert!(open.accept().is_err() && open_six.accept().is_err(), "nobody connected");
 }
 
 #[test]
@@ -65,11 +68,11 @@ fn a_list_that_cannot_be_read_ends_the_scan_before_it_begins() {
 fn a_job_cannot_reach_what_is_on_a_list() {
     let (open, at) = listen("127.84.2.5");
     open.set_nonblocking(true).unwrap();
-    let list = List::new("never-job", "127.84.2.5 127.84.2.8-127.84.2.255");
-    let job = job("127.84.2.0/26", &format!("1-10,{}", at.port()));
+    let list = List::new("never-job", "127.84.2.5 127.84.2.8-127.84.2.255 ::1");
+    let job = job("127.84.2.0/26,::1", &format!("1-10,{}", at.port()));
     let words = ["--never-scan", list.path()];
     let (blocks, end) = Link::start_as(&words, &format!("{}.\n", job.encode())).finish();
-    assert_eq!((blocks.len(), end.as_str()), (16, "done"));
+    assert_eq!((blocks.len(), end.as_str()), (17, "done"));
     for block in &blocks {
         block.check(&job);
     }
@@ -79,7 +82,7 @@ fn a_job_cannot_reach_what_is_on_a_list() {
         .filter(|host| host.base == Reason::Excluded && host.exceptions.is_empty())
         .map(|host| host.last - host.first + 1)
         .sum();
-    assert_eq!(excluded, 57);
+    assert_eq!(excluded, 58);
     assert_eq!(blocks.iter().map(|block| block.sent).sum::<u64>(), 7 * 11);
     assert!(open.accept().is_err(), "nobody connected");
 }
@@ -138,8 +141,8 @@ fn an_own_address_needs_a_flag_and_loopback_does_not() {
 fn the_machines_own_list_holds_without_being_named() {
     // A mount namespace with an /etc of its own.
     let script = format!(
-        "mount -t tmpfs none /etc && mkdir /etc/portolan && echo 127.84.5.1 > /etc/portolan/never-scan && \
-         exec {SCANNER} probe --targets 127.84.5.0/30 --ports 1 --preset fast"
+        "mount -t tmpfs none /etc && mkdir /etc/portolan && echo 127.84.5.1 ::1 > /etc/portolan/never-scan && \
+         exec {SCANNER} probe --targets 127.84.5.0/30,::1 --ports 1 --preset fast"
     );
     let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output();
     let output = match output {
@@ -149,5 +152,8 @@ fn the_machines_own_list_holds_without_being_named() {
             return;
         }
     };
-    assert!(text(&output).contains("127.84.5.1: every port not probed (excluded)\n"), "{}", text(&output));
+    for address in ["127.84.5.1", "::1"] {
+        let line = format!("{address}: every port not probed (excluded)\n");
+        assert!(text(&output).contains(&line), "{}", text(&output));
+    }
 }

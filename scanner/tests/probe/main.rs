@@ -8,5 +8,6 @@ mod common;
 mod confined;
 mod formats;
 mod guard;
+mod hints;
 mod resume;
 mod syn;
