@@ -1,5 +1,6 @@
 //! The wiring: the only place where rooms are put together.
 
+use crate::audit::checkpoints::{self, Checkpoints};
 use crate::clock::Clock;
 use crate::docs::Docs;
 use crate::fleet::{self, Fleet};
@@ -11,6 +12,7 @@ use crate::results::{self, ResultsService};
 use crate::scans::{self, Scans};
 use crate::scope::Scope;
 use crate::secrets::MasterKey;
+use crate::secrets::signing::CheckpointKey;
 use crate::store::Store;
 use crate::tls::Keys;
 use crate::web::Routes;
@@ -42,6 +44,8 @@ pub struct Services {
     pub docs: Docs,
     /// Who is there.
     pub identity: Identity,
+    /// Signed heads of the audit.
+    pub checkpoints: Checkpoints,
     /// What scans cover.
     pub scope: Scope,
     /// Scanners and vantages.
@@ -88,6 +92,7 @@ impl App {
         let Parts { clock, random, store, jobs, master, keys, public, results } = parts;
         let ids = Ids::with(clock.clone(), random.clone());
         let session_key = *master.derive("session");
+        let checkpoints = Checkpoints::new(store.clone(), clock.clone(), CheckpointKey::of(&master));
         let scope = Scope::new(store.clone(), clock.clone(), ids.clone());
         let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random.clone(), session_key);
         let fleet = Fleet::new(fleet::Parts {
@@ -120,6 +125,7 @@ impl App {
             public,
             results,
             identity,
+            checkpoints,
             scope,
             fleet,
             scans,
@@ -149,6 +155,7 @@ pub fn tables() -> Vec<Routes> {
         fleet::routes::vantages(),
         identity::routes::routes(),
         audit::routes::routes(),
+        checkpoints::routes::routes(),
         docs::routes::routes(),
     ]
 }

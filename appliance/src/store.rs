@@ -16,8 +16,8 @@ mod embedded {
     refinery::embed_migrations!("../migrations/config");
 }
 
-/// Tables that [`Store::note`] may write: traces of use, none of them configuration.
-const NOTED: [&str; 1] = ["session"];
+/// Tables that [`Store::note`] may write: traces of use and proofs, none of them configuration.
+const NOTED: [&str; 2] = ["session", "audit_checkpoint"];
 
 /// No authorizer: what a connection may do by itself.
 const EVERYTHING: Option<fn(AuthContext<'_>) -> Authorization> = None;

@@ -33,6 +33,21 @@ WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM audit_entry)
   OR NEW.prev_hash IS NOT coalesce((SELECT hash FROM audit_entry ORDER BY seq DESC LIMIT 1), zeroblob(32))
 BEGIN SELECT RAISE(ABORT, 'an audit entry follows the last one'); END;
 
+-- Heads of the chain that the appliance signed. They prove something once a copy is kept elsewhere; here they let a
+-- check find a chain that was written anew by someone without the key.
+CREATE TABLE audit_checkpoint (
+  seq INTEGER PRIMARY KEY,               -- the entry that was the last
+  at INTEGER NOT NULL,
+  why TEXT NOT NULL,
+  text TEXT NOT NULL                     -- as signed
+) STRICT;
+
+CREATE TRIGGER audit_checkpoint_no_update BEFORE UPDATE ON audit_checkpoint
+BEGIN SELECT RAISE(ABORT, 'checkpoints are never changed'); END;
+
+CREATE TRIGGER audit_checkpoint_no_delete BEFORE DELETE ON audit_checkpoint
+BEGIN SELECT RAISE(ABORT, 'checkpoints are never deleted'); END;
+
 -- Exactly one of value and sealed is set: `value` is JSON, `sealed` is closed by the master key.
 CREATE TABLE setting (
   name TEXT PRIMARY KEY,

@@ -4,6 +4,8 @@
 //! the sequence number (8 bytes, big-endian) and the entry itself as canonical JSON (RFC 8785). Sequence numbers
 //! start at 1 and have no gaps. Integers beyond 2^53 are strings, since RFC 8785 writes numbers as doubles.
 
+use std::cmp::Reverse;
+
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -86,8 +88,14 @@ pub enum Break {
         /// The column.
         column: &'static str,
     },
-    /// The chain does not end at the head that was expected.
-    #[error("entry {expected} was known with a hash that the chain does not hold; it ends at entry {found}")]
+    /// The entry is whole and follows, but another was known to stand here: the chain was written anew.
+    #[error("entry {seq} is not the one that was known: the chain was written anew up to here")]
+    Known {
+        /// Its number.
+        seq: u64,
+    },
+    /// The chain does not reach a head that was known.
+    #[error("entry {expected} was known, but the chain ends at entry {found}: its end was cut off")]
     Head {
         /// Where it should reach.
         expected: u64,
@@ -142,13 +150,17 @@ fn exact(value: &mut Value) {
     }
 }
 
-/// Checks a whole chain from its first entry. `head` comes from elsewhere (a checkpoint, a colleague's note):
-/// with it, the chain must hold that head, at its end or on the way; without it, a cut tail goes unseen.
+/// Checks a whole chain from its first entry. `heads` come from elsewhere (checkpoints, a colleague's note):
+/// the chain must hold each of them, at its end or on the way; without one, a cut tail goes unseen, and so does a
+/// chain that was written anew from some entry on.
 ///
 /// # Errors
 /// The first break found.
-pub fn verify(links: impl IntoIterator<Item = Link>, head: Option<Head>) -> Result<Summary, Break> {
-    let mut verifier = Verifier::towards(head);
+pub fn verify(
+    links: impl IntoIterator<Item = Link>,
+    heads: impl IntoIterator<Item = Head>,
+) -> Result<Summary, Break> {
+    let mut verifier = Verifier::towards(heads);
     for link in links {
         verifier.next(&link)?;
     }
@@ -159,15 +171,23 @@ pub fn verify(links: impl IntoIterator<Item = Link>, head: Option<Head>) -> Resu
 #[derive(Clone, Debug)]
 pub struct Verifier {
     at: Head,
-    known: Option<Head>,
-    met: bool,
+    /// Heads that are still to be met, the last of them first.
+    known: Vec<Head>,
 }
 
 impl Verifier {
-    /// At the start of a chain that must hold `head`.
+    /// At the start of a chain that must hold `heads`, which may come in any order.
     #[must_use]
-    pub fn towards(head: Option<Head>) -> Self {
-        Self { at: Head::EMPTY, known: head, met: head.is_none_or(|h| h == Head::EMPTY) }
+    pub fn towards(heads: impl IntoIterator<Item = Head>) -> Self {
+        let mut known: Vec<Head> = heads.into_iter().filter(|head| *head != Head::EMPTY).collect();
+        known.sort_unstable_by_key(|head| Reverse(head.seq));
+        Self { at: Head::EMPTY, known }
+    }
+
+    /// As [`Verifier::towards`], behind entries that were checked before and end at `at`.
+    #[must_use]
+    pub fn from(at: Head, heads: impl IntoIterator<Item = Head>) -> Self {
+        Self { at, ..Self::towards(heads) }
     }
 
     /// The next link.
@@ -176,18 +196,22 @@ impl Verifier {
     /// How it breaks the chain.
     pub fn next(&mut self, link: &Link) -> Result<(), Break> {
         self.at = follow(self.at, link)?;
-        self.met |= self.known == Some(self.at);
+        while let Some(known) = self.known.pop_if(|known| known.seq <= link.seq) {
+            if known != self.at {
+                return Err(Break::Known { seq: known.seq });
+            }
+        }
         Ok(())
     }
 
     /// There are no more links.
     ///
     /// # Errors
-    /// When the known head was never met: the tail was cut, or all of it is another chain.
+    /// When a known head was never met: the tail was cut.
     pub fn finish(self) -> Result<Summary, Break> {
-        match self.known {
-            Some(expected) if !self.met => Err(Break::Head { expected: expected.seq, found: self.at.seq }),
-            _ => Ok(Summary { count: self.at.seq, head: self.at }),
+        match self.known.first() {
+            Some(known) => Err(Break::Head { expected: known.seq, found: self.at.seq }),
+            None => Ok(Summary { count: self.at.seq, head: self.at }),
         }
     }
 }
@@ -264,6 +288,7 @@ mod tests {
         assert_eq!(verify([], None).unwrap().count, 0);
         assert_eq!(verify([], Some(Head::EMPTY)).unwrap().count, 0);
         assert!(verify([], Some(Head { seq: 1, hash: [1; 32] })).is_err());
+        assert!(verify([], Some(Head { seq: 0, hash: [1; 32] })).is_err());
     }
 
     #[test]
@@ -271,6 +296,17 @@ mod tests {
         let (links, _) = chain(&["a".into(), "b".into(), "c".into()]);
         let known = Head { seq: 2, hash: links[1].hash };
         assert_eq!(verify(links, Some(known)).unwrap().count, 3);
+    }
+
+    #[test]
+    fn every_known_head_must_be_met_in_whatever_order_they_come() {
+        let (links, head) = chain(&["a".into(), "b".into(), "c".into()]);
+        let known = Head { seq: 2, hash: links[1].hash };
+        assert_eq!(verify(links.clone(), [head, known, Head::EMPTY, known]).unwrap().count, 3);
+        let other = Head { seq: 1, hash: [1; 32] };
+        assert_eq!(verify(links.clone(), [head, other, known]), Err(Break::Known { seq: 1 }));
+        let later = Head { seq: 9, hash: [1; 32] };
+        assert_eq!(verify(links, [later, known]), Err(Break::Head { expected: 9, found: 3 }));
     }
 
     proptest! {

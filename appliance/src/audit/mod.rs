@@ -1,9 +1,12 @@
 //! The audit: who did what to which resource, when, from where, and what exactly changed.
 //!
 //! Every change of config.db carries its [`Entry`] in the same transaction ([`crate::store::Store::change`]).
-//! The entries form a chain ([`chain`]) that anyone can check without this program's help.
+//! The entries form a chain ([`chain`]) that anyone can check without this program's help; signed heads of it
+//! ([`checkpoint`]) show that its end is there and that it was not written anew.
 
 pub mod chain;
+pub mod checkpoint;
+pub mod checkpoints;
 mod diff;
 mod names;
 pub mod routes;

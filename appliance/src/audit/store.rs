@@ -63,14 +63,17 @@ fn link(row: &Row) -> rusqlite::Result<Link> {
     })
 }
 
-/// Checks the whole chain in the database, and that the columns say what the entries say.
+/// Checks the whole chain in the database, that it holds the `heads`, and that the columns say what the entries say.
 ///
 /// # Errors
 /// The outer error is the database's; the inner one is where the chain breaks.
-pub fn verify(connection: &Connection, head: Option<Head>) -> Result<std::result::Result<Summary, Break>> {
+pub fn verify(
+    connection: &Connection,
+    heads: impl IntoIterator<Item = Head>,
+) -> Result<std::result::Result<Summary, Break>> {
     let mut statement = connection.prepare("SELECT * FROM audit_entry ORDER BY seq")?;
     let mut rows = statement.query([])?;
-    let mut verifier = Verifier::towards(head);
+    let mut verifier = Verifier::towards(heads);
     while let Some(row) = rows.next()? {
         let link = link(row)?;
         if let Err(found) = verifier.next(&link) {

@@ -4,6 +4,7 @@
 pub const ALL: &[(&str, &str)] = &[
     ("access:view", "See which scope each route needs"),
     ("audit:view", "Read the audit log"),
+    ("audit:verify", "Sign the audit's head and check the whole chain"),
     ("results:view", "See what was found: hosts, ports and differences"),
     ("scanners:view", "See scanners and vantages"),
     ("scanners:manage", "Add, change and revoke scanners and vantages"),

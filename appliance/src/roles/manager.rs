@@ -2,6 +2,7 @@
 
 use super::{Failure, ServeArgs, Stop};
 use crate::app::{App, Parts, Public, tables};
+use crate::audit::checkpoints;
 use crate::blocking;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -62,9 +63,12 @@ pub async fn run(
     let fleet = tokio::spawn(fleet::manager_task(app.fleet.clone()));
     // Dropped with the pages: the loader may be stopped at any point.
     let loading = tokio::spawn(loader.run());
+    let proving = tokio::spawn(checkpoints::keep(app.checkpoints.clone(), stop.clone().asked()));
     let served = web::serve(listener, config, site.router(), stop.asked()).await;
     loading.abort();
     fleet.abort();
+    // It signs the head once more; nothing is written after it.
+    proving.await.map_err(Error::internal)?;
     Ok(served?)
 }
 

@@ -1,4 +1,4 @@
-//! Ed25519: the key with which the appliance signs jobs, and how signatures of others are checked.
+//! Ed25519: the keys with which the appliance signs jobs and checkpoints, and how signatures of others are checked.
 
 use std::fmt;
 use std::fs;
@@ -10,6 +10,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
+use super::MasterKey;
 use crate::error::{Error, Result};
 use crate::ids::Random;
 use crate::layout::write_file;
@@ -83,6 +84,36 @@ impl JobKey {
 impl fmt::Debug for JobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JobKey(…)")
+    }
+}
+
+/// Signs checkpoints of the audit. Only the manager has it: it follows from the master key.
+#[derive(Clone)]
+pub struct CheckpointKey(SigningKey);
+
+impl CheckpointKey {
+    /// The one key of this master key.
+    #[must_use]
+    pub fn of(master: &MasterKey) -> Self {
+        Self(SigningKey::from_bytes(&master.derive("audit-checkpoint")))
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
+    /// Signs.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+}
+
+impl fmt::Debug for CheckpointKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CheckpointKey(…)")
     }
 }
 

@@ -1,0 +1,215 @@
+use axum::http::Method;
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::*;
+use crate::audit::chain;
+use crate::ids::Random;
+use crate::sqlite::Opening;
+use crate::test::TestSite;
+
+fn service(store: &Store) -> Checkpoints {
+    let master = crate::secrets::MasterKey::from_bytes([7; 32].into());
+    Checkpoints::new(store.clone(), store.clock().clone(), CheckpointKey::of(&master))
+}
+
+async fn fill(store: &Store, count: usize) {
+    let entries =
+        (0..count).map(|n| Entry::created("subnet", n, &json!({ "note": format!("n{n}") }))).collect();
+    store.changes(&Actor::system("manager"), move |_| Ok((entries, ()))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_is_signed_once_and_an_empty_chain_never() {
+    let store = Store::in_memory(Clock::fixed(crate::clock::Timestamp::EPOCH)).unwrap();
+    let checkpoints = service(&store);
+    assert_eq!(checkpoints.make(Why::Hourly).await.unwrap(), None);
+    fill(&store, 3).await;
+    let first = checkpoints.make(Why::Hourly).await.unwrap().unwrap();
+    assert_eq!((first.head.seq, first.key), (3, checkpoints.public()));
+    assert_eq!(checkpoints.make(Why::Shutdown).await.unwrap().unwrap(), first);
+    assert_eq!(store.audit_head().await.unwrap().seq, 3, "signing writes no entry");
+    let asked = checkpoints.ask(&Actor::system("manager")).await.unwrap().unwrap();
+    assert_eq!((asked.head.seq, asked.why), (4, Why::Asked));
+    let (page, total) = checkpoints.list(Some(4), 10).await.unwrap();
+    assert_eq!((page, total), (vec![first], 2));
+}
+
+#[tokio::test]
+async fn checkpoints_are_never_changed_or_deleted() {
+    let store = Store::in_memory(Clock::fixed(crate::clock::Timestamp::EPOCH)).unwrap();
+    fill(&store, 1).await;
+    service(&store).make(Why::Hourly).await.unwrap();
+    for sql in ["UPDATE audit_checkpoint SET why = 'x'", "DELETE FROM audit_checkpoint"] {
+        assert!(store.note(move |tx| Ok(tx.execute(sql, [])?)).await.is_err(), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_notes_what_it_found() {
+    let store = Store::in_memory(Clock::fixed(crate::clock::Timestamp::EPOCH)).unwrap();
+    let (checkpoints, actor) = (service(&store), Actor::system("manager"));
+    fill(&store, 3).await;
+    checkpoints.make(Why::Hourly).await.unwrap();
+    assert_eq!(checkpoints.check(&actor, None).await.unwrap().unwrap().count, 3);
+    let forged = Head { seq: 2, hash: [1; 32] };
+    let found = checkpoints.check(&actor, Some(forged)).await.unwrap();
+    assert_eq!(found, Err(Wrong::Chain(Break::Known { seq: 2 })));
+    let (seq, record) = checkpoints.state().await.unwrap().checked.unwrap();
+    assert_eq!((seq, record.action.as_str(), record.outcome), (5, "audit.broken", Outcome::Failed));
+}
+
+/// What someone with the whole database, but without the signing key, can do to it; entries by their place from 0.
+enum Mutation {
+    Bit { at: usize, byte: usize, bit: u8 },
+    Drop { at: usize },
+    Swap { at: usize, other: usize },
+    Cut { at: usize },
+    Rewrite { at: usize },
+}
+
+/// The first place that a mutation touches, and the chain from there on after it.
+fn mutated(links: &[chain::Link], mutation: &Mutation) -> (usize, Vec<chain::Link>) {
+    match *mutation {
+        Mutation::Bit { at, byte, bit } => {
+            let mut tail = links[at..].to_vec();
+            let mut bytes = std::mem::take(&mut tail[0].entry).into_bytes();
+            let place = byte % bytes.len();
+            bytes[place] ^= 1 << bit;
+            tail[0].entry = String::from_utf8_lossy(&bytes).into_owned();
+            (at, tail)
+        }
+        Mutation::Drop { at } => (at, links[at + 1..].to_vec()),
+        Mutation::Swap { at, other } => {
+            let first = at.min(other);
+            let mut tail = links[first..].to_vec();
+            tail.swap(at - first, other - first);
+            (first, tail)
+        }
+        Mutation::Cut { at } => (at, Vec::new()),
+        Mutation::Rewrite { at } => {
+            let mut head = head_before(links, at);
+            let rehashed = links[at..].iter().zip(0..).map(|(link, n)| {
+                let text = if n == 0 { r#"{"forged":true}"#.to_owned() } else { link.entry.clone() };
+                let link = head.link(text);
+                head = Head { seq: link.seq, hash: link.hash };
+                link
+            });
+            (at, rehashed.collect())
+        }
+    }
+}
+
+fn head_before(links: &[chain::Link], at: usize) -> Head {
+    at.checked_sub(1).map_or(Head::EMPTY, |before| Head { seq: links[before].seq, hash: links[before].hash })
+}
+
+/// A thousand seeded mutations of a chain of 10,000 entries: each is found when a checkpoint from outside is given;
+/// without one, exactly the cuts and the rewrites go unseen, which is what a checkpoint is for.
+#[test]
+fn a_thousand_mutations_are_found_with_a_checkpoint_and_those_that_need_one_are_known() {
+    const ENTRIES: usize = 10_000;
+    let mut head = Head::EMPTY;
+    let links: Vec<chain::Link> = (0..ENTRIES)
+        .map(|n| {
+            let link = head.link(chain::canonical(json!({ "n": n, "note": "as it was" })).unwrap());
+            head = Head { seq: link.seq, hash: link.hash };
+            link
+        })
+        .collect();
+    assert!(chain::verify(links.clone(), Some(head)).is_ok());
+    let random = Random::seeded(4);
+    let draw = |below: usize| usize::try_from(u64::from_be_bytes(random.bytes()) % below as u64).unwrap();
+    let (mut unseen, mut needing) = (0, 0);
+    for round in 0..1_000 {
+        let at = draw(ENTRIES);
+        let mutation = match round % 5 {
+            0 => Mutation::Bit { at, byte: draw(64), bit: u8::try_from(draw(8)).unwrap() },
+            1 => Mutation::Drop { at },
+            2 => Mutation::Swap { at, other: (at + 1 + draw(ENTRIES - 1)) % ENTRIES },
+            3 => Mutation::Cut { at },
+            // Most near the end: to hash thousands of entries anew two hundred times would take minutes.
+            _ if round % 50 == 4 => Mutation::Rewrite { at },
+            _ => Mutation::Rewrite { at: ENTRIES - 1 - draw(200) },
+        };
+        let (first, tail) = mutated(&links, &mutation);
+        // What lies before it was checked above.
+        let whole = |known: Option<Head>| {
+            let mut verifier = chain::Verifier::from(head_before(&links, first), known);
+            tail.iter().try_for_each(|link| verifier.next(link)).and_then(|()| verifier.finish()).is_ok()
+        };
+        let last_dropped = matches!(mutation, Mutation::Drop { at } if at == ENTRIES - 1);
+        let needs = last_dropped || matches!(mutation, Mutation::Cut { .. } | Mutation::Rewrite { .. });
+        assert_eq!(whole(None), needs, "round {round}");
+        needing += u32::from(needs);
+        unseen += u32::from(whole(Some(head)));
+    }
+    assert_eq!(unseen, 0, "with a checkpoint from outside every mutation is found");
+    println!("1000 mutations: all found with a checkpoint from outside; {needing} of them need one");
+}
+
+#[tokio::test]
+async fn who_has_the_file_but_not_the_key_is_found_by_the_checkpoints_in_it() {
+    let rewrite = "UPDATE audit_entry SET entry = replace(entry, 'n1', 'n9') WHERE seq = 2";
+    let key = service(&Store::in_memory(Clock::fixed(crate::clock::Timestamp::EPOCH)).unwrap()).public();
+    for (sql, found) in [
+        (rewrite, "entry 2 was changed"),
+        ("DELETE FROM audit_entry WHERE seq > 1", "its end was cut off"),
+        ("UPDATE audit_checkpoint SET text = replace(text, 'hourly', 'asked')", "signature does not hold"),
+        ("UPDATE audit_checkpoint SET text = 'x'", "belongs here"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.db");
+        let store = Store::open(&path, Opening::Owner, Clock::fixed(crate::clock::Timestamp::EPOCH)).unwrap();
+        fill(&store, 3).await;
+        service(&store).make(Why::Hourly).await.unwrap();
+        let intruder = Connection::open(&path).unwrap();
+        intruder
+            .execute_batch(
+                "DROP TRIGGER audit_entry_no_update; DROP TRIGGER audit_entry_no_delete;
+                 DROP TRIGGER audit_checkpoint_no_update;",
+            )
+            .unwrap();
+        intruder.execute_batch(sql).unwrap();
+        let seen = store.read(move |c| check(c, Some(&key), None)).await.unwrap().unwrap_err().to_string();
+        assert!(seen.contains(found), "{sql}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn the_pages_sign_show_and_test() {
+    let site = TestSite::new().await;
+    let empty = site.page("/audit/checkpoints").await;
+    assert!(empty.text.contains("None yet"), "{}", empty.text);
+    let made = site.send_json(Method::POST, "/audit/checkpoints", &json!({})).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let made = made.json();
+    let (seq, text) = (made["seq"].as_u64().unwrap(), made["text"].as_str().unwrap());
+    let shown = site.page(&format!("/audit/checkpoints/{seq}")).await;
+    assert!(shown.text.contains("portolan-checkpoint: 1"));
+    let tested =
+        site.send_json(Method::POST, "/audit/checkpoints/test", &json!({ "checkpoint": text })).await.json();
+    assert_eq!((&tested["whole"], &tested["against"]["seq"]), (&json!(true), &json!(seq)));
+    assert!(site.page("/audit/checkpoints").await.text.contains("Whole"));
+    for (bad, what) in [
+        (text.replace("entries: ", "entries: 1"), "signature does not hold"),
+        ("hello".into(), "belongs here"),
+    ] {
+        let answer =
+            site.send_json(Method::POST, "/audit/checkpoints/test", &json!({ "checkpoint": bad })).await;
+        assert_eq!((answer.status.as_u16(), answer.fields()), (422, vec!["checkpoint".to_owned()]));
+        assert!(answer.text.contains(what), "{}", answer.text);
+    }
+    let other = Checkpoint::sign(
+        Head { seq: 1, hash: [1; 32] },
+        crate::clock::Timestamp::EPOCH,
+        Why::Asked,
+        &CheckpointKey::of(&crate::secrets::MasterKey::from_bytes([8; 32].into())),
+    );
+    let answer =
+        site.send_json(Method::POST, "/audit/checkpoints/test", &json!({ "checkpoint": other.text() })).await;
+    assert!(answer.status == 422 && answer.text.contains("another appliance"), "{}", answer.text);
+    for path in ["/audit/checkpoints/0", "/audit/checkpoints/x"] {
+        assert_eq!(site.get(path).await.status, 404, "{path}");
+    }
+}
