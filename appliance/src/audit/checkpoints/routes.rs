@@ -19,11 +19,13 @@ pub fn routes() -> Routes {
         .page("audit/checkpoints/list.html")
         .summary("The chain's state and its signed heads")
         .post("/audit/checkpoints", Access::Scope("audit:verify"), make)
-        .form("/audit/checkpoints")
         .summary("Sign the head as it is now")
+        .get("/audit/checkpoints/test", Access::Scope("audit:verify"), ask)
+        .page("audit/checkpoints/test.html")
+        .summary("The form of a test")
         .post("/audit/checkpoints/test", Access::Scope("audit:verify"), test)
         .page("audit/checkpoints/tested.html")
-        .form("/audit/checkpoints")
+        .form("/audit/checkpoints/test")
         .summary("Check the whole chain, against a checkpoint from elsewhere if one is given")
         .get("/audit/checkpoints/{seq}", Access::Scope("audit:view"), show)
         .page("audit/checkpoints/show.html")
@@ -142,6 +144,14 @@ async fn show(call: Call, _: NoInput) -> Answer<Signed> {
     let number = seq.parse().ok().filter(|n| i64::try_from(*n).is_ok()).ok_or_else(none)?;
     let made = call.app.checkpoints.get(number).await?.ok_or_else(none)?;
     Ok(Reply::ok(made.into()))
+}
+
+/// The form holds nothing yet.
+#[derive(Serialize, JsonSchema)]
+struct Blank {}
+
+async fn ask(_: Call, _: NoInput) -> Answer<Blank> {
+    Ok(Reply::ok(Blank {}))
 }
 
 /// What is to be tested.
