@@ -92,6 +92,12 @@ impl Jobs {
         Self(Arc::new(Inner { now: RwLock::new(now), file, changes, looking }))
     }
 
+    /// The database itself, for tests that bound work.
+    #[cfg(test)]
+    pub(crate) fn database(&self) -> Database {
+        self.0.now().database
+    }
+
     /// Reads. `f` runs on the blocking pool, on a connection that cannot write, in one transaction.
     ///
     /// # Errors

@@ -95,6 +95,20 @@ impl Database {
         Ok(Self(Arc::new(Inner { writer: Arc::new(Mutex::new(writer)), readers: None })))
     }
 
+    /// Counts from here on the instructions, in thousands, of SQLite's virtual machine on a database in memory: for
+    /// tests that bound work, which a clock on a busy machine cannot.
+    #[cfg(test)]
+    pub async fn count_work(&self) -> Arc<std::sync::atomic::AtomicU64> {
+        let count = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counter = Arc::clone(&count);
+        let note = move || {
+            counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            false
+        };
+        self.with_writer(move |c| Ok(c.progress_handler(1_000, Some(note))?)).await.unwrap();
+        count
+    }
+
     /// Runs `f` on the one writing connection, on the blocking pool. A caller that goes away does not stop it.
     ///
     /// # Errors

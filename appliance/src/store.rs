@@ -120,6 +120,12 @@ impl Store {
         self.read(audit::store::head).await
     }
 
+    /// The database itself, for tests that bound work.
+    #[cfg(test)]
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     /// The clock that stamps the audit.
     #[must_use]
     pub fn clock(&self) -> &Clock {
