@@ -26,6 +26,8 @@ pub struct Template<'a> {
     pub exclusions: &'a str,
     /// Probes per second; the preset's where it is `None`.
     pub rate: Option<u32>,
+    /// What open ports say first is noted.
+    pub hints: bool,
 }
 
 impl Template<'_> {
@@ -35,7 +37,7 @@ impl Template<'_> {
             "name": self.name, "subnets": self.subnets, "port_lists": self.port_lists, "scanners": self.scanners,
             "exclusions": self.exclusions, "preset": "fast", "method": "connect",
             // Everything here is on loopback: the scanner's own addresses, and the appliance's.
-            "own": true,
+            "own": true, "hints": self.hints,
         });
         if let Some(rate) = self.rate {
             body["rate"] = json!(rate);

@@ -1,7 +1,7 @@
 //! Open ports for a scanner to find: real listeners on loopback.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
@@ -22,12 +22,23 @@ impl Listener {
 
     /// Opens this port, or says why not.
     pub fn bind(address: SocketAddr) -> io::Result<Listener> {
+        Self::saying(address, b"")
+    }
+
+    /// Opens a port that says this to whoever connects, before it closes the connection.
+    pub fn saying(address: SocketAddr, words: &'static [u8]) -> io::Result<Listener> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         // The same socket once more, as a type that can be shut down: closing alone would leave the port open as
         // long as a process that is just being started holds a copy.
         let socket = TcpStream::from(OwnedFd::from(listener.try_clone()?));
-        let thread = std::thread::spawn(move || while listener.accept().is_ok() {});
+        let serve = move || {
+            while let Ok((mut peer, _)) = listener.accept() {
+                // A peer that is gone has heard enough.
+                let _ = peer.write_all(words);
+            }
+        };
+        let thread = std::thread::spawn(serve);
         Ok(Listener { address, socket, thread: Some(thread) })
     }
 
