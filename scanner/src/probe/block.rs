@@ -1,7 +1,8 @@
 //! A block: a bounded number of hosts, every port of each, and what is known of every pair.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::ops::Range;
 
 use portolan_scanner::net::{Permutation, addr_to_u128, u128_to_addr};
 use portolan_scanner::wire::hint::MAX_HINTS;
@@ -9,6 +10,8 @@ use portolan_scanner::wire::{Hint, HostRecord, Job, PortRecord, Reason, Said, Sa
 
 use super::guard::Spared;
 use super::pace::{Instant, Pace};
+use super::patience::RoundTrip;
+use super::watch::{DECOYS, Watch};
 
 /// A (host, port) of a block: `host x ports + port`, both as places in their ascending order.
 pub type Pair = u32;
@@ -28,6 +31,12 @@ pub struct Host {
     pub waiting: VecDeque<Turn>,
     /// How many of its open ports were asked what they are.
     pub asked: u32,
+    /// Nothing more goes to it, for this reason.
+    pub over: Option<Reason>,
+    /// How long its answers take.
+    pub round_trip: RoundTrip,
+    /// What its answers say of it.
+    pub watch: Watch,
 }
 
 /// A pair that is to be probed, and what went before.
@@ -39,10 +48,55 @@ pub struct Turn {
     pub attempt: u32,
     /// Attempts that this machine had no room for.
     pub put_off: u32,
+    /// The place of its first attempt among those to the host, from 1; 0 before that.
+    pub order: u32,
+    /// What for.
+    pub look: Look,
+}
+
+/// What a turn is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Look {
+    /// To settle a pair.
+    First,
+    /// To settle a pair of the sample: there will be a second look.
+    Sampled,
+    /// To see a pair of the sample again, long after it was settled.
+    Second,
+    /// To see whether the pair's host opens ports that the job does not ask for: not the pair's port is probed.
+    Decoy(u8),
+}
+
+impl Turn {
+    /// One of which nothing went before.
+    pub fn new(pair: Pair, look: Look) -> Self {
+        Self { pair, attempt: 0, put_off: 0, order: 0, look }
+    }
+
+    /// Whether it is to settle its pair.
+    pub fn settles(self) -> bool {
+        matches!(self.look, Look::First | Look::Sampled)
+    }
+}
+
+/// What came of a second look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Second {
+    /// It does not count: the pair was not probed, or this look was not answered.
+    Nothing,
+    /// It answered, as it had the first time.
+    Again,
+    /// It answered only now.
+    Missed,
 }
 
 fn open(reason: Reason) -> bool {
     reason.state() == State::Open
+}
+
+/// Whether it is an answer of the host itself.
+pub fn answer(reason: Reason) -> bool {
+    matches!(reason.state(), State::Open | State::Closed)
 }
 
 /// How a pair stands.
@@ -70,8 +124,18 @@ pub struct Kept {
     pub others: Vec<(Pair, Reason, u32)>,
     /// Pairs that were drawn and have no reason yet.
     pub again: Vec<Pair>,
+    /// Pairs of the sample that still have their second look to come.
+    pub looks: Vec<Pair>,
     /// What open ports said of themselves.
     pub said: BTreeMap<Pair, Said>,
+}
+
+impl Kept {
+    /// Nothing yet, of a block most of whose pairs have this reason.
+    pub fn new(drawn: u32, base: Reason) -> Self {
+        let (others, again, looks) = (Vec::new(), Vec::new(), Vec::new());
+        Self { drawn, base, others, again, looks, said: BTreeMap::new() }
+    }
 }
 
 /// A block being worked on.
@@ -96,14 +160,22 @@ pub struct Block {
     ports: u32,
     slots: Vec<Slot>,
     /// Drawn before the scan was interrupted, and to be taken again.
-    redraw: Vec<Pair>,
+    redraw: Vec<Turn>,
+    /// The next place in the random order whose pair is of the sample, and how far it is from one to the next.
+    next_sampled: u64,
+    every: u64,
+    /// Pairs of the sample that still have their second look to come.
+    looks: BTreeSet<Pair>,
+    /// Decoys that are still to be answered.
+    decoys: u32,
     round_trips: Vec<(Pair, u32)>,
     said: BTreeMap<Pair, Said>,
 }
 
 impl Block {
-    /// Begins block `number` of `job`, which must have such a block of fewer than 2^32 pairs.
-    pub fn new(job: &Job, number: u64, now: Instant) -> Self {
+    /// Begins block `number` of `job`, which must have such a block of fewer than 2^32 pairs. One pair of `every` of
+    /// the job is of the sample.
+    pub fn new(job: &Job, number: u64, every: u64, now: Instant) -> Self {
         let hosts: Vec<Host> = job
             .block_targets(number)
             .iter()
@@ -115,6 +187,9 @@ impl Block {
                 queued: false,
                 waiting: VecDeque::new(),
                 asked: 0,
+                over: None,
+                round_trip: RoundTrip::default(),
+                watch: Watch::default(),
             })
             .collect();
         let ports = job.ports.count();
@@ -132,18 +207,29 @@ impl Block {
             ports,
             slots: vec![Slot::Fresh; left as usize],
             redraw: Vec::new(),
+            next_sampled: first_sampled(job, number, every),
+            every,
+            looks: BTreeSet::new(),
+            decoys: 0,
             round_trips: Vec::new(),
             said: BTreeMap::new(),
         }
     }
 
-    /// Settles what the guard takes out, before anything is drawn; returns how many pairs.
+    /// Settles what the guard takes out of what is not settled yet; returns how many pairs.
     pub fn spare(&mut self, spared: &Spared) -> u32 {
         let before = self.left;
         for host in 0..u32::try_from(self.hosts.len()).expect("a job counts a block's hosts in 32 bits") {
             let first = host * self.ports;
             if spared.hosts.contains(addr_to_u128(self.hosts[host as usize].address)) {
                 (first..first + self.ports).for_each(|pair| _ = self.settle(pair, Reason::Excluded, 0));
+                let host = host as usize;
+                self.decoys -= u32::from(std::mem::take(&mut self.hosts[host].watch.decoys));
+                self.looks.retain(|pair| (pair / self.ports) as usize != host);
+                let host = &mut self.hosts[host];
+                host.over = Some(Reason::Excluded);
+                self.waiting -= u32::try_from(host.waiting.len()).expect("fewer wait than there are pairs");
+                host.waiting.clear();
             } else {
                 spared.ports.iter().for_each(|port| _ = self.settle(first + port, Reason::Excluded, 0));
             }
@@ -151,28 +237,145 @@ impl Block {
         before - self.left
     }
 
+    /// Leaves a host alone: what was not drawn of it is not probed, for this reason, nor what waits, once its turn
+    /// comes. Returns how many pairs that settled.
+    pub fn leave(&mut self, host: usize, reason: Reason) -> u32 {
+        let before = self.left;
+        self.hosts[host].over = Some(reason);
+        for pair in self.pairs_of(host) {
+            if self.slots[pair as usize] == Slot::Fresh {
+                self.settle(pair, reason, 0);
+            }
+        }
+        before - self.left
+    }
+
+    /// The host opens everything: its open pairs are not, and the rest is left. Returns how many pairs were open,
+    /// and how many that settled.
+    pub fn opens_all(&mut self, host: usize) -> (u64, u32) {
+        let pairs = self.pairs_of(host);
+        let before = self.round_trips.len();
+        self.round_trips.retain(|(pair, _)| !pairs.contains(pair));
+        for slot in &mut self.slots[pairs.start as usize..pairs.end as usize] {
+            if slot.reason().is_some_and(open) {
+                *slot = Slot::Settled(Reason::OpenAll);
+            }
+        }
+        ((before - self.round_trips.len()) as u64, self.leave(host, Reason::OpenAll))
+    }
+
+    /// What becomes of a turn whose host is left alone. Returns whether that settled its pair.
+    pub fn give_up(&mut self, turn: Turn) -> bool {
+        let host = self.host_of(turn.pair);
+        match turn.look {
+            Look::Decoy(_) => _ = self.decoy(host, false),
+            Look::Second => _ = self.looks.remove(&turn.pair),
+            Look::First | Look::Sampled => {
+                self.looks.remove(&turn.pair);
+                return self.hosts[host].over.is_some_and(|reason| self.settle(turn.pair, reason, 0));
+            }
+        }
+        false
+    }
+
+    /// So many ports outside the job will be asked of a host; gives a turn for each.
+    pub fn begin_decoys(&mut self, host: usize) -> impl Iterator<Item = Turn> + use<> {
+        self.hosts[host].watch.decoys = DECOYS;
+        self.decoys += u32::from(DECOYS);
+        let pair = self.pairs_of(host).start;
+        (0..DECOYS).map(move |number| Turn::new(pair, Look::Decoy(number)))
+    }
+
+    /// A decoy was open or not; returns whether all of them were, with the last.
+    pub fn decoy(&mut self, host: usize, open: bool) -> bool {
+        let watch = &mut self.hosts[host].watch;
+        if watch.decoys == 0 {
+            return false;
+        }
+        self.decoys -= 1;
+        watch.decoy(open)
+    }
+
+    /// A second look ended with this, after `round_trip` microseconds; an answer settles a pair that had none.
+    pub fn second(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> Second {
+        let first = self.slots[pair as usize].reason();
+        let counts = first.is_some_and(|first| first.state() != State::NotProbed);
+        if !self.looks.remove(&pair) || !counts || reason == Reason::LocalLimit {
+            return Second::Nothing;
+        }
+        self.sample.probed += 1;
+        if !answer(reason) {
+            return Second::Nothing;
+        }
+        self.sample.answered += 1;
+        if self.resettle(pair, reason, round_trip) {
+            self.sample.missed += 1;
+            return Second::Missed;
+        }
+        Second::Again
+    }
+
+    /// More was heard of a pair that was settled as silent, or an answer of one that was not to be reached; returns
+    /// whether it was.
+    pub fn resettle(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> bool {
+        let first = self.slots[pair as usize].reason();
+        let wrong = first.is_some_and(|first| match first.state() {
+            State::Filtered => true,
+            State::Unreachable => answer(reason),
+            _ => false,
+        });
+        if wrong {
+            self.slots[pair as usize] = Slot::Settled(reason);
+            self.note(pair, reason, round_trip);
+        }
+        wrong
+    }
+
+    /// Whether there is nothing to be done for it any more.
+    pub fn is_done(&self) -> bool {
+        self.left == 0 && self.looks.is_empty() && self.decoys == 0
+    }
+
+    /// Whether a pair is settled.
+    pub fn is_settled(&self, pair: Pair) -> bool {
+        matches!(self.slots[pair as usize], Slot::Settled(_))
+    }
+
     /// The next pair in the block's random order that is not settled; each pair comes once.
     pub fn draw(&mut self) -> Option<Turn> {
-        if let Some(pair) = self.redraw.pop() {
-            return Some(Turn { pair, attempt: 0, put_off: 0 });
+        if let Some(turn) = self.redraw.pop() {
+            return Some(turn);
         }
         loop {
-            let pair = self.step()?;
+            let (pair, sampled) = self.step()?;
             if self.slots[pair as usize] == Slot::Fresh {
                 self.slots[pair as usize] = Slot::Drawn;
-                return Some(Turn { pair, attempt: 0, put_off: 0 });
+                if sampled {
+                    self.looks.insert(pair);
+                }
+                return Some(Turn::new(pair, if sampled { Look::Sampled } else { Look::First }));
             }
         }
     }
 
-    /// The next pair in the random order, whatever is known of it.
-    fn step(&mut self) -> Option<Pair> {
+    /// The next pair in the random order, whatever is known of it, and whether it is of the sample.
+    fn step(&mut self) -> Option<(Pair, bool)> {
         let at = u128::from(self.drawn);
         if at >= self.order.count() {
             return None;
         }
+        let sampled = u64::from(self.drawn) == self.next_sampled;
+        self.next_sampled += if sampled { self.every } else { 0 };
         self.drawn += 1;
-        Some(Pair::try_from(self.order.at(at)).expect("a permutation stays within its count, which fits"))
+        let pair =
+            Pair::try_from(self.order.at(at)).expect("a permutation stays within its count, which fits");
+        Some((pair, sampled))
+    }
+
+    /// The pairs of a host.
+    fn pairs_of(&self, host: usize) -> Range<Pair> {
+        let first = Pair::try_from(host).expect("a job counts a block's hosts in 32 bits") * self.ports;
+        first..first + self.ports
     }
 
     /// The host of a pair, as its place among [`Block::hosts`].
@@ -203,8 +406,8 @@ impl Block {
         let bases = Reason::ALL.into_iter().filter(|reason| !open(*reason) && probed(reason));
         let base = bases.max_by_key(|reason| counts[*reason as usize]).unwrap_or(Reason::Refused);
         let round_trips: BTreeMap<Pair, u32> = self.round_trips.iter().copied().collect();
-        let mut kept =
-            Kept { drawn: self.drawn, base, others: Vec::new(), again: Vec::new(), said: self.said.clone() };
+        let mut kept = Kept { said: self.said.clone(), ..Kept::new(self.drawn, base) };
+        kept.looks.extend(&self.looks);
         for (pair, slot) in (0..).zip(&self.slots) {
             match *slot {
                 Slot::Drawn => kept.again.push(pair),
@@ -222,20 +425,35 @@ impl Block {
     pub fn restore(&mut self, kept: Kept) -> Option<()> {
         for (pair, reason, round_trip) in kept.others {
             ((pair as usize) < self.slots.len()).then(|| self.settle(pair, reason, round_trip))?;
+            if matches!(reason, Reason::Distress | Reason::OpenAll) {
+                let host = self.host_of(pair);
+                self.hosts[host].over = Some(reason);
+            }
         }
         self.said = kept.said;
+        let looks: BTreeSet<Pair> = kept.looks.into_iter().collect();
         for pair in kept.again {
             let slot = self.slots.get_mut(pair as usize)?;
             if *slot == Slot::Fresh {
                 *slot = Slot::Drawn;
-                self.redraw.push(pair);
+                let look = if looks.contains(&pair) { Look::Sampled } else { Look::First };
+                self.redraw.push(Turn::new(pair, look));
             }
         }
         while self.drawn < kept.drawn {
-            let pair = self.step()?;
+            let (pair, _) = self.step()?;
             if self.slots[pair as usize] == Slot::Fresh {
                 self.settle(pair, kept.base, 0);
             }
+        }
+        for pair in looks {
+            match self.slots.get(pair as usize)? {
+                Slot::Settled(Reason::Excluded) => continue,
+                Slot::Settled(_) => self.redraw.push(Turn::new(pair, Look::Second)),
+                Slot::Drawn => {}
+                Slot::Fresh => return None,
+            }
+            self.looks.insert(pair);
         }
         Some(())
     }
@@ -249,25 +467,21 @@ impl Block {
         }
         *slot = Slot::Settled(reason);
         self.left -= 1;
-        if reason.state() == State::Open {
-            self.round_trips.push((pair, round_trip));
-        }
+        self.note(pair, reason, round_trip);
         true
     }
 
-    /// Whether a pair is settled.
-    pub fn is_settled(&self, pair: Pair) -> bool {
-        matches!(self.slots[pair as usize], Slot::Settled(_))
-    }
-
-    /// Makes a pair that was silent one that is not settled; returns whether it was that.
-    pub fn forget_silence(&mut self, pair: Pair) -> bool {
-        let silent = self.slots[pair as usize] == Slot::Settled(Reason::NoAnswer);
-        if silent {
-            self.slots[pair as usize] = Slot::Drawn;
-            self.left += 1;
+    fn note(&mut self, pair: Pair, reason: Reason, round_trip: u32) {
+        let host = self.host_of(pair);
+        let watch = &mut self.hosts[host].watch;
+        match reason.state() {
+            State::Open => {
+                watch.open += 1;
+                self.round_trips.push((pair, round_trip));
+            }
+            State::Closed => watch.closed += 1,
+            _ => {}
         }
-        silent
     }
 
     /// Keeps what an open port said of itself.
@@ -280,7 +494,8 @@ impl Block {
         for slot in self.slots.iter_mut().filter(|slot| !matches!(slot, Slot::Settled(_))) {
             *slot = Slot::Settled(reason);
         }
-        self.left = 0;
+        (self.left, self.decoys) = (0, 0);
+        self.looks.clear();
     }
 
     /// What was found, as the results say it: per host the commonest reason and what differs from it;
@@ -335,6 +550,15 @@ impl Block {
     }
 }
 
+/// The place in a block's random order whose pair is the first of the sample: throughout a job they are evenly apart,
+/// from where its seed says.
+fn first_sampled(job: &Job, number: u64, every: u64) -> u64 {
+    let pairs = u128::from(number) * u128::from(job.block_hosts) * u128::from(job.ports.count());
+    let (seed, every) = (u128::from_be_bytes(job.seed), u128::from(every.max(1)));
+    let away = (seed % every + every - pairs % every) % every;
+    u64::try_from(away).expect("less than every, which has 64 bits")
+}
+
 /// The reason that most ports of a host share; open ports are never counted in, as each is written by itself.
 fn commonest(row: &[Reason]) -> Reason {
     let count = |reason: &Reason| row.iter().filter(|other| *other == reason).count();
@@ -377,7 +601,7 @@ mod tests {
     fn block(targets: &str, ports: &str) -> (Block, Vec<u16>) {
         let job = job(targets, ports);
         let ports = job.ports.each().collect();
-        (Block::new(&job, 0, 0), ports)
+        (Block::new(&job, 0, 1_000, 0), ports)
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `probe --job -`: the probe as a child of the link.
 //!
-//! In: the text of a job frame, a line `.`, then orders, one a line: `cancel`, `pause`, `resume`, `start N` (go on
-//! from step N of the walk over the blocks). The end of the input cancels: a scan that nobody controls must end; only
-//! a file as input, which cannot be waited for, is let run to its end.
+//! In: lines of `exclude` that hold from the first probe on, the text of a job frame, a line `.`, then orders, one a
+//! line: `cancel`, `pause`, `resume`, `exclude ADDRESSES` (send nothing further to these addresses, ranges and
+//! subnets), `start N` (go on from step N of the walk over the blocks). An `exclude` that cannot be read ends the scan:
+//! half a list protects nobody. The end of the input cancels: a scan that nobody controls must end; only a file as
+//! input, which cannot be waited for, is let run to its end.
 //!
 //! Out: for each block, in walk order, `block <number> <started> <ended> <sent> <probed> <answered> <missed>` (µs UTC,
 //! connection attempts, the counts of the sample that was probed a second time),
@@ -15,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use portolan_scanner::net::Ranges;
 use portolan_scanner::wire::{self, Job, MAX_FRAME, Sample};
 
 use super::clock::Clock;
@@ -23,6 +26,7 @@ use super::engine::{Driver, End, Order};
 use super::forecast::Forecast;
 use super::guard::Guard;
 use super::method::Opened;
+use super::own;
 use super::pace::{Instant, SECOND};
 use super::schedule::{Finished, Progress, Schedule};
 use crate::sys::{self, Epoll, Event};
@@ -44,10 +48,18 @@ pub fn main(never_scan: &[PathBuf]) -> ExitCode {
 }
 
 fn run(never_scan: &[PathBuf]) -> io::Result<()> {
-    let guard = Guard::load(never_scan)?;
+    let mut guard = Guard::load(never_scan)?;
     sys::stop_on_signals()?;
     let mut input = Input::new()?;
-    let job = input.job()?;
+    let (excluded, job) = input.job()?;
+    guard.add(&excluded);
+    if !job.own {
+        let own = job.targets.intersect(&own::addresses()?);
+        if !own.is_empty() {
+            eprintln!("{own}: this machine itself, left out");
+            guard.add(&own);
+        }
+    }
     let warnings = guard.warnings(&job);
     let schedule = Schedule::new(job, &guard).map_err(io::Error::other)?;
     eprintln!("{warnings}{}", Forecast::of(schedule.job(), schedule.hosts_at_once()));
@@ -100,11 +112,14 @@ impl Input {
     }
 
     /// The next whole line, without its line feed, if there is one.
-    fn line(&mut self) -> Option<String> {
-        let end = self.bytes.iter().position(|byte| *byte == b'\n')?;
+    fn line(&mut self) -> io::Result<Option<String>> {
+        let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') else {
+            let fits = self.bytes.len() <= MAX_FRAME;
+            return if fits { Ok(None) } else { Err(invalid("an order is too long".into())) };
+        };
         let line = String::from_utf8_lossy(&self.bytes[..end]).into_owned();
         self.bytes.drain(..=end);
-        Some(line)
+        Ok(Some(line))
     }
 
     /// Reads the orders that were sent along with the job: all of a file, else what comes within a moment, so
@@ -122,10 +137,9 @@ impl Input {
         Ok(())
     }
 
-    /// Reads the job: everything up to the line `.`. Its signature line, if it came along, is cut off; the link
-    /// has verified it.
-    fn job(&mut self) -> io::Result<Job> {
-        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    /// Reads what is excluded from the beginning, and the job: everything up to the line `.`. The job's signature
+    /// line, if it came along, is cut off; the link has verified it.
+    fn job(&mut self) -> io::Result<(Ranges, Job)> {
         let mut looked = 0;
         let end = loop {
             let end = self.bytes[looked..].windows(3).position(|bytes| bytes == b"\n.\n");
@@ -133,7 +147,7 @@ impl Input {
                 break looked + end + 1;
             }
             looked = self.bytes.len().saturating_sub(2);
-            if self.bytes.len() > MAX_FRAME {
+            if self.bytes.len() > 2 * MAX_FRAME {
                 return Err(invalid(format!("the job is longer than {MAX_FRAME} bytes")));
             }
             if self.fill()? == 0 {
@@ -143,12 +157,27 @@ impl Input {
         let rest = self.bytes.split_off(end);
         let frame = std::mem::replace(&mut self.bytes, rest[2..].to_vec());
         self.orders_sent_along()?;
-        let text = match wire::split(&frame) {
+        let (mut excluded, mut frame) = (Ranges::new(), frame.as_slice());
+        while frame.starts_with(b"exclude ") {
+            let end = frame.iter().position(|byte| *byte == b'\n').unwrap_or(frame.len() - 1);
+            excluded = excluded.union(&exclusion(&String::from_utf8_lossy(&frame[8..end]))?);
+            frame = &frame[end + 1..];
+        }
+        let text = match wire::split(frame) {
             Ok(signed) => signed.text,
-            Err(_) => std::str::from_utf8(&frame).map_err(|_| invalid("the job is not UTF-8".into()))?,
+            Err(_) => std::str::from_utf8(frame).map_err(|_| invalid("the job is not UTF-8".into()))?,
         };
-        Job::decode(text).map_err(|error| invalid(format!("the job cannot be read: {error}")))
+        let job = Job::decode(text).map_err(|error| invalid(format!("the job cannot be read: {error}")))?;
+        Ok((excluded, job))
     }
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn exclusion(list: &str) -> io::Result<Ranges> {
+    Ranges::parse(list).map_err(|error| invalid(format!("an exclusion cannot be read: {error}")))
 }
 
 /// The link, as the engine sees it.
@@ -167,8 +196,8 @@ impl Driver for Link<'_> {
     fn orders(&mut self, readable: bool) -> io::Result<Vec<Order>> {
         let gone = readable && self.input.fill()? == 0;
         let mut orders = Vec::new();
-        while let Some(line) = self.input.line() {
-            match order(&line) {
+        while let Some(line) = self.input.line()? {
+            match order(&line)? {
                 Some(order) => orders.push(order),
                 None => eprintln!("portolan-scanner probe: {line:?} is not an order"),
             }
@@ -202,14 +231,17 @@ impl Driver for Link<'_> {
     }
 }
 
-/// Reads an order.
-fn order(line: &str) -> Option<Order> {
-    match line {
-        "cancel" => Some(Order::Cancel),
-        "pause" => Some(Order::Pause),
-        "resume" => Some(Order::Resume),
-        _ => line.strip_prefix("start ")?.parse().ok().map(Order::Start),
-    }
+/// Reads an order; what is none is `None`.
+fn order(line: &str) -> io::Result<Option<Order>> {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    Ok(match (word, rest) {
+        ("cancel", "") => Some(Order::Cancel),
+        ("pause", "") => Some(Order::Pause),
+        ("resume", "") => Some(Order::Resume),
+        ("exclude", list) => Some(Order::Exclude(exclusion(list)?)),
+        ("start", step) => step.parse().ok().map(Order::Start),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -218,10 +250,19 @@ mod tests {
 
     #[test]
     fn an_order_has_one_spelling() {
+        let order = |line| order(line).unwrap();
         assert_eq!(order("start 12"), Some(Order::Start(12)));
         assert_eq!(order("pause"), Some(Order::Pause));
+        let excluded = Ranges::parse("10.0.0.5, 10.1.0.0/24").unwrap();
+        assert_eq!(order("exclude 10.0.0.5, 10.1.0.0/24"), Some(Order::Exclude(excluded)));
         for bad in ["", "Pause", "start", "start -1", "start 1 2", "stop"] {
             assert_eq!(order(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn an_exclusion_that_cannot_be_read_is_no_order_to_go_on_without_it() {
+        let error = order("exclude 10.0.0.5, 10.1.0.1/24").unwrap_err().to_string();
+        assert!(error.contains("10.1.0.1/24"), "{error}");
     }
 }

@@ -10,6 +10,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use portolan_scanner::net::Ranges;
 use portolan_scanner::wire::Reason;
 
 use super::clock::Clock;
@@ -18,7 +19,7 @@ use super::outcome::{Outcome, outcome};
 use super::pace::{Instant, SECOND};
 use super::preset::{Close, Numbers};
 use super::schedule::Probe;
-use super::slots::{Flight, Place, Slots};
+use super::slots::{Place, Slots};
 use crate::sys::{self, Epoll, Event};
 
 /// Descriptors that are left for everything else in the process, the connections of the hints included.
@@ -106,26 +107,32 @@ impl Connect {
     }
 
     fn judge(&mut self, place: Place, outcome: Outcome, now: Instant, ends: &mut impl Ends) {
-        let Some(Flight { probe, since }) = self.slots.flight(place) else { return };
-        match outcome {
-            Outcome::Pending => {}
+        let Some(flight) = self.slots.flight(place) else { return };
+        let probe = flight.probe;
+        let micros = u32::try_from(now.saturating_sub(probe.span.since) / 1_000).unwrap_or(u32::MAX);
+        let (reason, micros) = match outcome {
+            Outcome::Pending => return,
             Outcome::Answer(reason) => {
                 self.slots.end(place, true);
-                ends.answered(probe, reason, 0);
+                (reason, micros)
             }
             Outcome::Open => {
-                let micros = u32::try_from(now.saturating_sub(since) / 1_000).unwrap_or(u32::MAX);
                 let (reason, measured) = self.hang_up(place);
-                ends.answered(probe, reason, measured.unwrap_or(micros));
+                (reason, measured.unwrap_or(micros))
             }
-            Outcome::NoAnswer => {
+            Outcome::NoAnswer | Outcome::NoRoom => {
                 self.slots.end(place, true);
-                ends.unanswered(probe, now);
+                return match outcome {
+                    _ if flight.is_late() => {}
+                    Outcome::NoRoom => ends.put_off(probe, now),
+                    _ => _ = ends.unanswered(probe, now),
+                };
             }
-            Outcome::NoRoom => {
-                self.slots.end(place, true);
-                ends.put_off(probe, now);
-            }
+        };
+        if flight.is_late() {
+            ends.late(probe, reason, micros);
+        } else {
+            ends.answered(probe, reason, micros);
         }
     }
 
@@ -168,7 +175,7 @@ impl Method for Connect {
         self.dry_since = None;
         let Some(socket) = self.slots.socket(place) else { return };
         let begun = socket.connect(probe.target);
-        self.slots.begin(place, Flight { probe, since: now });
+        self.slots.begin(place, probe);
         self.judge(place, outcome(begun), now, ends);
     }
 
@@ -189,28 +196,29 @@ impl Method for Connect {
         Ok(ordered)
     }
 
-    fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends) {
+    fn expire(&mut self, now: Instant, ends: &mut impl Ends) {
         if self.full {
             return;
         }
-        while let Some((place, flight)) = self.slots.oldest() {
-            if flight.since + timeout > now {
-                return;
-            }
+        while let Some((place, flight)) = self.slots.next_expiry().filter(|(_, flight)| flight.until <= now) {
             let Some(socket) = self.slots.socket(place) else { return };
             match outcome(socket.connect(flight.probe.target)) {
                 Outcome::Pending => {
-                    let reusable = socket.disconnect().is_ok();
-                    self.slots.end(place, reusable);
-                    ends.unanswered(flight.probe, now);
+                    let welcome = if flight.is_late() { now } else { ends.unanswered(flight.probe, now) };
+                    if welcome > now {
+                        self.slots.let_linger(place, welcome);
+                    } else {
+                        let reusable = socket.disconnect().is_ok();
+                        self.slots.end(place, reusable);
+                    }
                 }
                 ended => self.judge(place, ended, now, ends),
             }
         }
     }
 
-    fn due(&self, timeout: u64) -> Option<Instant> {
-        self.slots.oldest().map(|(_, flight)| flight.since + timeout)
+    fn next_expiry(&self) -> Option<Instant> {
+        self.slots.next_expiry().map(|(_, flight)| flight.until)
     }
 
     fn relax(&mut self) {
@@ -222,9 +230,13 @@ impl Method for Connect {
     }
 
     fn abandon(&mut self) {
-        while let Some((place, _)) = self.slots.oldest() {
+        while let Some((place, _)) = self.slots.next_expiry() {
             self.slots.end(place, false);
         }
+    }
+
+    fn abandon_to(&mut self, addresses: &Ranges, _ends: &mut impl Ends) {
+        self.slots.end_to(addresses);
     }
 }
 

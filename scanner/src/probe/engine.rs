@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use portolan_scanner::net::Ranges;
 use portolan_scanner::wire::Reason;
 
 use super::clock::Clock;
@@ -31,6 +32,10 @@ pub trait Driver {
     /// # Errors
     /// Whatever writing says; it ends the scan.
     fn progress(&mut self, progress: Progress, now: Instant) -> io::Result<()>;
+    /// Something that whoever runs the scan should read, in one line.
+    fn note(&mut self, text: &str) {
+        eprintln!("portolan-scanner probe: {text}");
+    }
     /// Called once a second, after blocks were handed over, and before the scan is cut short. Whoever keeps the
     /// schedule, to go on another time, says so; what is begun is then not handed over at a premature end.
     ///
@@ -42,7 +47,7 @@ pub trait Driver {
 }
 
 /// What a driver can ask for while a scan runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// End, and say what was not probed.
     Cancel,
@@ -50,6 +55,8 @@ pub enum Order {
     Pause,
     /// Go on after a pause.
     Resume,
+    /// Let nothing further go to these addresses.
+    Exclude(Ranges),
     /// Go on from this step of the walk.
     Start(u64),
     /// No order will come any more: nobody controls this scan.
@@ -86,8 +93,7 @@ pub fn run(
     driver: &mut impl Driver,
     clock: &Clock,
 ) -> io::Result<End> {
-    let timeout = u64::from(schedule.job().timeout_ms) * (SECOND / 1_000);
-    Engine { schedule, method, driver, clock, timeout }.run()
+    Engine { schedule, method, driver, clock }.run()
 }
 
 struct Engine<'a, M, D> {
@@ -95,7 +101,6 @@ struct Engine<'a, M, D> {
     method: &'a mut M,
     driver: &'a mut D,
     clock: &'a Clock,
-    timeout: u64,
 }
 
 /// Until when there is nothing to send.
@@ -133,7 +138,7 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
             if ordered && let Some(end) = self.obey(true)? {
                 return self.stop(Reason::Cancelled, end);
             }
-            self.method.expire(now, self.timeout, &mut self.schedule);
+            self.method.expire(now, &mut self.schedule);
             let seen = self.clock.now();
             if seen >= tick {
                 tick = seen + SECOND;
@@ -151,7 +156,7 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
             Rest::Until(at) => *at,
             Rest::Events => Instant::MAX,
         };
-        let expiry = self.method.due(self.timeout).unwrap_or(Instant::MAX);
+        let expiry = self.method.next_expiry().unwrap_or(Instant::MAX);
         let nanos = until.min(expiry).min(tick).saturating_sub(now);
         u32::try_from(nanos.div_ceil(1_000_000)).unwrap_or(NAP_MS).min(NAP_MS)
     }
@@ -187,6 +192,10 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
             match order {
                 Order::Pause => self.schedule.pause(true),
                 Order::Resume => self.schedule.pause(false),
+                Order::Exclude(addresses) => {
+                    self.method.abandon_to(&addresses, &mut self.schedule);
+                    self.schedule.exclude(&addresses);
+                }
                 Order::Start(step) => {
                     self.method.abandon();
                     self.schedule.start_at(step);
@@ -208,9 +217,12 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
         Ok(end)
     }
 
-    /// Gives the driver the blocks that are settled; returns how many.
+    /// Gives the driver the blocks that are settled, and what is to be said; returns how many blocks.
     fn hand_over(&mut self) -> io::Result<usize> {
         let mut count = 0;
+        for note in self.schedule.notes() {
+            self.driver.note(&note);
+        }
         while let Some(block) = self.schedule.finished() {
             self.driver.block(&block, self.clock, self.clock.now())?;
             count += 1;

@@ -281,6 +281,11 @@ impl Driver for Screen<'_> {
         Ok(())
     }
 
+    fn note(&mut self, text: &str) {
+        let clear = if self.terminal { "\r\x1b[K" } else { "" };
+        eprintln!("{clear}portolan-scanner probe: {text}");
+    }
+
     fn keep(&mut self, schedule: &Schedule, now: Instant) -> io::Result<bool> {
         let Some(resume) = &self.resume else { return Ok(false) };
         let millis = self.totals.millis + now / (SECOND / 1_000);

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io;
 
+use portolan_scanner::net::{Ranges, addr_to_u128};
 use portolan_scanner::wire::{Job, Reason, Said};
 
 use super::clock::Clock;
@@ -110,8 +111,8 @@ impl<E: Ends> Ends for Between<'_, E> {
         }
     }
 
-    fn unanswered(&mut self, probe: Probe, now: Instant) {
-        self.ends.unanswered(probe, now);
+    fn unanswered(&mut self, probe: Probe, now: Instant) -> Instant {
+        self.ends.unanswered(probe, now)
     }
 
     /// It has no hint: what was given up is not waited for.
@@ -151,13 +152,13 @@ impl<M: Method> Method for Hinted<'_, M> {
         Ok(ordered)
     }
 
-    fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends) {
+    fn expire(&mut self, now: Instant, ends: &mut impl Ends) {
         let (method, mut between) = self.parts(ends);
-        method.expire(now, timeout, &mut between);
+        method.expire(now, &mut between);
     }
 
-    fn due(&self, timeout: u64) -> Option<Instant> {
-        self.method.due(timeout)
+    fn next_expiry(&self) -> Option<Instant> {
+        self.method.next_expiry()
     }
 
     fn relax(&mut self) {
@@ -181,5 +182,19 @@ impl<M: Method> Method for Hinted<'_, M> {
             talks.waiting.clear();
             talks.under_way.clear();
         }
+    }
+
+    fn abandon_to(&mut self, addresses: &Ranges, ends: &mut impl Ends) {
+        self.method.abandon_to(addresses, ends);
+        let Some(talks) = &mut self.talks else { return };
+        let mut stays = |open: &Open| {
+            let stays = !addresses.contains(addr_to_u128(open.0.target.ip()));
+            if !stays {
+                tell(ends, *open, None);
+            }
+            stays
+        };
+        talks.waiting.retain(|open| stays(open));
+        talks.under_way.retain(|(open, _)| stays(open));
     }
 }

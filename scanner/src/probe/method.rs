@@ -6,6 +6,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use portolan_scanner::net::Ranges;
 use portolan_scanner::wire::{self, Job, Reason, Said};
 
 use super::clock::Clock;
@@ -33,11 +34,11 @@ pub trait Method {
     /// # Errors
     /// What the kernel says to waiting as such.
     fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool>;
-    /// Gives up what was sent `timeout` or longer before `now`. Answers that had come by then, as a wait that began
-    /// after `now` has heard, are told.
-    fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends);
-    /// When [`Method::expire`] with this timeout has something to do.
-    fn due(&self, timeout: u64) -> Option<Instant>;
+    /// Gives up what has had its time `now`. Answers that had come by then, as a wait that began after `now` has
+    /// heard, are told.
+    fn expire(&mut self, now: Instant, ends: &mut impl Ends);
+    /// When the next probe has had its time. Of one class of patience it is always the one that was sent first.
+    fn next_expiry(&self) -> Option<Instant>;
     /// Called once a second: what the machine could not give a while ago, it may give now.
     fn relax(&mut self);
     /// Since when this machine has had nothing to send a single probe with.
@@ -46,6 +47,9 @@ pub trait Method {
     fn conclude(&mut self, _ends: &mut impl Ends) {}
     /// Gives up everything in flight, and tells of nothing.
     fn abandon(&mut self);
+    /// Gives up what is in flight to these addresses, as far as something would still be sent for it; tells what is known
+    /// and was kept back.
+    fn abandon_to(&mut self, addresses: &Ranges, ends: &mut impl Ends);
 }
 
 /// Whether a probe can be sent.
@@ -63,8 +67,8 @@ pub enum Room {
 pub trait Ends {
     /// It was answered, or there is a reason why it cannot be; `round_trip` is in microseconds.
     fn answered(&mut self, probe: Probe, reason: Reason, round_trip: u32);
-    /// No answer came in time.
-    fn unanswered(&mut self, probe: Probe, now: Instant);
+    /// No answer came in time. Gives until when a late one is welcome; a method that can hear it may tell it.
+    fn unanswered(&mut self, probe: Probe, now: Instant) -> Instant;
     /// It was answered after it had been given up.
     fn late(&mut self, probe: Probe, reason: Reason, round_trip: u32);
     /// It did not go out, as this machine had no room for it.
@@ -94,8 +98,8 @@ impl Ends for Schedule {
         Self::answered(self, probe, reason, round_trip);
     }
 
-    fn unanswered(&mut self, probe: Probe, now: Instant) {
-        Self::unanswered(self, probe, now);
+    fn unanswered(&mut self, probe: Probe, now: Instant) -> Instant {
+        Self::unanswered(self, probe, now)
     }
 
     fn late(&mut self, probe: Probe, reason: Reason, round_trip: u32) {

@@ -22,6 +22,7 @@ pub mod method;
 pub mod outcome;
 mod own;
 pub mod pace;
+pub mod patience;
 pub mod preset;
 pub mod report;
 mod resume;
@@ -31,8 +32,10 @@ pub mod syn;
 mod talk;
 #[cfg(test)]
 mod testing;
+mod throttle;
 #[cfg(feature = "link")]
 mod tls;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

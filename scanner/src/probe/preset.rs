@@ -2,6 +2,8 @@
 
 use portolan_scanner::wire::{Preset, Timing};
 
+use super::watch::{self, Limits};
+
 /// How open connections are ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
@@ -13,7 +15,7 @@ pub enum Close {
 
 /// What a preset stands for. Rates and times are what a scan by hand starts from when nothing else is asked for;
 /// the in-flight bounds and the way of closing belong to the preset and cannot be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Numbers {
     /// Rates and times.
     pub timing: Timing,
@@ -23,14 +25,20 @@ pub struct Numbers {
     pub host_in_flight: u32,
     /// How open connections are ended.
     pub close: Close,
+    /// The shortest that an answer is waited for, in milliseconds; the timeout is the longest.
+    pub floor_ms: u32,
+    /// At most one pair of so many is probed a second time, to measure the recall.
+    pub sample: u32,
+    /// From when on a host is left alone.
+    pub distress: Limits,
 }
 
 #[rustfmt::skip]
-const GENTLE: Numbers = Numbers { timing: Preset::Gentle.timing(), in_flight:   256, host_in_flight:     1, close: Close::Orderly };
+const GENTLE: Numbers = Numbers { timing: Preset::Gentle.timing(), in_flight:   256, host_in_flight:     1, close: Close::Orderly, floor_ms: 1_000, sample: 100, distress: watch::TIGHT };
 #[rustfmt::skip]
-const NORMAL: Numbers = Numbers { timing: Preset::Normal.timing(), in_flight: 2_048, host_in_flight:    32, close: Close::Orderly };
+const NORMAL: Numbers = Numbers { timing: Preset::Normal.timing(), in_flight: 2_048, host_in_flight:    32, close: Close::Orderly, floor_ms:   250, sample:  50, distress: watch::USUAL };
 #[rustfmt::skip]
-const FAST:   Numbers = Numbers { timing: Preset::Fast.timing(),   in_flight: 8_192, host_in_flight: 4_096, close: Close::Reset };
+const FAST:   Numbers = Numbers { timing: Preset::Fast.timing(),   in_flight: 8_192, host_in_flight: 4_096, close: Close::Reset, floor_ms:   100, sample:  50, distress: watch::USUAL };
 
 /// The numbers of a preset.
 pub const fn numbers(preset: Preset) -> &'static Numbers {

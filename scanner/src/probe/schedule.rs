@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use portolan_scanner::net::{Permutation, Ranges};
 use portolan_scanner::wire::{HostRecord, Job, Reason, Sample, State};
 
-use super::block::{Block, Host, Turn};
+use super::block::{self, Block, Host, Look, Turn};
 use super::bounds;
 use super::guard::{Guard, Spared};
 use super::pace::{Instant, Pace, Rate, SECOND};
+use super::patience::{Patience, RoundTrip, Span};
 use super::preset::{Numbers, numbers};
+use super::throttle::Throttle;
 
 /// How many pairs of a block may wait for their hosts before no more are drawn.
 const MAX_WAITING: u32 = 1 << 14;
@@ -26,11 +28,25 @@ const MAX_AGAIN: usize = 1 << 16;
 /// The gap before the first retry; each further one is twice as long.
 const RETRY_GAP: u64 = SECOND / 4;
 
+/// A job is to have so many pairs in its sample, if the preset lets that many be probed again.
+const SAMPLE: u128 = 3_200;
+
+/// However large a job is, one of so many pairs is probed again, so that each block says how it went.
+const LEAST_SAMPLED: u64 = 1_000;
+
+/// A host that opens everything is asked for ports outside the job, unless the job has so many.
+const ENOUGH_PORTS: usize = 10_000;
+
+/// Where the ports outside a job are that are asked of a host which opens everything: what no service is assigned.
+const HIGH_PORTS: u16 = 49_152;
+
 /// One connection attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// Whom to connect to.
     pub target: SocketAddr,
+    /// When it was sent, and when it is to be given up.
+    pub span: Span,
     step: u64,
     turn: Turn,
 }
@@ -72,6 +88,8 @@ pub struct Progress {
     pub open: u64,
     /// Connection attempts.
     pub sent: u64,
+    /// Probes a second at most, where that is less than the job allows, as the network bears no more.
+    pub slowed: Option<u32>,
 }
 
 /// A moment at which something is to be looked at.
@@ -110,6 +128,17 @@ pub struct Schedule {
     progress: Progress,
     paused: bool,
     stopped: bool,
+    patience: Patience,
+    /// How long answers take, over all hosts; and when the last one came.
+    round_trip: RoundTrip,
+    heard: Instant,
+    throttle: Throttle,
+    /// How many probes are in flight.
+    flying: u32,
+    /// One pair of so many is probed a second time.
+    sampled: u64,
+    /// What whoever runs the job should read.
+    notes: Vec<String>,
 }
 
 impl Schedule {
@@ -135,6 +164,13 @@ impl Schedule {
             progress: Progress::default(),
             paused: false,
             stopped: false,
+            patience: Patience::new(numbers(job.preset).floor_ms, job.timeout_ms),
+            round_trip: RoundTrip::default(),
+            heard: 0,
+            throttle: Throttle::default(),
+            flying: 0,
+            sampled: sampled(&job),
+            notes: Vec::new(),
             job,
         })
     }
@@ -164,13 +200,25 @@ impl Schedule {
         self.paused = paused;
     }
 
+    /// Lets nothing further go to these addresses: what is not settled of them is excluded, what was settled stays.
+    /// The caller gives up what is in flight to them; an answer that comes all the same changes nothing.
+    pub fn exclude(&mut self, addresses: &Ranges) {
+        self.spared.hosts = self.spared.hosts.union(&self.job.targets.intersect(addresses));
+        for block in &mut self.blocks {
+            self.progress.done += u64::from(block.spare(&self.spared));
+            for host in block.hosts.iter_mut().filter(|host| host.over == Some(Reason::Excluded)) {
+                self.flying = self.flying.saturating_sub(std::mem::take(&mut host.in_flight));
+            }
+        }
+    }
+
     /// Goes on from a step of the walk, as after an interruption: blocks before it are left out, blocks begun
     /// are begun anew. The caller must have given up every probe in flight.
     pub fn start_at(&mut self, step: u64) {
         self.blocks.clear();
         self.again.clear();
         self.ready.clear();
-        self.drawing = 0;
+        (self.drawing, self.flying) = (0, 0);
         self.step = step.min(self.job.blocks());
         self.progress = Progress { done: self.pairs_before(self.step), ..Progress::default() };
     }
@@ -193,9 +241,14 @@ impl Schedule {
         self.blocks.iter_mut().for_each(|block| block.settle_rest(reason));
     }
 
-    /// The next block in walk order of which every pair is settled; call it until there is none.
+    /// What whoever runs the job should read since this was last asked, a line each.
+    pub fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// The next block in walk order with which all is done; call it until there is none.
     pub fn finished(&mut self) -> Option<Finished> {
-        if self.blocks.front()?.left > 0 {
+        if !self.blocks.front()?.is_done() {
             return None;
         }
         let mut block = self.blocks.pop_front()?;
@@ -213,10 +266,13 @@ impl Schedule {
 
     /// What to do `now`. After a probe, ask again.
     pub fn next(&mut self, now: Instant) -> Next {
-        if self.stopped || (!self.more_blocks() && self.blocks.iter().all(|block| block.left == 0)) {
+        if self.stopped || (!self.more_blocks() && self.blocks.iter().all(Block::is_done)) {
             return Next::Done;
         }
         if self.paused {
+            return Next::Wait;
+        }
+        if self.flying >= self.most_flying() {
             return Next::Wait;
         }
         if self.pace.ready_at() > now {
@@ -225,11 +281,14 @@ impl Schedule {
         while let Some((index, turn)) =
             self.turn_again(now).or_else(|| self.turn_waiting(now)).or_else(|| self.turn_fresh(now))
         {
-            let block = &self.blocks[index];
-            // A late answer may have come before the next attempt was due.
-            if !block.is_settled(turn.pair) {
+            let block = &mut self.blocks[index];
+            let place = block.host_of(turn.pair);
+            if block.hosts[place].over.is_some() {
+                self.progress.done += u64::from(block.give_up(turn));
+            } else if !turn.settles() || !block.is_settled(turn.pair) {
                 return Next::Probe(self.send(index, turn, now));
             }
+            self.queue_host(index, place);
         }
         let again = self.again.peek().map(|due| due.0.at);
         let ready = self.ready.peek().map(|due| due.0.at);
@@ -238,32 +297,44 @@ impl Schedule {
 
     /// A probe was answered, after `round_trip` microseconds.
     pub fn answered(&mut self, probe: Probe, reason: Reason, round_trip: u32) {
-        if let Some(index) = self.landed(probe) {
-            self.settle(index, probe.turn, reason, round_trip);
-        }
-    }
-
-    /// A probe had no answer in time: it is tried again, or its port is filtered.
-    pub fn unanswered(&mut self, probe: Probe, now: Instant) {
         let Some(index) = self.landed(probe) else { return };
-        let turn = probe.turn;
-        if turn.attempt < self.job.retries {
-            let at = now + (RETRY_GAP << turn.attempt.min(4));
-            let what = Turn { attempt: turn.attempt + 1, ..turn };
-            self.again.push(Reverse(Due { at, step: probe.step, what }));
-        } else {
-            self.settle(index, turn, Reason::NoAnswer, 0);
+        if block::answer(reason) {
+            self.hear(index, probe, round_trip);
         }
+        self.settle(index, probe, reason, round_trip);
     }
 
     /// A probe was answered, after `round_trip` microseconds and after it had been given up: the answer counts as
     /// long as its block is worked on.
     pub fn late(&mut self, probe: Probe, reason: Reason, round_trip: u32) {
-        let Some(index) = self.index(probe.step).filter(|_| !self.stopped) else { return };
-        if self.blocks[index].forget_silence(probe.turn.pair) {
-            self.progress.done -= 1;
+        let index = self.index(probe.step).filter(|_| !self.stopped && probe.turn.settles());
+        let Some(index) = index else { return };
+        if block::answer(reason) {
+            self.hear(index, probe, round_trip);
         }
-        self.settle(index, probe.turn, reason, round_trip);
+        if !self.blocks[index].is_settled(probe.turn.pair) {
+            self.settle(index, probe, reason, round_trip);
+        } else if self.blocks[index].resettle(probe.turn.pair, reason, round_trip) {
+            self.progress.open += u64::from(reason.state() == State::Open);
+        }
+    }
+
+    /// A probe had no answer in time: it is tried again, or its port is filtered. Returns until when an answer is
+    /// still welcome at [`Schedule::late`].
+    pub fn unanswered(&mut self, probe: Probe, now: Instant) -> Instant {
+        let Some(index) = self.landed(probe) else { return now };
+        let turn = probe.turn;
+        let retried = turn.attempt < self.job.retries && !matches!(turn.look, Look::Decoy(_));
+        if !retried || self.blocks[index].is_settled(turn.pair) && turn.settles() {
+            self.settle(index, probe, Reason::NoAnswer, 0);
+            return now;
+        }
+        let at = now + (RETRY_GAP << turn.attempt.min(4));
+        let what = Turn { attempt: turn.attempt + 1, ..turn };
+        self.again.push(Reverse(Due { at, step: probe.step, what }));
+        // One that allows no second connection to a host beside the first does not keep the first.
+        let keeps = turn.settles() && self.numbers.host_in_flight > 1;
+        if keeps { probe.span.since + self.patience.ceiling() } else { now }
     }
 
     /// A probe did not go out, as this machine had no room for it: it is put off, a bounded number of times.
@@ -276,14 +347,7 @@ impl Schedule {
             let what = Turn { put_off: turn.put_off + 1, ..turn };
             self.again.push(Reverse(Due { at: now + PUT_OFF, step: probe.step, what }));
         } else {
-            self.settle(index, turn, Reason::LocalLimit, 0);
-        }
-    }
-
-    fn settle(&mut self, index: usize, turn: Turn, reason: Reason, round_trip: u32) {
-        if self.blocks[index].settle(turn.pair, reason, round_trip) {
-            self.progress.done += u64::from(reason.state() != State::NotProbed);
-            self.progress.open += u64::from(reason.state() == State::Open);
+            self.settle(index, probe, Reason::LocalLimit, 0);
         }
     }
 
@@ -335,7 +399,7 @@ impl Schedule {
                 }
                 let step = u128::from(self.step) + index as u128;
                 let number = u64::try_from(self.walk.at(step)).expect("blocks are counted in 64 bits");
-                let mut block = Block::new(&self.job, number, now);
+                let mut block = self.block(number, now);
                 self.progress.done += u64::from(block.spare(&self.spared));
                 self.blocks.push_back(block);
             }
@@ -362,7 +426,13 @@ impl Schedule {
     fn wait(&mut self, index: usize, turn: Turn) {
         let block = &mut self.blocks[index];
         let host = block.host_of(turn.pair);
-        block.hosts[host].waiting.push_back(turn);
+        let waiting = &mut block.hosts[host].waiting;
+        // What was begun is ended before more is begun: else a slow host's retries would all come at its end.
+        if turn.attempt > 0 || matches!(turn.look, Look::Decoy(_)) {
+            waiting.push_front(turn);
+        } else {
+            waiting.push_back(turn);
+        }
         block.waiting += 1;
         self.queue_host(index, host);
     }
@@ -381,6 +451,8 @@ impl Schedule {
     fn send(&mut self, index: usize, turn: Turn, now: Instant) -> Probe {
         self.pace.take(self.rate, now);
         self.progress.sent += 1;
+        self.flying += 1;
+        let mut turn = turn;
         let block = &mut self.blocks[index];
         block.sent += 1;
         let place = block.host_of(turn.pair);
@@ -388,9 +460,18 @@ impl Schedule {
         let host = &mut block.hosts[place];
         host.pace.take(self.host_rate, now);
         host.in_flight += 1;
-        let target = SocketAddr::new(host.address, port);
+        if turn.order == 0 && turn.settles() {
+            turn.order = host.watch.sent();
+        }
+        let (address, round_trip) = (host.address, host.round_trip);
         self.queue_host(index, place);
-        Probe { target, step: self.step + index as u64, turn }
+        let target = match turn.look {
+            Look::Decoy(number) => SocketAddr::new(address, self.decoy_port(address, number)),
+            _ => SocketAddr::new(address, port),
+        };
+        let (class, wait) = self.patience.class(self.due_in(turn, round_trip));
+        let span = Span { since: now, until: now + wait, class };
+        Probe { target, span, step: self.step + index as u64, turn }
     }
 
     /// A probe is no longer in flight; gives the place of its block, if that is still worked on.
@@ -398,9 +479,12 @@ impl Schedule {
         if self.stopped {
             return None;
         }
+        self.flying = self.flying.saturating_sub(1);
         let index = self.index(probe.step)?;
         let place = self.blocks[index].host_of(probe.turn.pair);
-        self.blocks[index].hosts[place].in_flight -= 1;
+        let host = &mut self.blocks[index].hosts[place];
+        // What went to a host that was excluded meanwhile is no longer counted.
+        host.in_flight = host.in_flight.saturating_sub(1);
         self.queue_host(index, place);
         Some(index)
     }
@@ -415,7 +499,17 @@ impl Schedule {
     }
 }
 
+/// Of how many pairs of a job one is probed a second time.
+fn sampled(job: &Job) -> u64 {
+    let wanted = u64::try_from(job.probes() / SAMPLE).unwrap_or(u64::MAX);
+    wanted.clamp(numbers(job.preset).sample.into(), LEAST_SAMPLED)
+}
+
 mod asked;
+mod judge;
 mod saved;
+#[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "counts of a few thousand")]
+mod simulated;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,11 @@
-//! The sockets of a scan: idle ones to be used again, and those in flight in the order they began.
+//! The sockets of a scan: idle ones to be used again, and those in flight in the order in which they are given up.
+
+use portolan_scanner::net::{Ranges, addr_to_u128};
 
 use crate::sys::{Epoll, Socket};
 
 use super::pace::Instant;
+use super::patience::CLASSES;
 use super::schedule::Probe;
 
 /// A place for one connection; also its token in the set of watched descriptors.
@@ -11,13 +14,24 @@ pub type Place = u32;
 /// Where a list ends.
 const NONE: Place = u32::MAX;
 
+/// The list of those that were given up and may still be answered; the others have their class of patience.
+const LATE: usize = CLASSES;
+
 /// A probe in flight.
 #[derive(Clone, Copy, Debug)]
 pub struct Flight {
     /// Which.
     pub probe: Probe,
-    /// When its connect began.
-    pub since: Instant,
+    /// When it is given up, for good if it is late.
+    pub until: Instant,
+    list: usize,
+}
+
+impl Flight {
+    /// Whether it was given up once, and nothing but an answer is of interest.
+    pub fn is_late(&self) -> bool {
+        self.list == LATE
+    }
 }
 
 #[derive(Debug)]
@@ -28,6 +42,13 @@ struct Slot {
     after: Place,
 }
 
+/// The first and the last of a list.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    first: Place,
+    last: Place,
+}
+
 /// The sockets of a scan, at most so many.
 #[derive(Debug)]
 pub struct Slots {
@@ -36,8 +57,8 @@ pub struct Slots {
     idle: [Vec<Place>; 2],
     /// Slots without a socket.
     empty: Vec<Place>,
-    first: Place,
-    last: Place,
+    lists: [List; CLASSES + 1],
+    /// Those in flight that are not late.
     flying: usize,
     most: usize,
     bound: usize,
@@ -50,8 +71,7 @@ impl Slots {
             all: Vec::new(),
             idle: [Vec::new(), Vec::new()],
             empty: Vec::new(),
-            first: NONE,
-            last: NONE,
+            lists: [List { first: NONE, last: NONE }; CLASSES + 1],
             flying: 0,
             most: bound.max(1),
             bound: bound.max(1),
@@ -92,10 +112,12 @@ impl Slots {
                 self.all.push(Slot { socket: None, flight: None, before: NONE, after: NONE });
                 Place::try_from(self.all.len() - 1).expect("there are fewer slots than descriptors")
             }
-            // The rest idle with sockets of the other family; one of them makes place.
-            None => {
-                self.idle[usize::from(!v6)].pop().expect("has_room was asked: fewer fly than there are slots")
-            }
+            // The rest idle with sockets of the other family, or wait for late answers; one of them makes place.
+            None => self.idle[usize::from(!v6)].pop().unwrap_or_else(|| {
+                let place = self.lists[LATE].first;
+                self.unlink(place);
+                place
+            }),
         };
         let slot = &mut self.all[place as usize];
         slot.socket = None;
@@ -123,42 +145,66 @@ impl Slots {
         self.all.get(place as usize)?.flight
     }
 
-    /// The flight that began first.
-    pub fn oldest(&self) -> Option<(Place, Flight)> {
-        let flight = self.flight(self.first)?;
-        Some((self.first, flight))
+    /// The flight that is given up next.
+    pub fn next_expiry(&self) -> Option<(Place, Flight)> {
+        let firsts = self.lists.iter().filter_map(|list| Some((list.first, self.flight(list.first)?)));
+        firsts.min_by_key(|(_, flight)| flight.until)
     }
 
     /// A place that was taken flies from now on.
-    pub fn begin(&mut self, place: Place, flight: Flight) {
-        let before = self.last;
-        let slot = &mut self.all[place as usize];
-        slot.flight = Some(flight);
-        slot.before = before;
-        slot.after = NONE;
-        match self.all.get_mut(before as usize) {
-            Some(slot) => slot.after = place,
-            None => self.first = place,
-        }
-        self.last = place;
+    pub fn begin(&mut self, place: Place, probe: Probe) {
+        self.link(place, Flight { probe, until: probe.span.until, list: usize::from(probe.span.class) });
         self.flying += 1;
+    }
+
+    /// A flight is given up, but for an answer that comes before `until`.
+    pub fn let_linger(&mut self, place: Place, until: Instant) {
+        if let Some(flight) = self.unlink(place) {
+            self.link(place, Flight { until, list: LATE, ..flight });
+        }
+    }
+
+    fn link(&mut self, place: Place, flight: Flight) {
+        let list = &mut self.lists[flight.list];
+        let before = std::mem::replace(&mut list.last, place);
+        if before == NONE {
+            list.first = place;
+        } else {
+            self.all[before as usize].after = place;
+        }
+        let slot = &mut self.all[place as usize];
+        (slot.before, slot.after, slot.flight) = (before, NONE, Some(flight));
+    }
+
+    fn unlink(&mut self, place: Place) -> Option<Flight> {
+        let slot = &mut self.all[place as usize];
+        let (flight, before, after) = (slot.flight.take()?, slot.before, slot.after);
+        match self.all.get_mut(before as usize) {
+            Some(slot) => slot.after = after,
+            None => self.lists[flight.list].first = after,
+        }
+        match self.all.get_mut(after as usize) {
+            Some(slot) => slot.before = before,
+            None => self.lists[flight.list].last = before,
+        }
+        self.flying -= usize::from(!flight.is_late());
+        Some(flight)
     }
 
     /// The flight at a place is over; its socket, if it can connect again, is kept.
     pub fn end(&mut self, place: Place, reusable: bool) {
-        let slot = &mut self.all[place as usize];
-        let (before, after) = (slot.before, slot.after);
-        slot.flight = None;
-        match self.all.get_mut(before as usize) {
-            Some(slot) => slot.after = after,
-            None => self.first = after,
-        }
-        match self.all.get_mut(after as usize) {
-            Some(slot) => slot.before = before,
-            None => self.last = before,
-        }
-        self.flying -= 1;
+        self.unlink(place);
         self.give_back(place, reusable);
+    }
+
+    /// Ends every flight to these addresses.
+    pub fn end_to(&mut self, addresses: &Ranges) {
+        for place in 0..Place::try_from(self.all.len()).unwrap_or(NONE) {
+            let target = self.flight(place).map(|flight| addr_to_u128(flight.probe.target.ip()));
+            if target.is_some_and(|target| addresses.contains(target)) {
+                self.end(place, false);
+            }
+        }
     }
 
     /// A place that was taken is not needed, or no longer; its socket, if it can connect again, is kept.

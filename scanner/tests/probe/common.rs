@@ -73,6 +73,8 @@ pub struct Block {
     pub started: i64,
     pub ended: i64,
     pub sent: u64,
+    /// Pairs that were probed a second time.
+    pub again: u64,
     pub sample: Sample,
     pub hosts: Vec<HostRecord>,
 }
@@ -143,6 +145,7 @@ impl Link {
                     started: numbers[1],
                     ended: numbers[2],
                     sent: numbers[3].try_into().unwrap(),
+                    again: numbers[4].try_into().unwrap(),
                     sample: sample(&numbers[4..]),
                     hosts: results::parse_hosts(&body).unwrap(),
                 })

@@ -83,7 +83,7 @@ fn a_job_cannot_reach_what_is_on_a_list() {
         .map(|host| host.last - host.first + 1)
         .sum();
     assert_eq!(excluded, 58);
-    assert_eq!(blocks.iter().map(|block| block.sent).sum::<u64>(), 7 * 11);
+    assert_eq!(blocks.iter().map(|block| block.sent - block.again).sum::<u64>(), 7 * 11);
     assert!(open.accept().is_err(), "nobody connected");
 }
 
@@ -135,6 +135,23 @@ fn an_own_address_needs_a_flag_and_loopback_does_not() {
     assert!(complaint(&output).contains("--own probes it all the same"), "{}", complaint(&output));
     let output = space.probe(&format!("--targets 10.98.0.1,fd98::1 {quick} --own"));
     assert!(text(&output).ends_with("0 open, 6 closed, 0 filtered, 0 unreachable, 0 not probed\n"));
+}
+
+#[test]
+fn a_job_spares_this_machine_unless_it_says_otherwise() {
+    let Some(space) = Namespace::new("own-job") else { return };
+    space.run("ip address add 10.97.0.1/32 dev lo");
+    let mut job = job("10.97.0.1,127.0.0.1", "1-3");
+    for (own, closed) in [(false, 3), (true, 6)] {
+        job.own = own;
+        let text = format!("{}.\n", job.encode());
+        let script = format!("printf '%s' '{text}' | {SCANNER} probe --job - 2>&1; :");
+        let output = space.command("sh").args(["-c", &script]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.contains("10.97.0.1: this machine itself, left out"), !own, "{said}");
+        assert_eq!(said.contains("host 10.97.0.1 not-probed excluded"), !own, "{said}");
+        assert!(said.contains("block 0 ") && said.contains(&format!(" {closed} 0 0 0\n")), "{said}");
+    }
 }
 
 #[test]

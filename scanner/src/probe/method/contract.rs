@@ -23,6 +23,7 @@ pub struct Site {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Answered(Reason),
+    Late(Reason),
     Unanswered,
     PutOff,
 }
@@ -36,12 +37,14 @@ impl Ends for Heard {
         self.0.push((probe, Told::Answered(reason)));
     }
 
-    fn unanswered(&mut self, probe: Probe, _now: Instant) {
+    fn unanswered(&mut self, probe: Probe, now: Instant) -> Instant {
+        assert!(now >= probe.span.until, "it has its time");
         self.0.push((probe, Told::Unanswered));
+        now
     }
 
     fn late(&mut self, probe: Probe, reason: Reason, _round_trip: u32) {
-        panic!("{probe:?} was answered late by {reason}");
+        self.0.push((probe, Told::Late(reason)));
     }
 
     fn put_off(&mut self, probe: Probe, _now: Instant) {
@@ -49,10 +52,11 @@ impl Ends for Heard {
     }
 }
 
-/// A probe of this socket.
-fn probe(target: SocketAddr) -> Probe {
-    let job = job(&target.ip().to_string(), &target.port().to_string());
-    match Schedule::new(job, &Guard::default()).unwrap().next(0) {
+/// One that is given up half a second after `now`.
+fn probe_at(target: SocketAddr, now: Instant) -> Probe {
+    let mut job = job(&target.ip().to_string(), &target.port().to_string());
+    job.timeout_ms = 500;
+    match Schedule::new(job, &Guard::default()).unwrap().next(now) {
         Next::Probe(probe) => probe,
         other => panic!("{other:?}"),
     }
@@ -66,7 +70,7 @@ fn until(count: usize, method: &mut impl Method, clock: &Clock, heard: &mut Hear
         assert!(now < begun + 10 * SECOND, "{count} were to end, {:?} have", heard.0);
         method.flush(now, heard);
         method.wait(10, clock, heard).unwrap();
-        method.expire(now, SECOND / 2, heard);
+        method.expire(now, heard);
     }
 }
 
@@ -81,19 +85,19 @@ pub fn kept<M: Method>(site: &Site, open: impl Fn(Option<BorrowedFd<'_>>) -> M) 
 fn every_probe_ends_once_and_as_its_port_is(site: &Site, method: &mut impl Method) {
     let (clock, mut heard) = (Clock::start(), Heard::default());
     // What it has to learn of the way, it learns by one.
-    method.send(probe(site.open), clock.now(), &mut heard);
+    method.send(probe_at(site.open, clock.now()), clock.now(), &mut heard);
     until(1, method, &clock, &mut heard);
     heard.0.clear();
     for _ in 0..50 {
         for target in [site.open, site.closed] {
             assert_eq!(method.room(clock.now()), Room::Now);
-            method.send(probe(target), clock.now(), &mut heard);
+            method.send(probe_at(target, clock.now()), clock.now(), &mut heard);
         }
         method.flush(clock.now(), &mut heard);
     }
     until(100, method, &clock, &mut heard);
     method.wait(20, &clock, &mut heard).unwrap();
-    method.expire(clock.now() + 10 * SECOND, SECOND, &mut heard);
+    method.expire(clock.now() + 10 * SECOND, &mut heard);
     let told = |target, reason| {
         heard
             .0
@@ -103,20 +107,20 @@ fn every_probe_ends_once_and_as_its_port_is(site: &Site, method: &mut impl Metho
     };
     assert_eq!((told(site.open, Reason::SynAck), told(site.closed, Reason::Refused)), (50, 50));
     assert_eq!(heard.0.len(), 100);
-    assert_eq!((method.due(0), method.starved()), (None, None));
+    assert_eq!((method.next_expiry(), method.starved()), (None, None));
 }
 
 fn one_that_is_silent_is_given_up_in_its_time(site: &Site, method: &mut impl Method) {
     let Some(silent) = site.silent else { return };
     let (clock, mut heard) = (Clock::start(), Heard::default());
     let sent = clock.now();
-    method.send(probe(silent), sent, &mut heard);
+    method.send(probe_at(silent, sent), sent, &mut heard);
     method.flush(sent, &mut heard);
-    assert!(method.due(SECOND / 2).is_some_and(|due| due <= sent + SECOND));
+    assert_eq!(method.next_expiry(), Some(sent + SECOND / 2));
     while clock.now() < sent + SECOND / 4 {
         method.wait(10, &clock, &mut heard).unwrap();
     }
-    method.expire(sent + SECOND / 4, SECOND / 2, &mut heard);
+    method.expire(sent + SECOND / 4, &mut heard);
     assert_eq!(heard.0, [], "it has a quarter of a second left");
     until(1, method, &clock, &mut heard);
     assert!(clock.now() >= sent + SECOND / 2);
@@ -126,13 +130,13 @@ fn one_that_is_silent_is_given_up_in_its_time(site: &Site, method: &mut impl Met
 fn what_is_abandoned_is_not_told_of(site: &Site, method: &mut impl Method) {
     let (clock, mut heard) = (Clock::start(), Heard::default());
     for target in site.silent.into_iter().chain([site.closed]) {
-        method.send(probe(target), clock.now(), &mut Heard::default());
+        method.send(probe_at(target, clock.now()), clock.now(), &mut Heard::default());
     }
     method.abandon();
     method.wait(20, &clock, &mut heard).unwrap();
-    method.expire(clock.now() + 10 * SECOND, SECOND, &mut heard);
+    method.expire(clock.now() + 10 * SECOND, &mut heard);
     assert_eq!(heard.0, []);
-    method.send(probe(site.open), clock.now(), &mut heard);
+    method.send(probe_at(site.open, clock.now()), clock.now(), &mut heard);
     until(1, method, &clock, &mut heard);
     assert_eq!(heard.0[0].1, Told::Answered(Reason::SynAck), "it goes on after that");
 }

@@ -14,7 +14,8 @@ impl Schedule {
         let Some(index) = self.index(probe.step).filter(|_| !self.stopped) else { return Ask::Never };
         let block = &mut self.blocks[index];
         let place = block.host_of(probe.turn.pair);
-        if block.is_settled(probe.turn.pair) || block.hosts[place].asked == MOST_OF_A_HOST {
+        let over = block.hosts[place].over.is_some() || !probe.turn.settles();
+        if over || block.is_settled(probe.turn.pair) || block.hosts[place].asked == MOST_OF_A_HOST {
             return Ask::Never;
         }
         let host = &mut block.hosts[place];

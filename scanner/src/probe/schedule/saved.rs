@@ -3,18 +3,18 @@
 //!
 //! ```text
 //! step 12
-//! block 7 5000 5012 refused      number, turns drawn, attempts, the reason of all drawn but
-//! at 131 syn-ack 420             these, with the round trip in µs,
-//! says SSH-2.0                   and what it said of itself, as in a results frame,
-//! again 77                       and these, which had no answer yet
+//! block 7 5000 5012 refused 3 2 0   number, turns drawn, attempts, the reason of all drawn but those below; the sample
+//! at 131 syn-ack 420                another reason, with the round trip in µs
+//! says SSH-2.0                      and what it said of itself, as in a results frame
+//! again 77                          had no answer yet
+//! look 42                           to be looked at a second time
 //! ```
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use portolan_scanner::wire::{Hint, Reason, State, results};
+use portolan_scanner::wire::{Hint, Reason, Sample, results};
 
-use super::{Block, Schedule};
+use super::Schedule;
 use crate::probe::block::{Kept, Pair};
 
 impl Schedule {
@@ -24,7 +24,8 @@ impl Schedule {
         for block in &self.blocks {
             let kept = block.keep();
             let (number, drawn, sent, base) = (block.number, kept.drawn, block.sent, kept.base);
-            let _ = writeln!(text, "block {number} {drawn} {sent} {base}");
+            let Sample { probed, answered, missed } = block.sample;
+            let _ = writeln!(text, "block {number} {drawn} {sent} {base} {probed} {answered} {missed}");
             for (pair, reason, round_trip) in &kept.others {
                 let _ = writeln!(text, "at {pair} {reason} {round_trip}");
                 if let Some(said) = kept.said.get(pair) {
@@ -33,6 +34,9 @@ impl Schedule {
             }
             for pair in &kept.again {
                 let _ = writeln!(text, "again {pair}");
+            }
+            for pair in &kept.looks {
+                let _ = writeln!(text, "look {pair}");
             }
         }
         text
@@ -48,7 +52,7 @@ impl Schedule {
         let step = first.strip_prefix("step ").and_then(|step| step.parse().ok());
         self.start_at(step.filter(|step: &u64| *step <= self.job.blocks()).ok_or(1usize)?);
         while let Some((line, words)) = lines.next() {
-            let (number, mut kept, sent) = head(words).ok_or(line)?;
+            let (number, mut kept, sent, sample) = head(words).ok_or(line)?;
             let next = u128::from(self.step) + self.blocks.len() as u128;
             if !self.more_blocks() || self.walk.at(next) != u128::from(number) {
                 return Err(line);
@@ -64,9 +68,9 @@ impl Schedule {
                     keep_said(&said, &mut kept).ok_or(line)?;
                 }
             }
-            let mut block = Block::new(&self.job, number, 0);
+            let mut block = self.block(number, 0);
             block.spare(&self.spared);
-            block.sent = sent;
+            (block.sent, block.sample) = (sent, sample);
             block.restore(kept).ok_or(line)?;
             self.progress.done += u64::from(block.pairs() - block.left);
             self.progress.open += block.open();
@@ -76,19 +80,16 @@ impl Schedule {
     }
 }
 
-fn head(words: &str) -> Option<(u64, Kept, u64)> {
-    let [number, drawn, sent, base] = words.strip_prefix("block ")?.split(' ').collect::<Vec<_>>()[..] else {
-        return None;
+fn head(words: &str) -> Option<(u64, Kept, u64, Sample)> {
+    let words: Vec<&str> = words.strip_prefix("block ")?.split(' ').collect();
+    let [number, drawn, sent, base, probed, answered, missed] = words[..] else { return None };
+    let kept = Kept::new(drawn.parse().ok()?, reason(base)?);
+    let sample = Sample {
+        probed: probed.parse().ok()?,
+        answered: answered.parse().ok()?,
+        missed: missed.parse().ok()?,
     };
-    let base = reason(base)?;
-    let kept = Kept {
-        drawn: drawn.parse().ok()?,
-        base,
-        others: Vec::new(),
-        again: Vec::new(),
-        said: BTreeMap::new(),
-    };
-    Some((number.parse().ok()?, kept, sent.parse().ok()?))
+    Some((number.parse().ok()?, kept, sent.parse().ok()?, sample))
 }
 
 fn add(words: &str, kept: &mut Kept) -> Option<()> {
@@ -97,6 +98,7 @@ fn add(words: &str, kept: &mut Kept) -> Option<()> {
             kept.others.push((pair.parse::<Pair>().ok()?, reason(why)?, round_trip.parse().ok()?));
         }
         ["again", pair] => kept.again.push(pair.parse().ok()?),
+        ["look", pair] => kept.looks.push(pair.parse().ok()?),
         _ => return None,
     }
     Some(())
@@ -104,7 +106,7 @@ fn add(words: &str, kept: &mut Kept) -> Option<()> {
 
 /// Whether a line is one of the schedule's own, and not of a hint.
 fn ours(line: &str) -> bool {
-    ["block ", "at ", "again "].iter().any(|word| line.starts_with(word))
+    ["block ", "at ", "again ", "look "].iter().any(|word| line.starts_with(word))
 }
 
 /// What the open port said that was read last.
@@ -116,9 +118,8 @@ fn keep_said(lines: &str, kept: &mut Kept) -> Option<()> {
     Some(())
 }
 
-/// A reason that a probe can have; what was not probed is not kept.
+/// A reason that a pair can be kept with; what was cut short or left out is not.
 fn reason(word: &str) -> Option<Reason> {
-    word.parse()
-        .ok()
-        .filter(|reason: &Reason| reason.state() != State::NotProbed || *reason == Reason::LocalLimit)
+    let kept = |reason: &Reason| !matches!(reason, Reason::Excluded | Reason::Cancelled | Reason::Expired);
+    word.parse().ok().filter(kept)
 }

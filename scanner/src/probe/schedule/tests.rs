@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use portolan_scanner::net::addr_to_u128;
 use portolan_scanner::wire::Preset;
 use proptest::prelude::*;
 
@@ -24,8 +25,11 @@ enum Port {
 
 #[derive(Default)]
 struct Run {
-    /// When each attempt was made, and to whom.
+    /// When each attempt to settle a pair was made, and to whom; and how many others.
     attempts: Vec<(Instant, SocketAddr)>,
+    looks: u64,
+    /// When each answer came.
+    answered: HashMap<SocketAddr, Instant>,
     /// The most that flew to one host at once.
     most_to_a_host: usize,
     blocks: Vec<Finished>,
@@ -36,20 +40,37 @@ const MILLI: u64 = SECOND / 1_000;
 
 /// Works on a schedule to its end, or until `until`. Answers take two milliseconds.
 fn run(schedule: &mut Schedule, port: impl Fn(SocketAddr) -> Port, until: Instant) -> Run {
-    let timeout = u64::from(schedule.job().timeout_ms) * MILLI;
+    run_excluding(schedule, port, until, None)
+}
+
+/// Likewise, and at a moment some addresses are excluded.
+fn run_excluding(
+    schedule: &mut Schedule,
+    port: impl Fn(SocketAddr) -> Port,
+    until: Instant,
+    mut hole: Option<(Instant, &Ranges)>,
+) -> Run {
     let mut run = Run::default();
     let mut now = SECOND;
     let mut flying: Vec<(Instant, Probe, Option<Reason>)> = Vec::new();
     let mut attempts: HashMap<SocketAddr, usize> = HashMap::new();
     while now < until {
+        if let Some((_, addresses)) = hole.take_if(|(at, _)| *at <= now) {
+            schedule.exclude(addresses);
+            flying.retain(|(_, probe, _)| !addresses.contains(addr_to_u128(probe.target.ip())));
+        }
         let next = schedule.next(now);
         run.blocks.extend(std::iter::from_fn(|| schedule.finished()));
         match next {
             Next::Done => break,
             Next::Probe(probe) => {
                 let before = attempts.entry(probe.target).or_default();
-                *before += 1;
-                run.attempts.push((now, probe.target));
+                if probe.turn.settles() {
+                    *before += 1;
+                    run.attempts.push((now, probe.target));
+                } else {
+                    run.looks += 1;
+                }
                 let end = match port(probe.target) {
                     Port::Open => Some(Reason::SynAck),
                     Port::Closed => Some(Reason::Refused),
@@ -60,7 +81,7 @@ fn run(schedule: &mut Schedule, port: impl Fn(SocketAddr) -> Port, until: Instan
                         continue;
                     }
                 };
-                flying.push((now + if end.is_some() { 2 * MILLI } else { timeout }, probe, end));
+                flying.push((if end.is_some() { now + 2 * MILLI } else { probe.span.until }, probe, end));
                 let same =
                     flying.iter().filter(|(_, other, _)| other.target.ip() == probe.target.ip()).count();
                 run.most_to_a_host = run.most_to_a_host.max(same);
@@ -72,12 +93,17 @@ fn run(schedule: &mut Schedule, port: impl Fn(SocketAddr) -> Port, until: Instan
             }
             Next::Wait => now = flying.iter().map(|flight| flight.0).min().unwrap_or(now + MILLI),
         }
+        // It comes in its time, before anything that happens later.
+        now = hole.map_or(now, |(at, _)| now.min(at));
         let (landed, still): (Vec<_>, Vec<_>) = flying.into_iter().partition(|flight| flight.0 <= now);
         flying = still;
         for (_, probe, end) in landed {
             match end {
-                Some(reason) => schedule.answered(probe, reason, 2_000),
-                None => schedule.unanswered(probe, now),
+                Some(reason) => {
+                    run.answered.insert(probe.target, now);
+                    schedule.answered(probe, reason, 2_000);
+                }
+                None => _ = schedule.unanswered(probe, now),
             }
         }
     }
@@ -116,9 +142,12 @@ fn every_pair_is_probed_once_and_said_as_it_is() {
         assert_eq!(said(&run.blocks, address, 25), Some(Reason::NoAnswer));
         assert_eq!(said(&run.blocks, address, 29), Some(Reason::Refused));
     }
-    assert_eq!(schedule.progress(), Progress { done: 24 * 11, open: 24 * 2, sent: 24 * 11 });
+    assert_eq!(
+        schedule.progress(),
+        Progress { done: 24 * 11, open: 24 * 2, sent: 24 * 11 + run.looks, slowed: None }
+    );
     let sent: u64 = run.blocks.iter().map(|block| block.sent).sum();
-    assert_eq!(sent, 24 * 11);
+    assert_eq!(sent, 24 * 11 + run.looks);
 }
 
 #[test]
@@ -247,7 +276,7 @@ fn what_this_machine_has_no_room_for_is_not_probed_and_never_closed() {
     assert_eq!(said(&run.blocks, "10.0.0.1", 7), Some(Reason::LocalLimit));
     assert_eq!(said(&run.blocks, "10.0.0.1", 8), Some(Reason::Refused));
     assert!(run.ended > 5 * SECOND, "it was waited for");
-    assert_eq!(schedule.progress(), Progress { done: 9, open: 0, sent: 9 });
+    assert_eq!(schedule.progress(), Progress { done: 9, open: 0, sent: 9, slowed: None });
 }
 
 #[test]
@@ -267,8 +296,8 @@ fn small_blocks_of_a_silent_network_do_not_hold_each_other_up() {
     (job.block_hosts, job.timeout_ms, job.rate) = (2, 1_000, 10_000);
     let run = run(&mut schedule(job), |_| Port::Silent, Instant::MAX);
     assert_eq!(run.blocks.len(), 2_048);
-    // 4,096 probes at 10,000/s, and the last one's second.
-    assert!(run.ended < 2_500 * MILLI + SECOND / 2, "{} ms", run.ended / MILLI);
+    // 4,096 probes at 10,000/s, and the last one's second, and that of its second look.
+    assert!(run.ended < 4_000 * MILLI, "{} ms", run.ended / MILLI);
 }
 
 /// A port's behaviour, the same each time it is asked for.
@@ -322,6 +351,37 @@ proptest! {
             }
         }
         prop_assert_eq!(run.attempts.len(), attempts);
+    }
+
+    #[test]
+    fn nothing_goes_to_an_excluded_address_any_more_and_what_was_settled_stays(
+        (first, more, at) in (0u8..32, 0u8..12, 0u64..400),
+        (block_hosts, retries, preset) in (1u32..12, 0u32..3, 0usize..3),
+        (rate, host_rate, salt) in (200u32..5_000, 20u32..2_000, any::<u64>()),
+    ) {
+        let mut job = job("10.0.0.0/27", "1000-1029");
+        (job.block_hosts, job.retries, job.preset) = (block_hosts, retries, Preset::ALL[preset]);
+        (job.rate, job.host_rate) = (rate, host_rate);
+        let (hole, at) = (format!("10.0.0.{first}-10.0.0.{}, 10.9.0.0/16", first.saturating_add(more)), SECOND + at * MILLI);
+        let hole = Ranges::parse(&hole).unwrap();
+        let mut schedule = schedule(job.clone());
+        let run = run_excluding(&mut schedule, |target| behaviour(target, salt), Instant::MAX, Some((at, &hole)));
+        let inside = |target: &SocketAddr| hole.contains(addr_to_u128(target.ip()));
+        prop_assert!(run.attempts.iter().all(|(when, target)| *when < at || !inside(target)));
+        prop_assert_eq!((run.blocks.len() as u64, u128::from(schedule.progress().done)), (job.blocks(), job.probes()));
+        for address in (0..32).map(|n| IpAddr::from([10, 0, 0, n])) {
+            for port in job.ports.each() {
+                let target = SocketAddr::new(address, port);
+                let reason = said(&run.blocks, &address.to_string(), port).unwrap();
+                if inside(&target) && !run.answered.contains_key(&target) {
+                    prop_assert!(matches!(reason, Reason::Excluded | Reason::NoAnswer), "{target} {reason}");
+                    // Every attempt must have had its time before.
+                    prop_assert!(reason == Reason::Excluded || at > SECOND + 100 * MILLI);
+                } else {
+                    prop_assert_ne!(reason, Reason::Excluded, "{}", target);
+                }
+            }
+        }
     }
 }
 
@@ -400,14 +460,14 @@ fn what_was_not_saved_by_this_job_is_refused_by_its_line() {
     for (text, line) in [
         ("", 1),
         ("step 2\n", 1),
-        ("step 0\nblock 1 0 0 refused\n", 2),
-        ("step 0\nblock 0 10241 0 refused\n", 2),
-        ("step 0\nblock 0 9 9 excluded\n", 2),
-        ("step 0\nblock 0 9 9 refused\nat 10240 syn-ack 1\n", 2),
-        ("step 0\nblock 0 9 9 refused\nat 1 open 1\n", 3),
-        ("step 0\nblock 0 9 9 refused\nblock 0 9 9 refused\n", 3),
+        ("step 0\nblock 1 0 0 refused 0 0 0\n", 2),
+        ("step 0\nblock 0 10241 0 refused 0 0 0\n", 2),
+        ("step 0\nblock 0 9 9 excluded 0 0 0\n", 2),
+        ("step 0\nblock 0 9 9 refused 0 0 0\nat 10240 syn-ack 1\n", 2),
+        ("step 0\nblock 0 9 9 refused 0 0 0\nat 1 open 1\n", 3),
+        ("step 0\nblock 0 9 9 refused 0 0 0\nblock 0 9 9 refused 0 0 0\n", 3),
     ] {
         assert_eq!(schedule().restore(text), Err(line), "{text}");
     }
-    assert_eq!(schedule().restore("step 0\nblock 0 9 9 refused\nat 7 syn-ack 3\nagain 8\n"), Ok(()));
+    assert_eq!(schedule().restore("step 0\nblock 0 9 9 refused 0 0 0\nat 7 syn-ack 3\nagain 8\n"), Ok(()));
 }

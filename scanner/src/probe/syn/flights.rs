@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use crate::probe::pace::Instant;
+use crate::probe::patience::CLASSES;
 use crate::probe::schedule::Probe;
 
 /// A place among the flights.
@@ -22,12 +23,14 @@ pub struct Flight {
     pub since: Instant,
     /// By which way.
     pub way: u32,
+    /// When it is to be given up.
+    pub until: Instant,
     state: State,
     before: Slot,
     after: Slot,
 }
 
-/// How a slot stands; the first two are also the numbers of the lists.
+/// How a slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Its probe is waited for.
@@ -43,7 +46,8 @@ pub enum State {
 pub struct Flights {
     all: Vec<Flight>,
     free: Vec<Slot>,
-    ends: [(Slot, Slot); 2],
+    /// The first and the last of each class of patience, and of those that are gone.
+    ends: [(Slot, Slot); CLASSES + 1],
     flying: usize,
     most: usize,
     /// The source ports: the first, and how many.
@@ -53,7 +57,7 @@ pub struct Flights {
 impl Flights {
     /// Room for `most` that fly, and for some that are gone.
     pub fn new(most: usize, ports: (u16, u16)) -> Self {
-        Self { all: Vec::new(), free: Vec::new(), ends: [(NONE, NONE); 2], flying: 0, most, ports }
+        Self { all: Vec::new(), free: Vec::new(), ends: [(NONE, NONE); CLASSES + 1], flying: 0, most, ports }
     }
 
     /// How many fly.
@@ -63,14 +67,15 @@ impl Flights {
 
     /// A probe flies from now on; gives its slot. There must be room.
     pub fn begin(&mut self, probe: Probe, since: Instant, way: u32) -> Slot {
-        let flight = Flight { probe, since, way, state: State::Free, before: NONE, after: NONE };
+        let until = since + (probe.span.until - probe.span.since);
+        let flight = Flight { probe, since, way, until, state: State::Free, before: NONE, after: NONE };
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.all.len() < self.most + self.most / 4 {
             self.all.push(flight);
             Slot::try_from(self.all.len() - 1).expect("there are fewer flights than 2^32")
         } else {
-            let slot = self.ends[State::Gone as usize].0;
+            let slot = self.ends[CLASSES].0;
             self.unlink(slot);
             slot
         };
@@ -105,9 +110,16 @@ impl Flights {
         found
     }
 
-    /// The slot that has flown longest.
-    pub fn oldest(&self) -> Option<Slot> {
-        Some(self.ends[State::Flying as usize].0).filter(|slot| *slot != NONE)
+    /// The slot that is to be given up next.
+    pub fn next_expiry(&self) -> Option<Slot> {
+        let firsts = self.ends[..CLASSES].iter().map(|(first, _)| *first).filter(|slot| *slot != NONE);
+        firsts.min_by_key(|slot| self.at(*slot).until)
+    }
+
+    /// The list of a slot.
+    fn list(&self, slot: Slot) -> usize {
+        let flight = self.at(slot);
+        if flight.state == State::Gone { CLASSES } else { usize::from(flight.probe.span.class) }
     }
 
     /// A flight was given up.
@@ -128,27 +140,30 @@ impl Flights {
     }
 
     fn link(&mut self, slot: Slot, state: State) {
-        let (first, last) = self.ends[state as usize];
+        self.all[slot as usize].state = state;
+        let list = self.list(slot);
+        let (first, last) = self.ends[list];
         let flight = &mut self.all[slot as usize];
-        (flight.state, flight.before, flight.after) = (state, last, NONE);
+        (flight.before, flight.after) = (last, NONE);
         match self.all.get_mut(last as usize) {
             Some(before) => before.after = slot,
-            None => self.ends[state as usize].0 = slot,
+            None => self.ends[list].0 = slot,
         }
         debug_assert_eq!(first == NONE, last == NONE);
-        self.ends[state as usize].1 = slot;
+        self.ends[list].1 = slot;
         self.flying += usize::from(state == State::Flying);
     }
 
     fn unlink(&mut self, slot: Slot) {
+        let list = self.list(slot);
         let Flight { state, before, after, .. } = self.all[slot as usize];
         match self.all.get_mut(before as usize) {
             Some(flight) => flight.after = after,
-            None => self.ends[state as usize].0 = after,
+            None => self.ends[list].0 = after,
         }
         match self.all.get_mut(after as usize) {
             Some(flight) => flight.before = before,
-            None => self.ends[state as usize].1 = before,
+            None => self.ends[list].1 = before,
         }
         self.flying -= usize::from(state == State::Flying);
         self.all[slot as usize].state = State::Free;

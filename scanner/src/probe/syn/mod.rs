@@ -322,14 +322,14 @@ impl Method for Syn {
         Ok(ordered)
     }
 
-    fn expire(&mut self, now: Instant, timeout: u64, ends: &mut impl Ends) {
-        self.connect.expire(now, timeout, ends);
+    fn expire(&mut self, now: Instant, ends: &mut impl Ends) {
+        self.connect.expire(now, ends);
         if self.behind {
             return;
         }
-        while let Some(slot) = self.flights.oldest() {
+        while let Some(slot) = self.flights.next_expiry() {
             let flight = self.flights.at(slot);
-            if flight.since + timeout > now {
+            if flight.until > now {
                 break;
             }
             ends.unanswered(flight.probe, now);
@@ -347,9 +347,9 @@ impl Method for Syn {
         }
     }
 
-    fn due(&self, timeout: u64) -> Option<Instant> {
-        let flight = self.flights.oldest().map(|slot| self.flights.at(slot).since + timeout);
-        flight.into_iter().chain(self.connect.due(timeout)).chain(self.neighbours.due()).min()
+    fn next_expiry(&self) -> Option<Instant> {
+        let flight = self.flights.next_expiry().map(|slot| self.flights.at(slot).until);
+        flight.into_iter().chain(self.connect.next_expiry()).chain(self.neighbours.due()).min()
     }
 
     fn relax(&mut self) {
@@ -368,6 +368,11 @@ impl Method for Syn {
             wire.out.clear();
             wire.slots.clear();
         }
+    }
+
+    fn abandon_to(&mut self, addresses: &Ranges, ends: &mut impl Ends) {
+        self.connect.abandon_to(addresses, ends);
+        self.neighbours.abandon_to(addresses);
     }
 }
 

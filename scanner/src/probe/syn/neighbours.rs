@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use portolan_scanner::net::packet::Mac;
+use portolan_scanner::net::{Ranges, addr_to_u128};
 
 use crate::probe::pace::{Instant, SECOND};
 use crate::probe::schedule::Probe;
@@ -129,6 +130,17 @@ impl Neighbours {
         self.waiting = 0;
     }
 
+    /// Forgets who waits to go to these addresses.
+    pub fn abandon_to(&mut self, addresses: &Ranges) {
+        for state in self.all.values_mut() {
+            if let State::Asked { waiting, .. } = state {
+                let before = waiting.len();
+                waiting.retain(|probe| !addresses.contains(addr_to_u128(probe.target.ip())));
+                self.waiting -= before - waiting.len();
+            }
+        }
+    }
+
     /// Puts an end to the waiting for one; gives who waited.
     fn settle(&mut self, place: Place, state: State) -> Vec<Probe> {
         let Some(State::Asked { waiting, .. }) = self.all.insert(place, state) else { return Vec::new() };
@@ -170,6 +182,16 @@ mod tests {
         assert_eq!(all.learn(place(), CARD, 2).len(), MOST_WAITING);
         assert_eq!((all.waiting(), all.find(place(), probe(), 3)), (0, Known::Card(CARD)));
         assert_eq!(all.find(place(), probe(), 2 + HOLDS), Known::Ask, "it may be another by now");
+    }
+
+    #[test]
+    fn who_waits_to_go_to_an_excluded_address_is_forgotten() {
+        let mut all = Neighbours::default();
+        all.find(place(), probe(), 0);
+        all.abandon_to(&Ranges::parse("10.0.0.8").unwrap());
+        assert_eq!(all.waiting(), 1);
+        all.abandon_to(&Ranges::parse("10.0.0.8/29").unwrap());
+        assert_eq!((all.waiting(), all.learn(place(), CARD, 2)), (0, vec![]));
     }
 
     #[test]
