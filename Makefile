@@ -15,7 +15,7 @@ APPLIANCE = -p portolan -p portolan-tests -p portolan-bench $(FEATURES)
 SCANNER = -p portolan-scanner
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all release duckdb setup bench-scan bench-ingest screenshots
+.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release duckdb setup bench-scan bench-ingest screenshots
 
 help: ## list these names
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -47,6 +47,7 @@ lint: duckdb ## format, clippy, licences and sources of all crates, shell script
 unit: duckdb ## unit tests of the scanner and the appliance, and the benchmarks' own
 	cargo test $(SCANNER)
 	cargo test -p portolan -p portolan-bench $(FEATURES)
+	cd fuzz && cargo test -q --locked
 
 e2e: build scanner-all ## end-to-end and browser tests against the real binaries
 	cargo test -p portolan-tests
@@ -56,6 +57,12 @@ scanner: ## the scanner as one static binary, for any Linux of this CPU
 
 scanner-all: ## the same, and what it is with fewer features
 	@tools/scanner.sh link none
+
+scanner-reproducible: ## build the static scanner in two folders and compare
+	@tools/scanner-reproducible.sh link
+
+fuzz: ## run each fuzz target for ten minutes (FUZZ_SECONDS=600)
+	@tools/fuzz.sh
 
 release: ## the appliance with DuckDB compiled in (first time: about 46 CPU-minutes), and the static scanner
 	cargo build --release -p portolan --features bundled

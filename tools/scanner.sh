@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds the scanner as static binaries and holds each to its limits: tools/scanner.sh [link|usb|pq|none]…
+# Builds the scanner as static binaries and holds each to its limits: tools/scanner.sh [link|none]…
 #
-# Each goes to $CARGO_TARGET_DIR/static/: portolan-scanner (with the link), portolan-scanner-usb, and so on. What
+# Each goes to $CARGO_TARGET_DIR/static/: portolan-scanner (with the link) and portolan-scanner-none, with the
+# list of what is linked into it (CycloneDX) beside it. What
 # comes out depends on the source, the toolchain and the C library alone, not on the folder or the day.
 set -eu
 
@@ -19,6 +20,7 @@ export SOURCE_DATE_EPOCH
 # the C library must be glibc 2.36 (Debian 12) or later; with an older one the program would not start, and so not
 # pass the check below.
 export RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,--build-id=none \
+-C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$root/tools/static.ld \
 --remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$CARGO_TARGET_DIR=/target --remap-path-prefix=$root=/portolan"
 export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$CARGO_TARGET_DIR=/target"
 
@@ -34,6 +36,7 @@ build() {
     if readelf -d "$out/$name.new" | grep -q NEEDED; then echo "it needs shared libraries" >&2; exit 1; fi
     "$out/$name.new" --version >/dev/null || { echo "it does not start here" >&2; exit 1; }
     mv "$out/$name.new" "$out/$name"
+    tools/sbom.sh "$out/$name" "$@" >"$out/$name.cdx.json"
 }
 
 [ $# -gt 0 ] || set -- link

@@ -1,8 +1,4 @@
-//! What comes off the wire in a SYN scan: whatever it is, it is read without a panic.
+//! Frames off the wire: see `read_packet` in the library.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| {
-    let _ = portolan_scanner::net::packet::read(data);
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| portolan_fuzz::read_packet(bytes));

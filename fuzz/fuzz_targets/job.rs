@@ -1,0 +1,4 @@
+//! Jobs: see `job` in the library.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| portolan_fuzz::job(bytes));
