@@ -40,6 +40,7 @@ use super::method::{Ends, Method, Room};
 use super::pace::Instant;
 use super::preset::Numbers;
 use super::schedule::Probe;
+use crate::sys::errno;
 use crate::sys::packet::{BATCH, FRAME, Frames, PacketSocket};
 
 /// How many probes may fly for each connect that the preset allows: they need no descriptors.
@@ -47,6 +48,9 @@ pub const FLYING: u32 = 8;
 
 /// How many frames are read of one socket before something else is done.
 const MOST_HEARD: usize = 1 << 10;
+
+/// How often a card that is full is tried again at once: about a millisecond.
+const MOST_TRIES: u32 = 1_000;
 
 /// How many source ports are used, if there are so many.
 const PORTS: u16 = 1 << 13;
@@ -161,11 +165,13 @@ impl Syn {
 
     fn flush_wire(&mut self, link: usize, now: Instant, ends: &mut impl Ends) {
         let wire = &mut self.wires[link];
-        let mut sent = 0;
+        let (mut sent, mut tries) = (0, 0);
         while sent < wire.out.count() {
             match wire.socket.send(&mut wire.out, sent) {
                 Ok(count) => sent += count,
-                // The card is full, or gone: the schedule knows how often to try again.
+                // The card is full: it needs microseconds for a frame.
+                Err(errno::ENOBUFS | errno::EAGAIN) if tries < MOST_TRIES => tries += 1,
+                // It stays so, or is gone: the schedule knows how often to come back.
                 Err(_) => break,
             }
         }
