@@ -169,3 +169,45 @@ impl Flights {
         self.all[slot as usize].state = State::Free;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::guard::Guard;
+    use crate::probe::schedule::{Next, Schedule};
+    use crate::probe::testing::job;
+
+    fn probes(count: usize) -> Vec<Probe> {
+        let mut schedule = Schedule::new(job("10.0.0.9", "1-1000"), &Guard::default()).unwrap();
+        let probe = |i: usize| match schedule.next(i as u64 * 1_000_000) {
+            Next::Probe(probe) => probe,
+            other => panic!("{other:?}"),
+        };
+        (0..count).map(probe).collect()
+    }
+
+    #[test]
+    fn an_answer_leads_to_its_probe_while_that_flies_and_for_a_while_after() {
+        let mut flights = Flights::new(8, (30_000, 4));
+        let probes = probes(20);
+        let at = |probe: &Probe| (probe.target.ip(), probe.target.port());
+        let slots: Vec<Slot> = probes[..8].iter().map(|probe| flights.begin(*probe, 0, 0)).collect();
+        for (probe, slot) in probes.iter().zip(&slots) {
+            assert_eq!(flights.find(at(probe), flights.port(*slot)), Some((*slot, State::Flying)));
+            assert_eq!(flights.find(at(probe), flights.port(*slot) ^ 1), None, "another port");
+            assert_eq!(flights.find(at(probe), 30_004), None, "none of the ports");
+        }
+        for slot in &slots {
+            flights.give_up(*slot);
+        }
+        assert_eq!(flights.flying(), 0);
+        // Two slots are left that had none; then those that are gone longest are used again.
+        for probe in &probes[8..12] {
+            flights.begin(*probe, 1, 0);
+        }
+        let found = |place: usize| flights.find(at(&probes[place]), flights.port(slots[place]));
+        assert_eq!([found(0), found(1)], [None, None]);
+        assert_eq!(found(2), Some((slots[2], State::Gone)));
+        assert_eq!(flights.flying(), 4);
+    }
+}
