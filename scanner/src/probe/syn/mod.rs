@@ -44,7 +44,7 @@ use crate::sys::errno;
 use crate::sys::packet::{BATCH, FRAME, Frames, PacketSocket};
 
 /// How many probes may fly for each connect that the preset allows: they need no descriptors.
-pub const FLYING: u32 = 8;
+pub const FLYING: u32 = 4;
 
 /// How many frames are read of one socket before something else is done.
 const MOST_HEARD: usize = 1 << 10;
