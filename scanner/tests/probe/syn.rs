@@ -1,6 +1,6 @@
 //! `--syn` and jobs whose method is `syn`, over a cable between two network namespaces.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,13 @@ fn helper_listens() {
     }
     let ports = [80, 1_001, 1_017, 1_042, 1_099];
     let _listeners = ports.map(|port| std::net::TcpListener::bind(("::", port)).unwrap());
+    let mail = std::net::TcpListener::bind(("::", 25)).unwrap();
+    std::thread::spawn(move || {
+        for stream in mail.incoming() {
+            // Whoever only asks whether it is open has gone by then.
+            let _ = stream.unwrap().write_all(b"220 mail\r\n");
+        }
+    });
     println!("listening");
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
@@ -152,6 +159,22 @@ fn what_is_lost_on_the_way_is_asked_again() {
     let open = found(&output).iter().filter(|line| line.ends_with("open syn-ack")).count();
     let closed = found(&output).iter().any(|line| line.ends_with("no-answer"));
     assert!((open, closed) == (32 * 4, false), "{open} open\n{}{}", text(&output), complaint(&output));
+}
+
+#[test]
+fn what_it_finds_open_is_listened_to() {
+    let Some(site) = Site::new("syn-hints") else { return };
+    let output = site.probe("--targets 10.95.0.2,fd95::2 --ports 24,25,80 --hints");
+    for address in ["10.95.0.2", "fd95::2"] {
+        let row = |port| {
+            let start = format!("{address},{address},{port},{port},open,syn-ack,");
+            let row = text(&output).lines().find(|line| line.starts_with(&start));
+            row.unwrap_or_else(|| panic!("{start} in {}{}", text(&output), complaint(&output))).to_owned()
+        };
+        assert!(row(25).ends_with(r#","says 220 mail\x0d\x0a""#), "{}", row(25));
+        assert!(row(80).ends_with(','), "it is silent: {}", row(80));
+    }
+    assert!(!complaint(&output).contains("connecting instead"), "{}", complaint(&output));
 }
 
 #[test]
