@@ -24,7 +24,7 @@ pub struct Recall {
     pub answered: u64,
     /// Of those that answered, how many had not answered the first time.
     pub missed: u64,
-    /// Whether it is measured and below 99 %.
+    /// Whether something had been missed and the bound is below 99 %. Below it without a miss, the sample was small.
     pub low: bool,
     /// The same in words.
     pub words: String,
@@ -43,13 +43,14 @@ impl Recall {
                 format!("not measured: none of the {} pairs probed a second time answered", grouped(probed))
             }
             Some(percent) => format!(
-                "{}recall ≥ {percent:.2} % (95 % confidence; {} of {} answers had been missed)",
-                if low { "low " } else { "" },
+                "{}recall ≥ {percent:.2} % (95 % confidence; {} of {} answers had been missed{})",
+                if low && missed > 0 { "low " } else { "" },
                 grouped(missed),
-                grouped(answered)
+                grouped(answered),
+                if low && missed == 0 { ", a small sample" } else { "" }
             ),
         };
-        Self { at_least_percent: percent, probed, answered, missed, low, words }
+        Self { at_least_percent: percent, probed, answered, missed, low: low && missed > 0, words }
     }
 
     /// Of what a scan brought from one vantage.
@@ -138,6 +139,12 @@ mod tests {
         assert_eq!((good.at_least_percent, good.low, good.cell().as_str()), (Some(99.9), false, "99.90"));
         let low = of(9_000, 3_000, 300);
         assert!(low.low && low.words.starts_with("low recall ≥ 8"), "{}", low.words);
+        let small = of(7, 7, 0);
+        assert_eq!(
+            small.words,
+            "recall ≥ 65.18 % (95 % confidence; 0 of 7 answers had been missed, a small sample)"
+        );
+        assert!(!small.low, "little was looked at; nothing says that something is missing");
     }
 
     #[test]
