@@ -1,7 +1,7 @@
 //! What goes between a Portolan appliance and its scanners, and the scanner's side of it.
 //!
 //! Without features this library is the standard library alone: addresses and ports ([`net`]) and the signed text
-//! frames ([`wire`]). Hashing, signing and verifying are parameters, so that each side brings its own. The feature
+//! frames ([`wire`]), and what a sample says of the recall ([`recall`]). Hashing, signing and verifying are parameters, so that each side brings its own. The feature
 //! `link` adds the scanner's link to an appliance, with rustls and ring.
 
 pub mod args;
@@ -9,4 +9,5 @@ pub mod certificate;
 #[cfg(feature = "link")]
 pub mod link;
 pub mod net;
+pub mod recall;
 pub mod wire;

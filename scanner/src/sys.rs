@@ -201,6 +201,14 @@ impl Socket {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, v6 })
     }
 
+    /// Gives it this address and port as its own, for good. The error is the error number.
+    pub fn bind(&self, own: SocketAddr) -> Result<(), i32> {
+        let (raw, length) = RawAddress::of(own);
+        // SAFETY: `raw` lives through the call and is at least `length` bytes; the kernel only reads it.
+        let done = unsafe { bind(self.fd.as_raw_fd(), (&raw const raw).cast::<c_void>(), length) };
+        if done == 0 { Ok(()) } else { Err(last_errno()) }
+    }
+
     /// Whether it is for IPv6.
     pub fn is_v6(&self) -> bool {
         self.v6

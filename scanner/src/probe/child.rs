@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use portolan_scanner::net::Ranges;
 use portolan_scanner::wire::{self, Job, MAX_FRAME, Sample};
 
+use super::canary;
 use super::clock::Clock;
 use super::confine::{close_inherited, confine};
 use super::engine::{Driver, End, Order};
@@ -66,6 +67,7 @@ fn run(never_scan: &[PathBuf]) -> io::Result<()> {
     let clock = Clock::start();
     let mut link = Link { input, out: io::stdout().lock(), before: (0, clock.now()) };
     close_inherited(Some(link.input.file.as_fd()));
+    canary::sing(schedule.job())?;
     let method = Opened::open(schedule.job(), link.input())?;
     confine(&method.sockets(), schedule.job().hints)?;
     let end = match method.run(schedule, &mut link, &clock)? {

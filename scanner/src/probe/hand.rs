@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use portolan_scanner::wire::{Job, Reason, State};
 
+use super::canary;
 use super::clock::Clock;
 use super::confine::{close_inherited, confine, confine_but_for_files};
 use super::engine::{Driver, End, Order};
@@ -161,6 +162,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         last: Last::default(),
     };
     close_inherited(None);
+    canary::sing(&screen.job)?;
     let method = Opened::open(&screen.job, None)?;
     if screen.resume.is_some() {
         confine_but_for_files()?;
@@ -255,6 +257,9 @@ impl Driver for Screen<'_> {
             self.output.host(host, &self.job.ports, &mut text);
         }
         self.totals.sent += block.sent;
+        self.totals.sample.probed += block.sample.probed;
+        self.totals.sample.answered += block.sample.answered;
+        self.totals.sample.missed += block.sample.missed;
         self.write(&text)
     }
 
@@ -268,8 +273,9 @@ impl Driver for Screen<'_> {
         let left = self.probes.saturating_sub(progress.done.into()) * u128::from(now / SECOND);
         let left =
             left.checked_div(progress.done.saturating_sub(self.before).into()).map_or("?".into(), duration);
+        let slowed = progress.slowed.map_or(String::new(), |rate| format!(" (slowed down to {rate}/s)"));
         let line = format!(
-            "{percent} %: {} of {} probes, {} open, {rate}/s, {left} left",
+            "{percent} %: {} of {} probes, {} open, {rate}/s{slowed}, {left} left",
             progress.done, self.probes, progress.open
         );
         if self.terminal {
@@ -333,6 +339,7 @@ impl Screen<'_> {
             counts,
             sent: self.totals.sent,
             millis: self.totals.millis + now / (SECOND / 1_000),
+            sample: self.totals.sample,
         };
         let (text, aside) = self.output.end(&closing, self.clock.time_of_day(now));
         if end == End::NoSockets {

@@ -13,6 +13,7 @@ use super::clock::Clock;
 use super::connect::Connect;
 use super::engine::{self, Driver, End};
 use super::hints::Hinted;
+use super::own;
 use super::pace::Instant;
 use super::preset::numbers;
 use super::schedule::{Probe, Schedule};
@@ -153,7 +154,9 @@ impl Opened {
                 Err(error) => eprintln!("syn cannot be had here ({error}); connecting instead"),
             }
         }
-        Ok(Self::Connect(Connect::open(numbers, input)?.into()))
+        let mut connect = Connect::open(numbers, input)?;
+        own::sources(&job.targets)?.into_iter().for_each(|source| connect.prepare(source));
+        Ok(Self::Connect(connect.into()))
     }
 
     /// The sockets that send frames.

@@ -8,6 +8,7 @@
 
 pub mod block;
 mod bounds;
+mod canary;
 pub mod child;
 pub mod clock;
 pub mod confine;

@@ -4,9 +4,9 @@
 //! a network may be this machine's by accident, inside a subnet.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use portolan_scanner::net::{Range, Ranges, addr_to_u128};
+use portolan_scanner::net::{Range, Ranges, addr_to_u128, u128_to_addr};
 
 /// The addresses of this machine in this network namespace.
 ///
@@ -19,6 +19,30 @@ pub fn addresses() -> io::Result<Ranges> {
     };
     let (trie, inet6) = (read("/proc/net/fib_trie")?, read("/proc/net/if_inet6")?);
     Ok(ipv4(&trie).chain(ipv6(&inet6)).map(Range::single).collect())
+}
+
+/// From which address of this machine all targets of a family are connected to, where there is no doubt: it has one
+/// such address, and no target is on this machine or on its link alone.
+///
+/// # Errors
+/// As [`addresses`].
+pub fn sources(targets: &Ranges) -> io::Result<Vec<IpAddr>> {
+    Ok(unambiguous(targets, &addresses()?))
+}
+
+fn unambiguous(targets: &Ranges, own: &Ranges) -> Vec<IpAddr> {
+    let near = Ranges::parse("127.0.0.0/8, ::1, fe80::/10, 169.254.0.0/16, ff00::/8, 224.0.0.0/4");
+    let near = near.expect("a list that a test reads");
+    if !targets.intersect(&near.union(own)).is_empty() {
+        return Vec::new();
+    }
+    let (v4, v6): (Vec<Range>, Vec<Range>) =
+        own.subtract(&near).iter().partition(|range| u128_to_addr(range.first).is_ipv4());
+    let only = |ranges: &[Range]| match ranges {
+        [one] if one.first == one.last => Some(u128_to_addr(one.first)),
+        _ => None,
+    };
+    only(&v4).into_iter().chain(only(&v6)).collect()
 }
 
 /// The local addresses of `fib_trie`: a leaf `|-- address`, and below it `/32 host LOCAL`.
@@ -44,6 +68,25 @@ fn ipv6(inet6: &str) -> impl Iterator<Item = u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_is_only_named_where_there_is_no_doubt() {
+        let ranges = |text| Ranges::parse(text).unwrap();
+        let of = |targets, own| unambiguous(&ranges(targets), &ranges(own));
+        let v4 = IpAddr::from([10, 0, 0, 5]);
+        assert_eq!(of("10.0.0.0/30", "10.0.0.5, fe80::1"), [v4]);
+        assert_eq!(of("10.0.0.0/30, fd00::/120", "10.0.0.5, fd00:1::9").len(), 2);
+        for (targets, own) in [
+            ("10.0.0.0/30", "10.0.0.5, 10.0.1.5"),
+            ("10.0.0.0/30", "10.0.0.5-10.0.0.6"),
+            ("10.0.0.0/29", "10.0.0.5"),
+            ("10.0.0.0/30, 127.0.0.1", "10.0.0.5"),
+            ("10.0.0.0/30, fe80::7", "10.0.0.5"),
+            ("10.0.0.0/30", "fe80::1"),
+        ] {
+            assert_eq!(of(targets, own), [v4; 0], "{targets} from {own}");
+        }
+    }
 
     #[test]
     fn the_kernels_lists_are_read_and_loopback_is_left_out() {

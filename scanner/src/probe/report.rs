@@ -7,7 +7,8 @@ pub mod output;
 use std::fmt::Write as _;
 
 use portolan_scanner::net::{Ports, u128_to_addr};
-use portolan_scanner::wire::{Certificate, HostRecord, Said, State, Text, hex};
+use portolan_scanner::recall::{percent, recall_at_least};
+use portolan_scanner::wire::{Certificate, HostRecord, Said, Sample, State, Text, hex};
 use std::net::SocketAddr;
 
 /// How many pairs have each state, in the order of [`State::ALL`].
@@ -30,6 +31,24 @@ pub struct Closing<'a> {
     pub sent: u64,
     /// How long it took, in milliseconds.
     pub millis: u64,
+    /// What probing a sample a second time showed.
+    pub sample: Sample,
+}
+
+impl Closing<'_> {
+    /// How complete the answer is, or why that is not known.
+    fn recall(&self) -> String {
+        let Sample { probed, answered, .. } = self.sample;
+        match recall_at_least(&self.sample) {
+            Some(bound) => {
+                format!("recall ≥ {} % (95 % confidence, {answered} answered samples)", percent(bound))
+            }
+            None if probed == 0 => "recall not measured: too few probes for a sample".into(),
+            None => {
+                format!("recall not measured: of {probed} pairs that were probed a second time none answered")
+            }
+        }
+    }
 }
 
 /// One line for each open port, one for the host or the range of hosts.
@@ -88,7 +107,7 @@ pub fn host_json(host: &HostRecord, ports: &Ports, text: &mut String) {
 
 /// The last lines of the text.
 pub fn closing_text(closing: &Closing<'_>, text: &mut String) {
-    let Closing { end, hosts, unreached, probes, counts, sent, millis } = closing;
+    let Closing { end, hosts, unreached, probes, counts, sent, millis, .. } = closing;
     if *end != "done" {
         let missing = counts[State::NotProbed as usize];
         line(
@@ -98,6 +117,7 @@ pub fn closing_text(closing: &Closing<'_>, text: &mut String) {
             ),
         );
     }
+    line(text, format_args!("{}", closing.recall()));
     let all: Vec<String> =
         State::ALL.iter().map(|state| format!("{} {}", counts[*state as usize], words(*state))).collect();
     line(
@@ -113,12 +133,18 @@ pub fn closing_text(closing: &Closing<'_>, text: &mut String) {
 
 /// The last line of the JSON.
 pub fn closing_json(closing: &Closing<'_>, text: &mut String) {
-    let Closing { end, hosts, unreached, probes, counts, sent, millis } = closing;
+    let Closing { end, hosts, unreached, probes, counts, sent, millis, sample } = closing;
     line(
         text,
         format_args!(
-            r#"{{"type":"summary","end":"{end}","hosts":{hosts},"hosts_not_reached":{unreached},"probes":{probes},{},"sent":{sent},"duration_ms":{millis}}}"#,
+            r#"{{"type":"summary","end":"{end}","hosts":{hosts},"hosts_not_reached":{unreached},"probes":{probes},{},"sent":{sent},"duration_ms":{millis},"recall_at_least":{},"sample":{{"probed":{},"answered":{},"missed":{}}}}}"#,
             json_counts(counts),
+            // Four decimals, as the percentage has two.
+            recall_at_least(sample)
+                .map_or("null".into(), |bound| format!("{:.4}", (bound * 1e4).floor() / 1e4)),
+            sample.probed,
+            sample.answered,
+            sample.missed,
         ),
     );
 }
@@ -324,14 +350,28 @@ pub mod tests {
             counts: [1, 99, 0, 0, 300],
             sent: 100,
             millis: 1_250,
+            sample: Sample { probed: 3, answered: 2, missed: 0 },
         };
         let mut text = String::new();
         closing_text(&closing, &mut text);
         assert_eq!(
             text,
             "interrupted: 300 of 400 probes were not made, among them every port of 2 hosts\n\
+             recall ≥ 22.36 % (95 % confidence, 2 answered samples)\n\
              4 hosts, 400 probes, 100 connection attempts in 1.2 s: \
              1 open, 99 closed, 0 filtered, 0 unreachable, 300 not probed\n"
+        );
+        text.clear();
+        closing_json(&closing, &mut text);
+        assert!(
+            text.trim_end()
+                .ends_with(r#""recall_at_least":0.2236,"sample":{"probed":3,"answered":2,"missed":0}}"#),
+            "{text}"
+        );
+        let silent = Closing { sample: Sample { answered: 0, ..closing.sample }, ..closing };
+        assert_eq!(
+            silent.recall(),
+            "recall not measured: of 3 pairs that were probed a second time none answered"
         );
     }
 }

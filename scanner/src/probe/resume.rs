@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use portolan_scanner::net::Ranges;
-use portolan_scanner::wire::Job;
+use portolan_scanner::wire::{Job, Sample};
 
 use super::report::Counts;
 use super::schedule::Schedule;
@@ -31,6 +31,8 @@ pub struct Totals {
     pub millis: u64,
     /// Some probes were not made for want of room.
     pub short: bool,
+    /// What probing a sample of them a second time showed.
+    pub sample: Sample,
 }
 
 /// A scan that was found in its file.
@@ -78,14 +80,15 @@ impl Resume {
     /// # Errors
     /// The first thing that fails; what was there before is still there.
     pub fn write(&self, schedule: &Schedule, totals: &Totals) -> io::Result<()> {
-        let Totals { counts: [open, closed, filtered, unreachable, not_probed], hosts, sent, millis, short } =
-            totals;
+        let Totals { counts, hosts, sent, millis, short, sample } = totals;
+        let [open, closed, filtered, unreachable, not_probed] = counts;
+        let Sample { probed, answered, missed } = sample;
         let mut beside = self.path.clone().into_os_string();
         beside.push(".new");
         let written = File::create(&beside).and_then(|mut file| {
             write!(
                 file,
-                "{MAGIC}\ntotals {open} {closed} {filtered} {unreachable} {not_probed} {hosts} {sent} {millis} {}\nspared {}\n{}.\n{}",
+                "{MAGIC}\ntotals {open} {closed} {filtered} {unreachable} {not_probed} {hosts} {sent} {millis} {} {probed} {answered} {missed}\nspared {}\n{}.\n{}",
                 u8::from(*short),
                 schedule.spared(),
                 schedule.job().encode(),
@@ -134,11 +137,14 @@ fn parse(text: &str) -> Option<Found> {
     let (spared, rest) = rest.strip_prefix("spared ")?.split_once('\n')?;
     let (job, schedule) = rest.split_once("\n.\n")?;
     let numbers: Vec<u64> = totals.split(' ').map(|word| word.parse().ok()).collect::<Option<_>>()?;
+    let (&[probed, answered, missed], numbers) =
+        numbers.split_last_chunk().map(|(head, tail)| (tail, head))?;
     let [open, closed, filtered, unreachable, not_probed, hosts, sent, millis, short] = numbers[..] else {
         return None;
     };
+    let sample = Sample { probed, answered, missed };
     let counts = [open, closed, filtered, unreachable, not_probed].map(u128::from);
-    let totals = Totals { counts, hosts: hosts.into(), sent, millis, short: short == 1 };
+    let totals = Totals { counts, hosts: hosts.into(), sent, millis, short: short == 1, sample };
     let (job, spared) = (Job::decode(&format!("{job}\n")).ok()?, Ranges::parse(spared).ok()?);
     Some(Found { job, totals, spared, schedule: schedule.to_owned() })
 }

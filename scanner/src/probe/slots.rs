@@ -1,5 +1,7 @@
 //! The sockets of a scan: idle ones to be used again, and those in flight in the order in which they are given up.
 
+use std::net::IpAddr;
+
 use portolan_scanner::net::{Ranges, addr_to_u128};
 
 use crate::sys::{Epoll, Socket};
@@ -10,6 +12,11 @@ use super::schedule::Probe;
 
 /// A place for one connection; also its token in the set of watched descriptors.
 pub type Place = u32;
+
+/// The ports of prepared sockets, from far down in what the kernel takes for its own connections; and how many are
+/// tried.
+const PREPARED: std::ops::Range<u16> = 33_000..60_000;
+const MOST_PREPARED: usize = 128;
 
 /// Where a list ends.
 const NONE: Place = u32::MAX;
@@ -78,6 +85,16 @@ impl Slots {
         }
     }
 
+    /// Opens sockets that always have this address as their own, and each a port that the kernel does not give to
+    /// others: it then has neither to look for them with each connect. What cannot be had is done without.
+    pub fn prepare(&mut self, source: IpAddr, epoll: &Epoll) {
+        for port in PREPARED.take(self.bound.min(MOST_PREPARED)) {
+            let Ok(place) = self.open(source.is_ipv6(), epoll) else { return };
+            let bound = self.socket(place).is_some_and(|socket| socket.bind((source, port).into()).is_ok());
+            self.give_back(place, bound);
+        }
+    }
+
     /// Whether one more may fly.
     pub fn has_room(&self) -> bool {
         self.flying < self.most
@@ -106,6 +123,11 @@ impl Slots {
         if let Some(place) = self.idle[usize::from(v6)].pop() {
             return Ok(place);
         }
+        self.open(v6, epoll)
+    }
+
+    /// A place with a new socket.
+    fn open(&mut self, v6: bool, epoll: &Epoll) -> Result<Place, i32> {
         let place = match self.empty.pop() {
             Some(place) => place,
             None if self.all.len() < self.bound => {

@@ -96,10 +96,11 @@ pub fn end(closing: &Closing<'_>, up: u128, ended: i64, text: &mut String) {
         text,
         format_args!(
             "<runstats><finished time=\"{}\" elapsed=\"{elapsed}\" summary=\"{}: {} hosts in {elapsed} seconds, \
-             {up} up\" exit=\"{exit}\"/><hosts up=\"{up}\" down=\"{}\" total=\"{}\"/>\n</runstats>\n</nmaprun>",
+             {up} up; {}\" exit=\"{exit}\"/><hosts up=\"{up}\" down=\"{}\" total=\"{}\"/>\n</runstats>\n</nmaprun>",
             ended / 1_000_000,
             closing.end,
             closing.hosts,
+            closing.recall(),
             closing.hosts - up,
             closing.hosts
         ),
@@ -141,6 +142,7 @@ mod tests {
     use super::*;
     use crate::probe::report::tests::hinted as example;
     use crate::probe::testing::job;
+    use portolan_scanner::wire::Sample;
 
     /// The document that the parsers of others were tried on: python-libnmap 0.7.3, python-nmap 0.7.1 and nmap's
     /// DTD, which takes no scanner's name but nmap's own.
@@ -160,8 +162,17 @@ mod tests {
         let silent = HostRecord { first: v4 + 2, last: v4 + 2, base: Reason::NoAnswer, ..closed };
         up += host(&silent, &ports, &mut text);
         let counts = [2, 58, 24, 0, 0];
-        let closing =
-            Closing { end: "done", hosts: 4, unreached: 0, probes: 84, counts, sent: 84, millis: 1_250 };
+        let sample = Sample { probed: 3, answered: 2, missed: 0 };
+        let closing = Closing {
+            end: "done",
+            hosts: 4,
+            unreached: 0,
+            probes: 84,
+            counts,
+            sent: 84,
+            millis: 1_250,
+            sample,
+        };
         end(&closing, up, 1_700_000_001_250_000, &mut text);
         assert_eq!(text, VECTOR);
     }
