@@ -47,11 +47,12 @@ pub struct Row {
 /// A sentence, if the namespaces cannot be made or the page not written. A program that fails has that in its row.
 pub fn run(options: &Options) -> Result<(), String> {
     for scenario in &options.scenarios {
+        let machine = table::machine();
         let space = Space::new(scenario)?;
         let section = if let Some(runs) = options.same {
             same::section(&space, scenario, options, runs)?
         } else {
-            table::section(scenario, &compare(&space, scenario, options))
+            table::section(scenario, &compare(&space, scenario, options), &machine)
         };
         let remark = space.close();
         if !remark.is_empty() {

@@ -9,11 +9,12 @@ use super::{Row, judge, tools};
 use crate::measure::{Run, median};
 
 /// The section of a scenario: a table, and the command lines behind it.
-pub fn section(scenario: &Scenario, rows: &[Row]) -> String {
+pub fn section(scenario: &Scenario, rows: &[Row], machine: &str) -> String {
     let truth = scenario.truth();
     let (probes, open) = (scenario.probes(), truth.len());
     let mut text = format!(
-        "### {}\n\n{probes} probes, {open} open ports. Medians; missed and wrong are those of the worst run.\n\n\
+        "### {}\n\n{probes} probes, {open} open ports. Medians; missed and wrong are those of the worst run.\n\
+         {machine}\n\n\
          | | runs | probes per CPU-second | ours is × | CPU s | wall s | peak MiB | missed | recall | wrong |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         scenario.title
@@ -88,6 +89,21 @@ fn placed(page: &str, section: &str) -> String {
     };
     let placed = format!("{}{section}{}", &page[..start], &page[end..]);
     placed.trim_end().to_owned() + "\n"
+}
+
+/// The machine and how busy it is, in a sentence: to be asked before anything runs.
+pub fn machine() -> String {
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let model = read("/proc/cpuinfo");
+    let model = model.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": a CPU");
+    let load = read("/proc/loadavg");
+    format!(
+        "{} × {}, Linux {}; load {} before the first run.",
+        std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        model.trim_start_matches([' ', '\t', ':']),
+        read("/proc/sys/kernel/osrelease").trim(),
+        load.split(' ').next().unwrap_or("unknown"),
+    )
 }
 
 fn middle(row: &Row, value: fn(&Run) -> f64) -> f64 {
