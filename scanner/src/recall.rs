@@ -33,12 +33,17 @@ pub fn recall_at_least(sample: &Sample) -> Option<f64> {
     (answered > 0).then(|| lower_bound(of.saturating_sub(missed), of))
 }
 
-/// A share as a percentage with two decimals, cut and not rounded: a bound is never said better than it is.
+/// A share in percent, cut after two decimals and not rounded: a bound is never said better than it is.
+#[must_use]
+pub fn percent_of(share: f64) -> f64 {
+    // What is a hair below a hundredth by the way numbers are kept is meant to be that hundredth.
+    (share * 10_000.0 + 1e-7).floor() / 100.0
+}
+
+/// [`percent_of`] as it is written, with two decimals.
 #[must_use]
 pub fn percent(share: f64) -> String {
-    // What is a hair below a hundredth by the way numbers are kept is meant to be that hundredth.
-    let hundredths = (share * 10_000.0 + 1e-7).floor();
-    format!("{:.2}", hundredths / 100.0)
+    format!("{:.2}", percent_of(share))
 }
 
 /// The smallest probability of a hit with which `hits` or more `of` so many have a chance above `1 - CONFIDENCE`.
@@ -119,6 +124,24 @@ mod tests {
 
     fn said(answered: u64, missed: u64) -> String {
         recall_at_least(&Sample { probed: answered, answered, missed }).map_or("not measured".into(), percent)
+    }
+
+    #[test]
+    fn the_bound_agrees_with_a_sum_in_sixty_digits() {
+        // Found by halving, with the binomial sum of each step calculated in 60 digits.
+        let exact = [
+            (1, 0, 0.049_999_999_999_999),
+            (3_000, 0, 0.999_001_920_988_003),
+            (30, 15, 0.338_892_661_609_514),
+            (20, 1, 0.783_893_835_793_152),
+            (3_000, 300, 0.890_532_744_990_926),
+            (100, 99, 0.000_512_801_416_262),
+            (50_000, 7, 0.999_737_053_891_013),
+        ];
+        for (answered, missed, wanted) in exact {
+            let found = recall_at_least(&Sample { probed: answered, answered, missed }).unwrap();
+            assert!((found - wanted).abs() < 1e-8, "{missed} of {answered}: {found}, not {wanted}");
+        }
     }
 
     #[test]
