@@ -26,12 +26,12 @@ need chromedriver chromium-driver
 need ip iproute2
 need nft nftables
 need setpriv util-linux
+need nmap nmap
 need shellcheck shellcheck
 need fc-list fontconfig
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || packages="$packages fonts-dejavu-core"
 if [ "${1:-}" = bench ]; then
     # What the scanner is measured against; `cargo install rustscan --root ~/.cache/portolan/tools` adds one more.
-    need nmap nmap
     need masscan masscan
     need zmap zmap
     need ethtool ethtool
@@ -64,6 +64,17 @@ if ! "$openapi/bin/openapi-spec-validator" --version 2>/dev/null | grep -qF "$op
     say "installing openapi-spec-validator $openapi_version with pip into $openapi"
     python3 -m venv "$openapi"
     "$openapi/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "openapi-spec-validator==$openapi_version"
+fi
+
+# Two readers of nmap's XML, to which the scanner's is shown.
+parsers=$cache/nmap-parsers
+parsers_pinned="python-libnmap==0.7.3 python-nmap==0.7.1"
+if [ "$(cat "$parsers/pinned" 2>/dev/null || true)" != "$parsers_pinned" ]; then
+    say "installing $parsers_pinned with pip into $parsers"
+    python3 -m venv "$parsers"
+    # shellcheck disable=SC2086 # one argument a package
+    "$parsers/bin/pip" install --quiet --disable-pip-version-check $parsers_pinned
+    echo "$parsers_pinned" >"$parsers/pinned"
 fi
 
 # The accessibility rules that the browser tests run in each page: from npm, checked, never shipped.

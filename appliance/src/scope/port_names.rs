@@ -1,10 +1,10 @@
-//! Service names in port lists: `ssh,https` beside `22,443`.
+//! Service names in port lists: `ssh,https` beside `22,443`, and the well-known lists `top:20`, `top:100`, `top:1000`.
 //!
 //! The names are those of IANA's Service Name and Transport Protocol Port Number Registry (RFC 6335,
 //! <https://www.iana.org/assignments/service-names-port-numbers>), TCP alone, cut to what is met in plants, ships
 //! and offices. A few words that people say instead stand below, each for one name of the registry.
 
-use portolan_scanner::net::{Error, Ports};
+use portolan_scanner::net::{self, Error, Ports};
 
 /// The registry's names, by port. A name stands for one port.
 const REGISTERED: &[(&str, u16)] = &[
@@ -161,7 +161,7 @@ pub fn port_of(name: &str) -> Option<u16> {
     })
 }
 
-/// Reads `22,80-90,https`: ports, ranges and service names, separated by commas or white space, in any order.
+/// Reads `22,80-90,https,top:100`: ports, ranges, service names and well-known lists, separated by commas or white space, in any order.
 ///
 /// # Errors
 /// A sentence that names the pieces that are none of these, or says that there is no port at all.
@@ -171,6 +171,10 @@ pub fn parse(text: &str) -> Result<Ports, String> {
     for piece in text.split(|c: char| c == ',' || c.is_whitespace()).filter(|piece| !piece.is_empty()) {
         if let Some(port) = port_of(piece) {
             runs.push((port, port));
+            continue;
+        }
+        if let Ok(list) = net::top(piece) {
+            runs.extend(list.iter());
             continue;
         }
         match Ports::parse(piece) {
@@ -224,6 +228,8 @@ mod tests {
         assert_eq!(parse("https, 22 80-90,SSH,85").unwrap().to_string(), "22,80-90,443");
         assert_eq!(parse("modbus,dnp3,rdp,http-alt").unwrap().to_string(), "502,3389,8080,20000");
         assert_eq!(parse("1-65535").unwrap().count(), 65_535);
+        assert_eq!(parse("top:20 ssh,7").unwrap().count(), 21);
+        assert!(parse("top:50").unwrap_err().contains("\"top:50\" is not a service name"));
     }
 
     #[test]

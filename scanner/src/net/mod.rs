@@ -9,6 +9,7 @@ mod permutation;
 mod ports;
 mod range;
 mod ranges;
+mod top;
 
 pub use cidr::Cidr;
 pub use error::Error;
@@ -16,6 +17,7 @@ pub use permutation::Permutation;
 pub use ports::Ports;
 pub use range::Range;
 pub use ranges::Ranges;
+pub use top::top;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -204,7 +204,7 @@ mod tests {
         // Every second port: a results frame has a line for each, and each asks where it stands.
         let ports: Ports = (1..=65_535).step_by(2).map(|port| (port, port)).collect();
         let begun = std::time::Instant::now();
-        for _ in 0..20 {
+        for _ in 0..2 {
             for n in 0..ports.count() {
                 let port = ports.nth(n).unwrap();
                 assert_eq!((ports.index_of(port), ports.count_within(port, port)), (Some(n), 1));

@@ -4,7 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
 
-use portolan_scanner::net::{Ports, Ranges};
+use portolan_scanner::net::{Ports, Ranges, top};
 use portolan_scanner::wire::{Id, Job, Method, Preset};
 
 use super::guard;
@@ -118,7 +118,7 @@ impl Flags {
                 "--resume" => resume = Some(value.into()),
                 "--never-scan" => never_scan.push(value.into()),
                 "--ports" => {
-                    let more = Ports::parse(value).or_else(|error| wrong(flag, error))?;
+                    let more = port_list(value).or_else(|error| wrong(flag, error))?;
                     ports = Some(ports.map_or(more.clone(), |before| before.union(&more)));
                 }
                 "--preset" => {
@@ -144,7 +144,7 @@ impl Flags {
             return wrong("--targets", "say what to probe, for example --targets 10.0.0.0/24");
         }
         let Some(ports) = ports else {
-            return wrong("--ports", "say which ports to probe, for example --ports 22,80-90,443");
+            return wrong("--ports", "say which ports to probe, for example --ports 22,80-90,443 or top:100");
         };
         let targets = targets.subtract(&excluded);
         if targets.is_empty() {
@@ -188,6 +188,16 @@ impl Flags {
 
 fn ranges(flag: &str, value: &str) -> Result<Ranges, Stop> {
     Ranges::parse(value).or_else(|error| wrong(flag, error))
+}
+
+/// Ports and ranges of ports, and lists like `top:100` among them.
+fn port_list(text: &str) -> Result<Ports, String> {
+    let (lists, rest): (Vec<_>, Vec<_>) = text.split(',').map(str::trim).partition(|p| p.starts_with("top:"));
+    let rest = match rest[..] {
+        [] => Ports::default(),
+        _ => Ports::parse(&rest.join(",")).map_err(|error| error.to_string())?,
+    };
+    lists.into_iter().try_fold(rest, |all, list| Ok(all.union(&top(list)?)))
 }
 
 fn number(flag: &str, value: &str, least: u32, most: u32) -> Result<u32, Stop> {
@@ -263,6 +273,14 @@ mod tests {
         assert_eq!((flags.job.rate, flags.job.host_rate), (7, gentle.host_rate));
         assert_eq!((flags.job.hosts(), flags.job.ports.count(), flags.format), (2, 20, Format::Text));
         assert_eq!(flags.job.check(), Ok(()));
+    }
+
+    #[test]
+    fn lists_of_ports_mix_with_numbers() {
+        let of = |text: &str| parse(&format!("--targets ::1 --ports {text}")).unwrap().job.ports.count();
+        assert_eq!((of("top:20"), of("1,top:20,22"), of("top:100,top:20")), (20, 21, 100));
+        assert!(complaint("--targets ::1 --ports 22,top:50").contains("top:20, top:100 or top:1000"));
+        assert!(complaint("--targets ::1 --ports top:20,").starts_with("--ports: "));
     }
 
     #[test]

@@ -33,7 +33,8 @@ What:
   --targets LIST     addresses, ranges and subnets: 10.0.0.0/24,10.0.1.1-10.0.1.9,::1
                      (IPv4 and IPv6; may be given more than once)
   --targets-file F   the same from a file, with white space or commas between, # begins a comment
-  --ports LIST       ports and ranges of ports: 22,80-90,443 (may be given more than once)
+  --ports LIST       ports and ranges of ports: 22,80-90,443 (may be given more than once); top:20,
+                     top:100 or top:1000 is a list of well-known ones, our own choice of them
   --exclude LIST     addresses that are never touched, written as --targets
   --never-scan FILE  a list of such addresses, beside /etc/portolan/never-scan, which always holds
   --own              probe this machine's own addresses too, which are left out otherwise; loopback
