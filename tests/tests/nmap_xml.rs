@@ -1,4 +1,4 @@
-//! `--output nmap-xml` as others' programs read it: two parsers from PyPI, on the XML of a real scan, beside that of
+//! `--output nmap-xml` as others' programs read it: two parsers from `PyPI`, on the XML of a real scan, beside that of
 //! nmap itself over the same ports.
 
 use std::collections::BTreeSet;

@@ -170,6 +170,10 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     } else {
         confine(&method.sockets(), screen.job.hints)?;
     }
+    // A file that cannot be written is a wrong command line: to be said before anything is sent.
+    if let Some(resume) = &screen.resume {
+        resume.write(&schedule, &screen.totals)?;
+    }
     if !screen.goes_on {
         screen.begin()?;
     }

@@ -110,12 +110,11 @@ pub fn closing_text(closing: &Closing<'_>, text: &mut String) {
     let Closing { end, hosts, unreached, probes, counts, sent, millis, .. } = closing;
     if *end != "done" {
         let missing = counts[State::NotProbed as usize];
-        line(
-            text,
-            format_args!(
-                "{end}: {missing} of {probes} probes were not made, among them every port of {unreached} hosts"
-            ),
-        );
+        let hosts = match unreached {
+            0 => String::new(),
+            hosts => format!(", among them every port of {hosts} hosts"),
+        };
+        line(text, format_args!("{end}: {missing} of {probes} probes were not made{hosts}"));
     }
     line(text, format_args!("{}", closing.recall()));
     let all: Vec<String> =

@@ -108,3 +108,11 @@ fn killed_at_any_moment_a_scan_loses_at_most_a_second_of_probes_and_tells_none_t
     println!("{repeated} probes were made twice, of {bound} that {} kills may cost", moments.len());
     assert!(repeated <= bound, "{repeated} probes were made twice, the bound is {bound}");
 }
+
+#[test]
+fn a_file_that_cannot_be_written_ends_the_scan_before_it_begins() {
+    let output = probe("--targets 127.0.0.1 --ports 1 --resume /nonexistent/file");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("--resume: /nonexistent/file cannot be written"));
+    assert!(text(&output).is_empty(), "{}", text(&output));
+}

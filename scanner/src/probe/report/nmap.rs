@@ -27,7 +27,8 @@ pub fn begin(job: &Job, command: &str, started: i64, text: &mut String) {
     line(
         text,
         format_args!(
-            r#"<scaninfo type="connect" protocol="tcp" numservices="{}" services="{}"/>"#,
+            r#"<scaninfo type="{}" protocol="tcp" numservices="{}" services="{}"/>"#,
+            job.method,
             job.ports.count(),
             job.ports
         ),
