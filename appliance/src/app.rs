@@ -93,7 +93,7 @@ impl App {
         let ids = Ids::with(clock.clone(), random.clone());
         let session_key = *master.derive("session");
         let checkpoints = Checkpoints::new(store.clone(), clock.clone(), CheckpointKey::of(&master));
-        let scope = Scope::new(store.clone(), clock.clone(), ids.clone());
+        let scope = Scope::new(store.clone(), jobs.clone(), clock.clone(), ids.clone());
         let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random.clone(), session_key);
         let fleet = Fleet::new(fleet::Parts {
             clock: clock.clone(),
@@ -151,6 +151,7 @@ pub fn tables() -> Vec<Routes> {
         scope::routes::templates(),
         scope::routes::subnets(),
         scope::routes::port_lists(),
+        scope::routes::exclusions(),
         fleet::routes::scanners(),
         fleet::routes::vantages(),
         identity::routes::routes(),

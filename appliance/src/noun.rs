@@ -147,15 +147,20 @@ impl Refusals {
 
     /// A name: 1 to [`NAME_MAX`] visible characters in one line, white space around it taken off.
     pub fn name(&mut self, typed: &str) -> String {
-        let name = typed.trim();
-        if name.is_empty() {
-            self.say("name", "a name is needed");
-        } else if name.chars().count() > NAME_MAX {
-            self.say("name", format!("a name has at most {NAME_MAX} characters"));
-        } else if name.contains(|letter: char| letter.is_control() || unseen(letter)) {
-            self.say("name", "a name is one line of visible characters");
+        self.line("name", typed, NAME_MAX)
+    }
+
+    /// A line that must be there: 1 to `most` visible characters, white space around it taken off.
+    pub fn line(&mut self, field: &str, typed: &str, most: usize) -> String {
+        let line = typed.trim();
+        if line.is_empty() {
+            self.say(field, format!("a {field} is needed"));
+        } else if line.chars().count() > most {
+            self.say(field, format!("a {field} has at most {most} characters"));
+        } else if line.contains(|letter: char| letter.is_control() || unseen(letter)) {
+            self.say(field, format!("a {field} is one line of visible characters"));
         }
-        name.to_owned()
+        line.to_owned()
     }
 
     /// A note: at most [`NOTE_MAX`] characters, lines allowed, other control characters not.

@@ -63,3 +63,24 @@ CREATE TABLE template_scanner (
   PRIMARY KEY (template, scanner)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX template_scanner_scanner ON template_scanner (scanner);
+
+-- What no scan of this site touches, whatever a template says.
+CREATE TABLE exclusion (
+  id TEXT PRIMARY KEY,
+  addresses TEXT NOT NULL UNIQUE,        -- canonical ranges
+  first TEXT NOT NULL CHECK (length(first) = 32), -- the lowest of them
+  reason TEXT NOT NULL,
+  expires_at INTEGER NOT NULL,           -- from then on it holds no more; the last moment there is: never
+  by_name TEXT NOT NULL,                 -- who made it
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT;
+
+-- Its runs of addresses, to find it by an address.
+CREATE TABLE exclusion_run (
+  exclusion TEXT NOT NULL REFERENCES exclusion (id) ON DELETE CASCADE,
+  first TEXT NOT NULL CHECK (length(first) = 32),
+  last TEXT NOT NULL CHECK (length(last) = 32),
+  PRIMARY KEY (exclusion, first)
+) STRICT, WITHOUT ROWID;

@@ -5,6 +5,7 @@
 CREATE TABLE frozen_scope (
   sha256 TEXT PRIMARY KEY,               -- hex, over the text that docs/scans/scans.md gives
   targets TEXT NOT NULL,                 -- canonical ranges
+  excluded TEXT NOT NULL DEFAULT '',     -- canonical ranges that the site's exclusions took out of them
   ports TEXT NOT NULL                    -- canonical ports
 ) STRICT;
 
@@ -24,8 +25,9 @@ CREATE TABLE scan (
   seed TEXT NOT NULL,                    -- 32 hex digits; the key of every random order
   hosts INTEGER NOT NULL,                -- in scope, once
   probes INTEGER NOT NULL,               -- hosts x ports x vantages
-  state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'cancelling', 'completed', 'partial', 'cancelled', 'failed')),
+  state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'paused', 'cancelling', 'completed', 'partial', 'cancelled', 'failed')),
   detail TEXT,                           -- why it did not complete
+  excluded_since TEXT NOT NULL DEFAULT '', -- canonical ranges of its targets, excluded when it ended
   by_id TEXT NOT NULL,
   by_name TEXT NOT NULL,
   request_key TEXT,                      -- Idempotency-Key of the launch

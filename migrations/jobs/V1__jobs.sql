@@ -51,6 +51,13 @@ CREATE TABLE presence (
   clock_offset INTEGER NOT NULL          -- µs to add to the scanner's clock
 ) STRICT;
 
+-- What every scanner leaves alone: one row, once the manager has told it.
+CREATE TABLE exclusions (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  sha256 TEXT NOT NULL,                  -- hex, over ranges
+  ranges TEXT NOT NULL                   -- canonical
+) STRICT;
+
 -- A scanner that waits for work; the dispatcher signs a job for it.
 CREATE TABLE want (
   scanner TEXT PRIMARY KEY,
@@ -69,6 +76,7 @@ CREATE TABLE job (
   probes INTEGER NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('ready', 'leased', 'ended', 'lost')),
   cancel INTEGER NOT NULL DEFAULT 0,     -- since when its scanner is to stop, in µs; 0: it may go on
+  pause INTEGER NOT NULL DEFAULT 0,      -- its scanner is to rest
   made_at INTEGER NOT NULL,
   expires_at INTEGER,                    -- as its frame says: from then on its scanner does no more of it
   renewed_at INTEGER,                    -- last sign of life under this lease

@@ -10,8 +10,9 @@ use super::Record;
 use crate::error::Result;
 
 /// Resources that have a name and, most of them, a page: resource, SQL that finds the name, path of the page.
-const NAMED: [(&str, &str, Option<&str>); 7] = [
+const NAMED: [(&str, &str, Option<&str>); 8] = [
     ("subnet", "SELECT name FROM subnet WHERE id = ?", Some("/subnets/")),
+    ("exclusion", "SELECT substr(addresses, 1, 80) FROM exclusion WHERE id = ?", Some("/exclusions/")),
     ("port-list", "SELECT name FROM port_list WHERE id = ?", Some("/port-lists/")),
     ("template", "SELECT name FROM template WHERE id = ?", Some("/templates/")),
     ("vantage", "SELECT name FROM vantage WHERE id = ?", Some("/vantages/")),
@@ -67,6 +68,7 @@ fn gone(connection: &Connection, resource: &str, id: &str) -> Result<Option<Stri
         connection.prepare_cached(sql)?.query_row([resource, id, &action], |row| row.get(0)).optional()?;
     let Some(entry) = entry else { return Ok(None) };
     let record: Record = serde_json::from_str(&entry)?;
-    let name = record.changes.iter().find(|change| change.field == "name").and_then(|c| c.before.as_ref());
-    Ok(name.and_then(|name| name.as_str()).map(str::to_owned))
+    let named = |field: &str| matches!(field, "name" | "addresses");
+    let name = record.changes.iter().find(|change| named(&change.field)).and_then(|c| c.before.as_ref());
+    Ok(name.and_then(|name| name.as_str()).map(|name| name.chars().take(80).collect()))
 }

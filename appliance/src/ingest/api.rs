@@ -76,9 +76,23 @@ impl Ingest {
         let count = |key| asked.read::<u64>(key).map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         let progress = Progress { done: count("done")?, open: count("open")?, rate: count("rate")? };
         let (hash, scanner, now) = (job(asked)?, who.scanner, self.0.parts.clock.now());
-        let state =
-            self.0.parts.jobs.write(move |tx| store::renew(tx, &hash, scanner, progress, now)).await?;
-        Ok(fields(200, Fields::new().with("state", state)))
+        let renewed = self.0.parts.jobs.write(move |tx| {
+            Ok((store::renew(tx, &hash, scanner, progress, now)?, store::exclusions_sha256(tx)?))
+        });
+        let (state, exclusions) = renewed.await?;
+        let answer = Fields::new().with("state", state);
+        // Not known yet, just after jobs.db was lost: a scanner does not begin without it.
+        Ok(fields(
+            200,
+            exclusions.into_iter().fold(answer, |answer, sha256| answer.with("exclusions", sha256)),
+        ))
+    }
+
+    /// What every scanner leaves alone.
+    pub(super) async fn exclusions(&self, asked: &Fields) -> Result<Response, Refusal> {
+        asked.only(&[])?;
+        let ranges = self.0.parts.jobs.read(store::exclusions).await?;
+        Ok(text(200, ranges.ok_or_else(|| Error::internal("the exclusions are not known yet"))?))
     }
 
     pub(super) async fn end(&self, who: &Verified, asked: &Fields) -> Result<Response, Refusal> {

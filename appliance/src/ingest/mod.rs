@@ -88,6 +88,7 @@ enum Call {
     Heartbeat,
     Lease,
     Renew,
+    Exclusions,
     Results,
     End,
 }
@@ -99,6 +100,7 @@ impl Call {
             "heartbeat" => Self::Heartbeat,
             "lease" => Self::Lease,
             "renew" => Self::Renew,
+            "exclusions" => Self::Exclusions,
             "results" => Self::Results,
             "end" => Self::End,
             _ => return None,
@@ -156,6 +158,7 @@ impl Ingest {
             Call::Results => self.results(&verified, body).await,
             Call::Lease => self.lease(&verified, &Fields::parse(&body)?).await,
             Call::Renew => self.renew(&verified, &Fields::parse(&body)?).await,
+            Call::Exclusions => self.exclusions(&Fields::parse(&body)?).await,
             Call::End => self.end(&verified, &Fields::parse(&body)?).await,
             Call::Heartbeat | Call::Enrol => {
                 self.heartbeat(asker.source, &verified, &Fields::parse(&body)?).await

@@ -92,7 +92,7 @@ pub struct Progress {
     pub rate: i64,
 }
 
-/// A sign of life under a lease. `go`, `cancel` or `lost`.
+/// A sign of life under a lease. `go`, `pause`, `cancel` or `lost`.
 pub fn renew(
     tx: &Transaction,
     hash: &str,
@@ -101,16 +101,30 @@ pub fn renew(
     now: Timestamp,
 ) -> Result<&'static str> {
     let sql = "UPDATE job SET done = ?, open = ?, rate = ?, renewed_at = ? WHERE hash = ? AND scanner = ? AND state = 'leased'
-               RETURNING cancel";
-    let cancel: Option<bool> = tx
+               RETURNING cancel <> 0, pause <> 0";
+    let row = |row: &Row| Ok((row.get(0)?, row.get(1)?));
+    let told: Option<(bool, bool)> = tx
         .prepare_cached(sql)?
-        .query_row(params![at.done, at.open, at.rate, now, hash, scanner.to_string()], |row| row.get(0))
+        .query_row(params![at.done, at.open, at.rate, now, hash, scanner.to_string()], row)
         .optional()?;
-    Ok(match cancel {
+    Ok(match told {
         None => "lost",
-        Some(true) => "cancel",
-        Some(false) => "go",
+        Some((true, _)) => "cancel",
+        Some((_, true)) => "pause",
+        Some(_) => "go",
     })
+}
+
+/// What every scanner leaves alone, as canonical ranges; nothing before the manager has told it.
+pub fn exclusions(db: &Connection) -> Result<Option<String>> {
+    let sql = "SELECT ranges FROM exclusions";
+    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?)
+}
+
+/// SHA-256 of that, hex.
+pub fn exclusions_sha256(db: &Connection) -> Result<Option<String>> {
+    let sql = "SELECT sha256 FROM exclusions";
+    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?)
 }
 
 /// Ends a lease; one that is lost or ended already stays as it is. False when there is no such job of this scanner.

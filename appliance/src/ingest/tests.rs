@@ -298,6 +298,23 @@ async fn a_job_is_leased_again_until_it_is_ended_or_lost() {
 }
 
 #[tokio::test]
+async fn a_renewal_tells_what_to_leave_alone_and_when_to_rest() {
+    let (door, scanner) = (Door::new().await, Scanner(3));
+    let job = door.offer(JobOf::default()).await;
+    door.call(scanner, "lease", "wait: 0\n").await;
+    let renew = format!("job: {job}\ndone: 5\nopen: 1\nrate: 100\n");
+    let answer = door.call(scanner, "renew", &renew).await;
+    assert_eq!(answer.text, "state: go\n", "before the manager has told it, nothing is known");
+    assert_eq!(door.call(scanner, "exclusions", "").await.slug(), (503, "unavailable".to_owned()));
+    door.write(|tx| tx.execute("INSERT INTO exclusions VALUES (1, 'abc', '10.0.0.5, fd00::/64')", [])).await;
+    door.write(|tx| tx.execute("UPDATE job SET pause = 1", [])).await;
+    assert_eq!(door.call(scanner, "renew", &renew).await.text, "state: pause\nexclusions: abc\n");
+    assert_eq!(door.call(scanner, "exclusions", "").await.text, "10.0.0.5, fd00::/64");
+    door.write(|tx| tx.execute("UPDATE job SET cancel = 1", [])).await;
+    assert_eq!(door.call(scanner, "renew", &renew).await.get("state"), "cancel");
+}
+
+#[tokio::test]
 async fn who_waits_for_work_is_woken_by_it_and_by_a_stop() {
     let (door, scanner) = (Door::new().await, Scanner(3));
     let waits = |door: &Door| {

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::results::{Hinted, Said};
 use crate::scans::Filter;
-use crate::scope::{PortListQuery, SubnetQuery, TemplateQuery};
+use crate::scope::{ExclusionQuery, PortListQuery, SubnetQuery, TemplateQuery};
 use crate::web::{Answer, Call, ListQuery, Reply};
 use portolan_scanner::net::{addr_to_u128, u128_to_addr};
 use schemars::JsonSchema;
@@ -79,6 +79,9 @@ pub async fn search(call: Call, query: SearchQuery) -> Answer<Found> {
         if may("subnets:view") {
             add("Subnets", subnets(&call.app, &q).await?);
         }
+        if may("exclusions:view") {
+            add("Exclusions", exclusions(&call.app, &q).await?);
+        }
         if may("port-lists:view") {
             add("Port lists", port_lists(&call.app, &q).await?);
         }
@@ -141,6 +144,16 @@ async fn subnets(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
     let query = SubnetQuery { q: Some(q.to_owned()), limit: Some(HITS), ..SubnetQuery::default() };
     let found = app.scope.subnets(query).await?.items;
     Ok(found.into_iter().map(|item| hit(item.name, format!("/subnets/{}", item.id), item.cidr)).collect())
+}
+
+async fn exclusions(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
+    let query = ExclusionQuery { q: Some(q.to_owned()), limit: Some(HITS), ..ExclusionQuery::default() };
+    let found = app.scope.exclusions(query).await?.items;
+    let title = |addresses: String| addresses.chars().take(80).collect();
+    Ok(found
+        .into_iter()
+        .map(|item| hit(title(item.addresses), format!("/exclusions/{}", item.id), item.reason))
+        .collect())
 }
 
 async fn port_lists(app: &App, q: &str) -> Result<Vec<Hit>, Error> {

@@ -14,6 +14,7 @@ use crate::results::duckdb::{DuckDb, Limits};
 use crate::results::evidence::Evidence;
 use crate::results::loader::Loader;
 use crate::results::{self, ResultsService};
+use crate::scope;
 use crate::secrets::{MasterKey, credentials_directory};
 use crate::sqlite::Opening;
 use crate::store::Store;
@@ -61,12 +62,14 @@ pub async fn run(
         tracing::info!(code, "no owner yet: open the pages and enter this code");
     }
     let fleet = tokio::spawn(fleet::manager_task(app.fleet.clone()));
+    let scope = tokio::spawn(scope::manager_task(app.scope.clone()));
     // Dropped with the pages: the loader may be stopped at any point.
     let loading = tokio::spawn(loader.run());
     let proving = tokio::spawn(checkpoints::keep(app.checkpoints.clone(), stop.clone().asked()));
     let served = web::serve(listener, config, site.router(), stop.asked()).await;
     loading.abort();
     fleet.abort();
+    scope.abort();
     // It signs the head once more; nothing is written after it.
     proving.await.map_err(Error::internal)?;
     Ok(served?)

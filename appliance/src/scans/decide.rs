@@ -46,6 +46,8 @@ pub enum Action {
     Lose(String),
     /// Tell its scanner to stop.
     Cancel(String),
+    /// Tell its scanner to rest, or to go on.
+    Pause(String, bool),
     /// Write where a batch stands now.
     Batch(Batch),
 }
@@ -61,6 +63,8 @@ pub struct Tally {
     pub covered: u64,
     /// Why the last one was given up.
     pub why: Option<String>,
+    /// Hosts of its scope that are excluded by now.
+    pub excluded: u128,
 }
 
 /// How a scan ends.
@@ -73,6 +77,10 @@ pub fn end(scan: &Scan, tally: &Tally) -> (State, Option<String>) {
             let were = if tally.not_done == 1 { "was" } else { "were" };
             Some(format!("{} of {} batches {were} not done: {why}.", tally.not_done, tally.batches))
         }
+        None if missing > 0 && tally.excluded > 0 => Some(format!(
+            "{missing} of {} probes have no result; {} of {} hosts were excluded after the launch.",
+            scan.probes, tally.excluded, scan.hosts
+        )),
         None if missing > 0 => Some(format!("{missing} of {} probes have no result.", scan.probes)),
         None => None,
     };
@@ -93,8 +101,12 @@ impl Situation<'_> {
     #[must_use]
     pub fn decide(&self) -> Vec<Action> {
         let mut actions = Vec::new();
+        let rest = self.scan.state == State::Paused;
         for batch in self.batches.iter().filter(|batch| batch.state.is_open()) {
             let next = self.batch(batch, &mut actions);
+            let otherwise = |job: &&Job| active(job) && job.epoch == next.epoch && job.pause != rest;
+            let told = self.jobs_of(batch).iter().filter(otherwise);
+            actions.extend(told.map(|job| Action::Pause(job.hash.clone(), rest)));
             if next != *batch {
                 actions.push(Action::Batch(next));
             }

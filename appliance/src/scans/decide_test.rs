@@ -21,6 +21,7 @@ fn scan(state: State) -> Scan {
         probes: 100,
         state,
         detail: None,
+        excluded_since: portolan_scanner::net::Ranges::new(),
         by: "ada".into(),
         created_at: START,
         started_at: Some(START),
@@ -52,6 +53,7 @@ fn job(epoch: u32, state: JobState) -> Job {
         scanner: scanner(7),
         state,
         end: None,
+        pause: false,
         cancel: None,
         expires_at: None,
         made_at: START,
@@ -101,6 +103,7 @@ fn whole_story(situation: &Situation) -> (Vec<Action>, Option<Ended>) {
         batches: after.len() as u64,
         not_done: after.iter().filter(|batch| batch.state != BatchState::Done).count() as u64,
         covered: after.iter().map(|batch| batch.covered).sum(),
+        excluded: 0,
         why: after.iter().rev().find_map(given_up),
     };
     (actions, over.then(|| end(situation.scan, &tally)))
@@ -108,6 +111,7 @@ fn whole_story(situation: &Situation) -> (Vec<Action>, Option<Ended>) {
 
 fn states((actions, ended): &(Vec<Action>, Option<Ended>)) -> Vec<String> {
     let name = |action: &Action| match action {
+        Action::Pause(hash, rest) => format!("{} {hash}", if *rest { "pause" } else { "resume" }),
         Action::Lose(hash) => format!("lose {hash}"),
         Action::Cancel(hash) => format!("cancel {hash}"),
         Action::Batch(batch) => format!("batch {}", batch.state.as_str()),

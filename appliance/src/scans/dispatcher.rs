@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::fleet;
 use crate::ids::Ids;
 use crate::jobs::Jobs;
+use crate::scope;
 use crate::secrets::sha256;
 use crate::secrets::signing::JobKey;
 use crate::store::Store;
@@ -135,6 +136,7 @@ impl Dispatcher {
                 told.iter().try_for_each(|action| match action {
                     Action::Lose(hash) => queue::lose(tx, hash),
                     Action::Cancel(hash) => queue::cancel(tx, hash, now),
+                    Action::Pause(hash, rest) => queue::pause(tx, hash, *rest),
                     Action::Batch(_) => Ok(()),
                 })
             };
@@ -186,17 +188,25 @@ impl Dispatcher {
         let frame = wire::seal(job.encode(), |text| self.key.sign(text));
         let hash = hex::encode(&sha256(frame.as_bytes()));
         let name = hash.clone();
-        self.store
+        let signed = self
+            .store
             .changes(&actor(), move |tx| {
+                // A person may have let it rest since it was looked at.
+                if store::scan(tx, id)?.is_none_or(|scan| scan.state == State::Paused) {
+                    return Ok((vec![], false));
+                }
                 if !store::update_batch(tx, id, &batch)? {
                     return Err(Error::conflict("the batch ended meanwhile"));
                 }
                 store::set_state(tx, id, State::Running, None, Some(now))?;
                 let detail =
                     json!({ "batch": batch.number, "epoch": batch.epoch, "scanner": scanner, "job": name });
-                Ok((vec![Entry::event("job.signed", &detail).on("scan", id)], ()))
+                Ok((vec![Entry::event("job.signed", &detail).on("scan", id)], true))
             })
             .await?;
+        if !signed {
+            return Ok(());
+        }
         self.jobs
             .write(move |tx| {
                 queue::offer(tx, &NewJob { hash: &hash, job: &job, frame: &frame, made_at: now })
@@ -228,7 +238,8 @@ impl Open {
     /// else is there who could do better.
     fn place_of(&self, scanner: Uuid, at_work: &[Uuid]) -> Option<(Uuid, bool)> {
         let vantage = self.scanners.iter().find(|assigned| assigned.scanner == scanner)?.vantage;
-        if self.scan.state == State::Cancelling || !self.waiting.contains(&vantage) {
+        let rests = matches!(self.scan.state, State::Paused | State::Cancelling);
+        if rests || !self.waiting.contains(&vantage) {
             return None;
         }
         let other = |assigned: &&Assigned| assigned.vantage == vantage && assigned.scanner != scanner;
@@ -302,7 +313,11 @@ fn move_on(
         let mut tally = store::tally(tx, id)?;
         // What jobs.db has lost, the results still have.
         tally.covered = tally.covered.max(swept);
+        let targets = store::frozen(tx, id)?.map(|frozen| frozen.targets).unwrap_or_default();
+        let excluded = targets.intersect(&scope::in_force(tx, now)?);
+        tally.excluded = excluded.count();
         let (state, why) = end(&scan, &tally);
+        store::set_excluded_since(tx, id, &excluded)?;
         tracing::info!(scan = %id, state = state.as_str(), why, "scan ended");
         store::set_state(tx, id, state, why.as_deref(), Some(now))?;
         let action = format!("scan.{}", state.as_str());

@@ -62,6 +62,7 @@ impl Bench {
     async fn launch(&self) {
         let frozen = Frozen {
             targets: Ranges::parse("10.0.0.1,10.0.0.9").unwrap(),
+            excluded: Ranges::new(),
             ports: Ports::parse("1-50").unwrap(),
         };
         let scan = Scan {
@@ -76,6 +77,7 @@ impl Bench {
             probes: 100,
             state: State::Queued,
             detail: None,
+            excluded_since: Ranges::new(),
             by: "ada".into(),
             created_at: self.dispatcher.clock.now(),
             started_at: None,
@@ -164,6 +166,59 @@ async fn a_scan_goes_from_queued_over_a_signed_job_to_completed() {
     bench.step().await;
     let audit = bench.dispatcher.store.audit_head().await.unwrap();
     assert_eq!(audit.seq - before.seq, 3, "job signed, batch done, scan completed: each once");
+}
+
+#[tokio::test]
+async fn a_paused_scan_gives_out_nothing_and_its_scanners_are_told_until_it_goes_on() {
+    let bench = Bench::new().await;
+    let id = bench.scan;
+    let set = async |state: State| {
+        let set = move |tx: &rusqlite::Transaction| {
+            store::pause(tx, id, state)?;
+            Ok((Entry::event("test", &json!({})), ()))
+        };
+        bench.dispatcher.store.change(&actor(), set).await.unwrap();
+        bench.step().await;
+    };
+    let told = async || {
+        let read =
+            |db: &rusqlite::Connection| Ok(db.query_row("SELECT pause FROM job", [], |row| row.get(0))?);
+        bench.dispatcher.jobs.read(read).await.unwrap()
+    };
+    bench.want().await;
+    set(State::Paused).await;
+    assert_eq!(bench.frames().await.len(), 0);
+    set(State::Queued).await;
+    assert_eq!((bench.frames().await.len(), told().await), (1, false));
+    bench.sql("UPDATE job SET state = 'leased'", []).await;
+    set(State::Paused).await;
+    assert!(told().await);
+    set(State::Running).await;
+    assert!(!told().await);
+    set(State::Paused).await;
+    bench.finish().await;
+    bench.step().await;
+    assert_eq!(bench.state().await.0, State::Completed, "what is done while it rests is done");
+}
+
+#[tokio::test]
+async fn a_scan_that_ends_says_what_was_excluded_meanwhile() {
+    let bench = Bench::new().await;
+    bench.want().await;
+    bench.step().await;
+    let sql =
+        "INSERT INTO exclusion (id, addresses, first, reason, expires_at, by_name, created_at, updated_at)
+               VALUES (?, '10.0.0.9', printf('%032d', 0), 'press', 253402300799999999, 'ada', 0, 0)";
+    bench.config(sql, [Uuid::from_u128(1)]).await;
+    let sql = "INSERT INTO loaded (job_hash, block, part, last, covered, not_probed, open, at)
+               SELECT hash, 0, 0, 1, probes / 2, probes / 2, 2, 0 FROM job";
+    bench.sql(sql, []).await;
+    bench.sql("UPDATE job SET state = 'ended', end_state = 'done', end_detail = ''", []).await;
+    bench.step().await;
+    let id = bench.scan;
+    let scan = bench.dispatcher.store.read(move |db| Ok(store::scan(db, id)?.unwrap())).await.unwrap();
+    assert_eq!((scan.state, scan.excluded_since.to_string().as_str()), (State::Partial, "10.0.0.9"));
+    assert!(scan.detail.unwrap().contains("1 of 2 hosts were excluded after the launch"));
 }
 
 #[tokio::test]

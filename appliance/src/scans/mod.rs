@@ -16,7 +16,7 @@ use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::noun::Link;
 use crate::results::ResultsService;
-use crate::scope::{Manner, Timing, resolve};
+use crate::scope::{Manner, Resolved, Timing, resolve};
 use crate::secrets::sha256;
 use crate::store::Store;
 use crate::web::{ListQuery, Page};
@@ -38,6 +38,8 @@ pub enum State {
     Queued,
     /// At least one job was signed.
     Running,
+    /// A person let it rest: no probe goes until it is resumed.
+    Paused,
     /// A stop was asked for; its scanners have not all stopped yet.
     Cancelling,
     /// Every probe of the scope has a result, from every vantage.
@@ -57,6 +59,7 @@ impl State {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Cancelling => "cancelling",
             Self::Completed => "completed",
             Self::Partial => "partial",
@@ -68,7 +71,7 @@ impl State {
     /// Whether something can still happen.
     #[must_use]
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::Queued | Self::Running | Self::Cancelling)
+        matches!(self, Self::Queued | Self::Running | Self::Paused | Self::Cancelling)
     }
 }
 
@@ -76,8 +79,8 @@ impl FromStr for State {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        use State::{Cancelled, Cancelling, Completed, Failed, Partial, Queued, Running};
-        let all = [Queued, Running, Cancelling, Completed, Partial, Cancelled, Failed];
+        use State::{Cancelled, Cancelling, Completed, Failed, Partial, Paused, Queued, Running};
+        let all = [Queued, Running, Paused, Cancelling, Completed, Partial, Cancelled, Failed];
         all.into_iter().find(|state| state.as_str() == text).ok_or(())
     }
 }
@@ -152,6 +155,8 @@ pub struct Scan {
     pub state: State,
     /// Why it did not complete.
     pub detail: Option<String>,
+    /// Those of its targets that were excluded by the time it ended.
+    pub excluded_since: Ranges,
     /// Who launched it.
     pub by: String,
     /// When.
@@ -167,15 +172,18 @@ pub struct Scan {
 pub struct Frozen {
     /// The addresses.
     pub targets: Ranges,
+    /// What the site's exclusions took out of them.
+    pub excluded: Ranges,
     /// The ports of each.
     pub ports: Ports,
 }
 
 impl Frozen {
-    /// SHA-256, hex, over `portolan-scope-v1`, the targets and the ports, a line each.
+    /// SHA-256, hex, over `portolan-scope-v1`, the targets, what was excluded of them, and the ports, a line each.
     #[must_use]
     pub fn name(&self) -> String {
-        hex::encode(&sha256(format!("portolan-scope-v1\n{}\n{}\n", self.targets, self.ports).as_bytes()))
+        let Self { targets, excluded, ports } = self;
+        hex::encode(&sha256(format!("portolan-scope-v1\n{targets}\n{excluded}\n{ports}\n").as_bytes()))
     }
 }
 
@@ -272,10 +280,11 @@ impl Scans {
                 {
                     return Ok((vec![], earlier));
                 }
-                let resolved = resolve(tx, template)?;
+                let resolved = resolve(tx, template, now)?;
                 let scanners = assigned(&resolved.scanners, &fleet)?;
                 let vantages = vantages_of(&scanners);
-                let frozen = Frozen { targets: resolved.targets, ports: resolved.ports };
+                let Resolved { targets, excluded, ports, .. } = resolved;
+                let frozen = Frozen { targets, excluded, ports };
                 let scan = Scan {
                     id,
                     template,
@@ -288,6 +297,7 @@ impl Scans {
                     probes: u64::try_from(resolved.probes).map_err(Error::internal)? * vantages.len() as u64,
                     state: State::Queued,
                     detail: None,
+                    excluded_since: Ranges::new(),
                     by: by.name.clone(),
                     created_at: now,
                     started_at: None,
@@ -299,7 +309,7 @@ impl Scans {
                 store::insert_batches(tx, scan.id, &cuts, frozen.ports.count())?;
                 let detail = serde_json::json!({
                     "template": scan.template, "template_name": scan.template_name, "scope_sha256": scan.frozen_scope,
-                    "hosts": scan.hosts, "probes": scan.probes, "timing": scan.timing, "manner": scan.manner, "batches": cuts.len(),
+                    "hosts": scan.hosts, "excluded_hosts": frozen.excluded.count().to_string(), "probes": scan.probes, "timing": scan.timing, "manner": scan.manner, "batches": cuts.len(),
                     "scanners": scanners.iter().map(|assigned| assigned.scanner).collect::<Vec<_>>(),
                 });
                 Ok((vec![Entry::event("scan.launched", &detail).on("scan", scan.id)], scan))
@@ -319,13 +329,8 @@ impl Scans {
                 let mut scan = store::scan(tx, id)?.ok_or_else(|| Error::not_found("scan", id))?;
                 match scan.state {
                     State::Cancelling => return Ok((vec![], scan)),
-                    State::Queued | State::Running => {}
-                    ended => {
-                        return Err(Error::conflict(format!(
-                            "The scan has ended: it is {}.",
-                            ended.as_str()
-                        )));
-                    }
+                    State::Queued | State::Running | State::Paused => {}
+                    ended => return Err(over(ended)),
                 }
                 let before = scan.state;
                 scan.state = State::Cancelling;
@@ -335,6 +340,31 @@ impl Scans {
             })
             .await?;
         // Wakes the dispatcher at once; without it, it would look within a second.
+        self.0.jobs.write(queue::nudge).await?;
+        Ok(scan)
+    }
+
+    /// Lets a scan rest, or go on: its scanners hear of it at their next sign of life. Nothing changes when it does so
+    /// already.
+    ///
+    /// # Errors
+    /// `Conflict` when it has ended or is to stop; `NotFound`.
+    pub async fn pause(&self, actor: &Actor, id: Uuid, rest: bool) -> Result<Scan, Error> {
+        let change = move |tx: &rusqlite::Transaction| {
+            let mut scan = store::scan(tx, id)?.ok_or_else(|| Error::not_found("scan", id))?;
+            let before = scan.state;
+            scan.state = match (before, rest) {
+                (State::Queued | State::Running, true) => State::Paused,
+                (State::Paused, false) if scan.started_at.is_some() => State::Running,
+                (State::Paused, false) => State::Queued,
+                (State::Queued | State::Running, false) | (State::Paused, true) => return Ok((vec![], scan)),
+                (other, _) => return Err(over(other)),
+            };
+            store::pause(tx, id, scan.state)?;
+            let action = if rest { "scan.paused" } else { "scan.resumed" };
+            Ok((vec![Entry::event(action, &serde_json::json!({ "was": before })).on("scan", id)], scan))
+        };
+        let scan = self.0.store.changes(actor, change).await?;
         self.0.jobs.write(queue::nudge).await?;
         Ok(scan)
     }
@@ -371,6 +401,11 @@ impl Scans {
         let assigned = self.0.store.read(move |db| store::scanners(db, id)).await?;
         Ok(assigned.into_iter().map(|assigned| (assigned.vantage, assigned.vantage_name)).collect())
     }
+}
+
+fn over(state: State) -> Error {
+    let word = if state.is_open() { "is to stop" } else { "has ended" };
+    Error::conflict(format!("The scan {word}: it is {}.", state.as_str()))
 }
 
 /// Those of a template's scanners that can work, with their vantages.

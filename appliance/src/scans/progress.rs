@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::noun::Link;
 use crate::results::Sweep;
 use crate::results::recall::Recall;
-use crate::scope::{Manner, Timing};
+use crate::scope::{Manner, Timing, in_force};
 use portolan_scanner::wire;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,6 +61,10 @@ pub struct ScanView {
     pub detail: Option<String>,
     /// The addresses, canonical.
     pub targets: String,
+    /// What the site's exclusions took out of them at the launch, canonical.
+    pub excluded: String,
+    /// Those of the targets that have been excluded since: not probed from then on.
+    pub excluded_since: String,
     /// The ports, canonical.
     pub ports: String,
     /// SHA-256 of the frozen scope, hex.
@@ -193,6 +197,12 @@ impl Scans {
         } else {
             self.not_covered(&scan, &frozen, &sweeps, &vantages, &batches).await?
         };
+        let excluded_since = if scan.state.is_open() {
+            let now = self.0.clock.now();
+            frozen.targets.intersect(&self.0.store.read(move |db| in_force(db, now)).await?)
+        } else {
+            scan.excluded_since.clone()
+        };
         let rate = sum(shown.iter().map(|batch| batch.rate));
         // Once it has ended, the results have the last word.
         let covered = sum(sweeps.iter().map(|sweep| u64::try_from(sweep.covered()).unwrap_or(u64::MAX)));
@@ -206,6 +216,8 @@ impl Scans {
             not_covered_probes: if scan.state.is_open() { 0 } else { scan.probes.saturating_sub(covered) },
             detail: scan.detail,
             targets: frozen.targets.to_string(),
+            excluded: frozen.excluded.to_string(),
+            excluded_since: excluded_since.to_string(),
             ports: frozen.ports.to_string(),
             scope_sha256: scan.frozen_scope,
             timing: scan.timing,

@@ -37,6 +37,8 @@ pub struct Job {
     pub end: Option<(JobEnd, String)>,
     /// Since when its scanner is to stop.
     pub cancel: Option<Timestamp>,
+    /// Its scanner is to rest.
+    pub pause: bool,
     /// When it is over, whatever its scanner says.
     pub expires_at: Option<Timestamp>,
     /// When it was made, and when its scanner last gave a sign of life under it.
@@ -85,7 +87,7 @@ pub fn jobs(db: &Connection, scan: Uuid, batches: &[u32]) -> Result<Vec<Job>, Er
             FROM block GROUP BY job_hash)
         SELECT j.hash, j.batch, j.epoch, j.scanner, j.state, j.end_state, j.end_detail, j.cancel, j.made_at,
             j.renewed_at, j.done, j.open, j.rate, j.blocks, coalesce(b.blocks, 0), coalesce(b.covered, 0),
-            coalesce(b.open, 0), j.expires_at
+            coalesce(b.open, 0), j.expires_at, j.pause
         FROM mine j LEFT JOIN brought b ON b.job_hash = j.hash ORDER BY j.batch, j.epoch";
     let batches = serde_json::to_string(batches).map_err(Error::internal)?;
     let values = [scan.to_string(), batches];
@@ -116,6 +118,7 @@ fn job(row: &Row) -> rusqlite::Result<Job> {
         end: end.map(|end| (end, detail.unwrap_or_default())),
         cancel: Some(row.get(7)?).filter(|since| *since > Timestamp::EPOCH),
         expires_at: row.get(17)?,
+        pause: row.get(18)?,
         made_at: row.get(8)?,
         renewed_at: row.get(9)?,
         done: row.get(10)?,
@@ -193,6 +196,12 @@ pub fn lose(tx: &Transaction, hash: &str) -> Result<(), Error> {
 /// Its scanner is told to stop at its next sign of life.
 pub fn cancel(tx: &Transaction, hash: &str, now: Timestamp) -> Result<(), Error> {
     tx.execute("UPDATE job SET cancel = ? WHERE hash = ? AND cancel = 0", params![now, hash])?;
+    Ok(())
+}
+
+/// Its scanner is told to rest, or to go on, at its next sign of life.
+pub fn pause(tx: &Transaction, hash: &str, rest: bool) -> Result<(), Error> {
+    tx.execute("UPDATE job SET pause = ? WHERE hash = ?", params![rest, hash])?;
     Ok(())
 }
 

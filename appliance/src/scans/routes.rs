@@ -33,6 +33,10 @@ pub fn routes() -> Routes {
         .summary("Ask before a scan is cancelled")
         .post("/scans/{id}/cancel", RUN, cancel)
         .summary("Cancel a scan; what it found is kept")
+        .post("/scans/{id}/pause", RUN, pause)
+        .summary("Let a scan rest: no probe goes until it is resumed")
+        .post("/scans/{id}/resume", RUN, resume)
+        .summary("Let a paused scan go on")
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -122,6 +126,21 @@ async fn cancel(call: Call, _: NoInput) -> Answer<ScanView> {
     call.app.scans.cancel(&call.actor(), id).await?;
     let view = call.app.scans.view(id).await?;
     Ok(Reply::done(format!("/scans/{id}"), "Its scanners are told to stop.", view))
+}
+
+async fn pause(call: Call, _: NoInput) -> Answer<ScanView> {
+    rest(call, true, "Its scanners are told to rest.").await
+}
+
+async fn resume(call: Call, _: NoInput) -> Answer<ScanView> {
+    rest(call, false, "Its scanners are told to go on.").await
+}
+
+async fn rest(call: Call, rest: bool, notice: &'static str) -> Answer<ScanView> {
+    let id = call.id("scan")?;
+    call.app.scans.pause(&call.actor(), id, rest).await?;
+    let view = call.app.scans.view(id).await?;
+    Ok(Reply::done(format!("/scans/{id}"), notice, view))
 }
 
 #[cfg(test)]

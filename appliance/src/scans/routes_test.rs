@@ -114,3 +114,60 @@ async fn every_page_of_scans_renders() {
     }
     assert!(site.page("/search?q=week").await.text.contains(id));
 }
+
+#[tokio::test]
+async fn a_launch_leaves_out_what_is_excluded_and_says_so() {
+    let (site, template) = site(true).await;
+    let exclude = |addresses: &str| json!({ "addresses": addresses, "reason": "the press" });
+    let excluded =
+        site.send_json(Method::POST, "/exclusions", &exclude("10.0.0.1, 10.9.0.0/16")).await.json();
+    let scan = site.send_json(Method::POST, "/scans", &json!({ "template": template })).await.json();
+    assert_eq!((&scan["hosts"], &scan["probes"]), (&json!(3), &json!(9)));
+    assert_eq!((&scan["targets"], &scan["excluded"]), (&json!("10.0.0.0, 10.0.0.2/31"), &json!("10.0.0.1")));
+    assert_eq!(scan["excluded_since"], "");
+    let path = format!("/scans/{}", scan["id"].as_str().unwrap());
+    // The frozen scope stays what it was; what comes later is shown beside it.
+    site.send_json(
+        Method::DELETE,
+        &format!("/exclusions/{}", excluded["id"].as_str().unwrap()),
+        &Value::Null,
+    )
+    .await;
+    site.send_json(Method::POST, "/exclusions", &exclude("10.0.0.0/31")).await;
+    let shown = site.get(&path).await.json();
+    assert_eq!((&shown["excluded"], &shown["excluded_since"]), (&json!("10.0.0.1"), &json!("10.0.0.0")));
+    let page = site.page(&path).await.text;
+    assert!(page.contains("Excluded since"), "{page}");
+    site.send_json(Method::POST, "/exclusions", &exclude("10.0.0.0/24")).await;
+    let refused = site.send_json(Method::POST, "/scans", &json!({ "template": template })).await;
+    assert_eq!(refused.fields(), ["template"], "{}", refused.text);
+}
+
+#[tokio::test]
+async fn a_scan_is_paused_and_goes_on_where_it_was() {
+    let (site, template) = site(true).await;
+    let scan = site.send_json(Method::POST, "/scans", &json!({ "template": template })).await.json();
+    let path = format!("/scans/{}", scan["id"].as_str().unwrap());
+    let entries = || async { site.app.store.audit_head().await.unwrap().seq };
+    let before = entries().await;
+    for _ in 0..2 {
+        let paused = site.send_json(Method::POST, &format!("{path}/pause"), &Value::Null).await;
+        assert_eq!(
+            (paused.status, &paused.json()["state"]),
+            (StatusCode::OK, &json!("paused")),
+            "{}",
+            paused.text
+        );
+    }
+    assert_eq!(entries().await, before + 1);
+    assert!(site.page(&path).await.text.contains("Resume"));
+    assert_eq!(site.get("/scans?state=paused").await.json()["total"], 1);
+    let answer = site.post_form(&format!("{path}/resume"), &[]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+    assert_eq!(site.get(&path).await.json()["state"], "queued", "it had not begun");
+    site.send_json(Method::POST, &format!("{path}/pause"), &Value::Null).await;
+    let cancelled = site.send_json(Method::POST, &format!("{path}/cancel"), &Value::Null).await;
+    assert_eq!(cancelled.json()["state"], "cancelling", "{}", cancelled.text);
+    let late = site.send_json(Method::POST, &format!("{path}/resume"), &Value::Null).await;
+    assert_eq!(late.status, StatusCode::CONFLICT, "{}", late.text);
+}

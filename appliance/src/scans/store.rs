@@ -16,7 +16,7 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 const SCAN: &str = "id, template, template_name, frozen_scope, preset, rate, host_rate, timeout_ms, retries, method, \
-    hints, own, seed, hosts, probes, state, detail, by_name, created_at, started_at, ended_at";
+    hints, own, seed, hosts, probes, state, detail, excluded_since, by_name, created_at, started_at, ended_at";
 
 pub fn insert(
     tx: &Transaction,
@@ -26,10 +26,15 @@ pub fn insert(
     key: Option<&str>,
 ) -> Result<(), Error> {
     tx.execute(
-        "INSERT OR IGNORE INTO frozen_scope (sha256, targets, ports) VALUES (?, ?, ?)",
-        params![scan.frozen_scope, frozen.targets.to_string(), frozen.ports.to_string()],
+        "INSERT OR IGNORE INTO frozen_scope (sha256, targets, excluded, ports) VALUES (?, ?, ?, ?)",
+        params![
+            scan.frozen_scope,
+            frozen.targets.to_string(),
+            frozen.excluded.to_string(),
+            frozen.ports.to_string()
+        ],
     )?;
-    let sql = format!("INSERT INTO scan ({SCAN}, by_id, request_key) VALUES ({}?)", "?, ".repeat(22));
+    let sql = format!("INSERT INTO scan ({SCAN}, by_id, request_key) VALUES ({}?)", "?, ".repeat(23));
     tx.execute(
         &sql,
         params![
@@ -50,6 +55,7 @@ pub fn insert(
             scan.probes,
             scan.state.as_str(),
             scan.detail,
+            scan.excluded_since.to_string(),
             scan.by,
             scan.created_at,
             scan.started_at,
@@ -144,13 +150,15 @@ pub fn list(db: &Connection, query: &ListQuery, filter: &Filter) -> Result<Page<
 }
 
 pub fn frozen(db: &Connection, scan: Uuid) -> Result<Option<Frozen>, Error> {
-    let sql = "SELECT f.targets, f.ports FROM scan s JOIN frozen_scope f ON f.sha256 = s.frozen_scope WHERE s.id = ?";
-    let texts: Option<(String, String)> =
-        db.query_row(sql, [scan.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((targets, ports)) = texts else { return Ok(None) };
-    let targets = Ranges::parse(&targets).map_err(|error| Error::internal(error.to_string()))?;
-    let ports = Ports::parse(&ports).map_err(|error| Error::internal(error.to_string()))?;
-    Ok(Some(Frozen { targets, ports }))
+    let sql = "SELECT f.* FROM scan s JOIN frozen_scope f ON f.sha256 = s.frozen_scope WHERE s.id = ?";
+    let frozen = |row: &Row| {
+        Ok(Frozen {
+            targets: parsed(row, "targets")?,
+            excluded: parsed(row, "excluded")?,
+            ports: parsed::<Ports>(row, "ports")?,
+        })
+    };
+    Ok(db.query_row(sql, [scan.to_string()], frozen).optional()?)
 }
 
 pub fn scanners(db: &Connection, scan: Uuid) -> Result<Vec<Assigned>, Error> {
@@ -250,7 +258,13 @@ pub fn tally(db: &Connection, scan: Uuid) -> Result<Tally, Error> {
                  (SELECT detail FROM batch WHERE scan = ?1 AND state = 'given-up' ORDER BY number DESC LIMIT 1)
                FROM batch WHERE scan = ?1";
     let tally = |row: &Row| {
-        Ok(Tally { batches: row.get(0)?, not_done: row.get(1)?, covered: row.get(2)?, why: row.get(3)? })
+        Ok(Tally {
+            batches: row.get(0)?,
+            not_done: row.get(1)?,
+            covered: row.get(2)?,
+            why: row.get(3)?,
+            excluded: 0,
+        })
     };
     Ok(db.prepare_cached(sql)?.query_row([scan.to_string()], tally)?)
 }
@@ -281,6 +295,19 @@ pub fn update_batch(tx: &Transaction, scan: Uuid, batch: &Batch) -> Result<bool,
     Ok(changed == 1)
 }
 
+/// Lets a scan rest or go on.
+pub fn pause(tx: &Transaction, scan: Uuid, state: State) -> Result<(), Error> {
+    tx.execute("UPDATE scan SET state = ? WHERE id = ?", [state.as_str(), &scan.to_string()])?;
+    Ok(())
+}
+
+/// Writes what of a scan's targets was excluded by the time it ended.
+pub fn set_excluded_since(tx: &Transaction, scan: Uuid, excluded: &Ranges) -> Result<(), Error> {
+    let sql = "UPDATE scan SET excluded_since = ? WHERE id = ?";
+    tx.execute(sql, [excluded.to_string(), scan.to_string()])?;
+    Ok(())
+}
+
 /// Writes where a scan stands. Its start and its end are each written once; one that is to stop does not run again.
 pub fn set_state(
     tx: &Transaction,
@@ -292,7 +319,7 @@ pub fn set_state(
     let (started, ended) = match state {
         State::Running => (at, None),
         State::Completed | State::Partial | State::Cancelled | State::Failed => (None, at),
-        State::Queued | State::Cancelling => (None, None),
+        State::Queued | State::Paused | State::Cancelling => (None, None),
     };
     tx.execute(
         "UPDATE scan SET state = ?1, detail = coalesce(?2, detail), started_at = coalesce(started_at, ?3),
@@ -323,6 +350,7 @@ fn scan_row(row: &Row) -> rusqlite::Result<Scan> {
         probes: row.get("probes")?,
         state: word(row, "state")?,
         detail: row.get("detail")?,
+        excluded_since: parsed(row, "excluded_since")?,
         by: row.get("by_name")?,
         created_at: row.get("created_at")?,
         started_at: row.get("started_at")?,

@@ -4,7 +4,8 @@ use portolan_scanner::net::{Cidr, Ports, Ranges};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::{Count, Manner, Timing, store};
+use super::{Count, Manner, Timing, in_force, store};
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::noun::{Link, Use};
 
@@ -20,6 +21,8 @@ pub struct Resolved {
     pub version: i64,
     /// Every address of its subnets, each once, minus the exclusions.
     pub targets: Ranges,
+    /// What the site's exclusions took out of that.
+    pub excluded: Ranges,
     /// Every port of its port lists, each once.
     pub ports: Ports,
     /// How many addresses.
@@ -37,13 +40,21 @@ pub struct Resolved {
 /// What a template covers now. For the transaction of another room that freezes it.
 ///
 /// # Errors
-/// `NotFound`; `Invalid` on `template` when nothing is left of its scope or it outgrew the limit, which no change
-/// made here lets happen; any from the database.
-pub fn resolve(db: &Connection, template: Uuid) -> Result<Resolved> {
+/// `NotFound`; `Invalid` on `template` when nothing is left of its scope, as when the site's exclusions cover it, or it
+/// outgrew the limit, which no change made here lets happen; any from the database.
+pub fn resolve(db: &Connection, template: Uuid, now: Timestamp) -> Result<Resolved> {
     let kept = store::template(db, template)?;
-    let extent = Extent::of_template(db, template)?;
+    let mut extent = Extent::of_template(db, template)?;
     if let Some((_, message)) = extent.refusal() {
         return Err(Error::invalid("template", message));
+    }
+    let excluded = extent.targets.intersect(&in_force(db, now)?);
+    extent.targets = extent.targets.subtract(&excluded);
+    if extent.targets.is_empty() {
+        return Err(Error::invalid(
+            "template",
+            "nothing is left to scan: every address of it is excluded from scans",
+        ));
     }
     let limit = "a refusal was given above the limit";
     Ok(Resolved {
@@ -52,6 +63,7 @@ pub fn resolve(db: &Connection, template: Uuid) -> Result<Resolved> {
         hosts: extent.hosts().as_u128().expect(limit),
         probes: extent.probes().as_u128().expect(limit),
         targets: extent.targets,
+        excluded,
         ports: extent.ports,
         scanners: kept.fields.scanners,
         timing: kept.fields.timing.timing(),

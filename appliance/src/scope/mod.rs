@@ -1,9 +1,11 @@
-//! What scans cover: subnets, port lists, and the templates that join them with scanners and a timing.
+//! What scans cover: subnets, port lists, and the templates that join them with scanners and a timing; and what no
+//! scan covers.
 //!
 //! Other rooms ask [`Scope::template`] and [`resolve`]: the latter gives a template's targets and ports as sets, never
 //! as a list of addresses.
 
 mod count;
+mod exclusions;
 mod extent;
 mod manner;
 mod port_lists;
@@ -18,9 +20,11 @@ mod timing;
 
 use crate::clock::Clock;
 use crate::ids::Ids;
+use crate::jobs::Jobs;
 use crate::store::Store;
 
 pub use count::Count;
+pub use exclusions::{Exclusion, ExclusionInput, ExclusionQuery, in_force, manager_task};
 pub use extent::{PROBES_MAX, Resolved, resolve};
 pub use manner::{Manner, Method};
 pub use port_lists::{PortList, PortListInput, PortListQuery};
@@ -33,14 +37,15 @@ pub use timing::{Preset, Timing};
 #[derive(Clone, Debug)]
 pub struct Scope {
     store: Store,
+    jobs: Jobs,
     clock: Clock,
     ids: Ids,
 }
 
 impl Scope {
-    /// Works on this database.
+    /// Works on config.db, and tells in jobs.db what every scanner leaves alone.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, ids: Ids) -> Self {
-        Self { store, clock, ids }
+    pub fn new(store: Store, jobs: Jobs, clock: Clock, ids: Ids) -> Self {
+        Self { store, jobs, clock, ids }
     }
 }

@@ -1,8 +1,8 @@
-//! The routes of subnets, port lists and templates. Each noun has the same eight rows.
+//! The routes of subnets, port lists, exclusions and templates. Each noun has the same eight rows.
 
 use super::{
-    PortList, PortListInput, PortListQuery, Subnet, SubnetInput, SubnetQuery, Template, TemplateForm,
-    TemplateInput, TemplateQuery,
+    Exclusion, ExclusionInput, ExclusionQuery, PortList, PortListInput, PortListQuery, Subnet, SubnetInput,
+    SubnetQuery, Template, TemplateForm, TemplateInput, TemplateQuery,
 };
 use crate::noun::{DeletePage, Deletion, EditPage};
 use crate::web::Access::Scope;
@@ -144,6 +144,76 @@ async fn ask_port_list(call: Call, _: NoInput) -> Answer<DeletePage<PortList>> {
 async fn delete_port_list(call: Call, input: Deletion) -> Answer<PortList> {
     let list = call.app.scope.delete_port_list(&call.actor(), call.id("port list")?, input.version).await?;
     Ok(Reply::done("/port-lists", format!("The port list “{}” is deleted.", list.name), list))
+}
+
+/// The rows of exclusions.
+pub fn exclusions() -> Routes {
+    Routes::of("exclusions", "scope/exclusions")
+        .get("/exclusions", Scope("exclusions:view"), list_exclusions)
+        .page("scope/exclusions/list.html")
+        .summary("List what is never scanned")
+        .nav("Scope", "Exclusions", "stop", 220)
+        .get("/exclusions/new", Scope("exclusions:manage"), new_exclusion)
+        .page("scope/exclusions/edit.html")
+        .summary("The form of a new exclusion")
+        .post("/exclusions", Scope("exclusions:manage"), create_exclusion)
+        .form("/exclusions/new")
+        .summary("Exclude addresses from every scan, also from those that run")
+        .get("/exclusions/{id}", Scope("exclusions:view"), show_exclusion)
+        .page("scope/exclusions/show.html")
+        .summary("One exclusion")
+        .get("/exclusions/{id}/edit", Scope("exclusions:manage"), edit_exclusion)
+        .page("scope/exclusions/edit.html")
+        .summary("The form of an exclusion")
+        .update("/exclusions/{id}", Scope("exclusions:manage"), update_exclusion)
+        .form("/exclusions/{id}/edit")
+        .summary("Change an exclusion; what it adds holds for scans that run, too")
+        .get("/exclusions/{id}/delete", Scope("exclusions:manage"), ask_exclusion)
+        .page("scope/exclusions/delete.html")
+        .summary("What an exclusion's deletion would set free")
+        .delete("/exclusions/{id}", Scope("exclusions:manage"), delete_exclusion)
+        .summary("Delete an exclusion: its addresses may be scanned again")
+}
+
+async fn list_exclusions(call: Call, query: ExclusionQuery) -> Answer<Page<Exclusion>> {
+    Ok(Reply::ok(call.app.scope.exclusions(query).await?))
+}
+
+async fn new_exclusion(_: Call, _: NoInput) -> Answer<EditPage<Exclusion>> {
+    Ok(Reply::ok(EditPage { item: None }))
+}
+
+async fn create_exclusion(call: Call, input: ExclusionInput) -> Answer<Exclusion> {
+    let exclusion = call.app.scope.create_exclusion(&call.actor(), input).await?;
+    let version = exclusion.version;
+    Ok(Reply::created(format!("/exclusions/{}", exclusion.id), exclusion).version(version))
+}
+
+async fn show_exclusion(call: Call, _: NoInput) -> Answer<Exclusion> {
+    let exclusion = call.app.scope.exclusion(call.id("exclusion")?).await?;
+    let version = exclusion.version;
+    Ok(Reply::ok(exclusion).version(version))
+}
+
+async fn edit_exclusion(call: Call, _: NoInput) -> Answer<EditPage<Exclusion>> {
+    let exclusion = call.app.scope.exclusion(call.id("exclusion")?).await?;
+    Ok(Reply::ok(EditPage { item: Some(exclusion) }))
+}
+
+async fn update_exclusion(call: Call, input: ExclusionInput) -> Answer<Exclusion> {
+    let exclusion = call.app.scope.update_exclusion(&call.actor(), call.id("exclusion")?, input).await?;
+    let version = exclusion.version;
+    Ok(Reply::done(format!("/exclusions/{}", exclusion.id), "Saved.", exclusion).version(version))
+}
+
+async fn ask_exclusion(call: Call, _: NoInput) -> Answer<DeletePage<Exclusion>> {
+    Ok(Reply::ok(call.app.scope.exclusion_and_uses(call.id("exclusion")?).await?))
+}
+
+async fn delete_exclusion(call: Call, input: Deletion) -> Answer<Exclusion> {
+    let id = call.id("exclusion")?;
+    let exclusion = call.app.scope.delete_exclusion(&call.actor(), id, input.version).await?;
+    Ok(Reply::done("/exclusions", "The exclusion is deleted: its addresses may be scanned again.", exclusion))
 }
 
 /// The rows of templates.

@@ -1,5 +1,6 @@
-//! The SQL of subnets, port lists and templates.
+//! The SQL of subnets, port lists, templates and exclusions.
 
+pub mod exclusions;
 mod templates;
 
 use std::str::FromStr;

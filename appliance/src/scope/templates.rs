@@ -250,7 +250,8 @@ impl Scope {
     /// # Errors
     /// As [`resolve`], which rooms use that freeze it in a transaction of their own.
     pub async fn resolve(&self, id: Uuid) -> Result<Resolved> {
-        self.store.read(move |db| resolve(db, id)).await
+        let now = self.clock.now();
+        self.store.read(move |db| resolve(db, id, now)).await
     }
 
     /// The form of a template, or of a new one.

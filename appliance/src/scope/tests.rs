@@ -1,6 +1,7 @@
 //! The rules of subnets, port lists and templates, through the routes that a person and a script use.
 
 mod bad_input;
+mod exclusions;
 mod pages;
 mod ways;
 

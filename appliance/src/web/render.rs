@@ -99,6 +99,7 @@ impl Pages {
         environment.add_filter("number", number);
         environment.add_filter("duration", duration);
         environment.add_filter("bytes", bytes);
+        environment.add_filter("brief", brief);
         environment.add_function("query_with", query_with);
         for name in Templates::iter() {
             if let Some(file) = Templates::get(&name) {
@@ -182,6 +183,11 @@ fn duration(seconds: u64) -> String {
         5_400..172_800 => format!("about {} h", (seconds + 1_800) / 3_600),
         _ => format!("about {} days", number(&Jinja::from((seconds + 43_200) / 86_400))),
     }
+}
+
+/// The beginning of a long text, as a title.
+fn brief(text: &str) -> String {
+    if text.chars().count() <= 60 { text.to_owned() } else { text.chars().take(59).chain(['…']).collect() }
 }
 
 /// An integer, or the text of one, in groups of three digits.

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc::SyncSender;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Sender, SyncSender, channel};
 
 use super::Error;
 use crate::wire::Sample;
@@ -123,17 +123,13 @@ fn number<T: std::str::FromStr>(word: Option<&str>) -> Option<T> {
 #[derive(Debug)]
 pub struct Probe {
     process: Child,
-    input: ChildStdin,
+    /// What is to be written to it: by a thread, as it may be long, and a probe that writes does not read.
+    input: Sender<String>,
 }
 
 impl Probe {
-    /// Starts the probe on a job, at a step of its walk over the blocks; what it says goes to `events`.
-    pub fn start(
-        command: &[OsString],
-        job: &str,
-        step: u64,
-        events: SyncSender<Event>,
-    ) -> Result<Self, Error> {
+    /// Starts the probe with this as the beginning of its input, whole lines; what it says goes to `events`.
+    pub fn start(command: &[OsString], opening: String, events: SyncSender<Event>) -> Result<Self, Error> {
         let failed = |error: io::Error| Error::Probe(format!("it cannot be started: {error}"));
         let (program, words) =
             command.split_first().ok_or_else(|| Error::Probe("no command is known".into()))?;
@@ -147,22 +143,23 @@ impl Probe {
             .spawn()
             .map_err(failed)?;
         let pipes = (process.stdin.take(), process.stdout.take());
-        let (Some(input), Some(output)) = pipes else {
+        let (Some(mut stdin), Some(output)) = pipes else {
             return Err(Error::Probe("it has no pipes".into()));
         };
-        let mut probe = Self { process, input };
-        std::thread::Builder::new()
-            .name("probe-output".into())
-            .spawn(move || relay(output, &events))
-            .map_err(failed)?;
-        probe.say(&format!("{job}.\nstart {step}"))?;
+        let (input, lines) = channel::<String>();
+        let probe = Self { process, input };
+        let thread = |name: &str| std::thread::Builder::new().name(name.into());
+        thread("probe-output").spawn(move || relay(output, &events)).map_err(failed)?;
+        // A probe that reads no more is ending: that is seen at its output.
+        let write = move || lines.iter().try_for_each(|text| stdin.write_all(text.as_bytes()));
+        thread("probe-input").spawn(write).map_err(failed)?;
+        _ = probe.input.send(opening);
         Ok(probe)
     }
 
-    /// Sends a control line.
-    pub fn say(&mut self, line: &str) -> Result<(), Error> {
-        let sent = writeln!(self.input, "{line}").and_then(|()| self.input.flush());
-        sent.map_err(|error| Error::Probe(format!("it does not listen: {error}")))
+    /// Sends a control line; one that has ended does not hear it.
+    pub fn say(&self, line: &str) {
+        _ = self.input.send(format!("{line}\n"));
     }
 
     /// Waits for it to end, and says how it did.

@@ -1,8 +1,8 @@
 //! A TLS connection to the appliance: its CA is pinned, and nothing waits for ever.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::client::WebPkiServerVerifier;
@@ -15,6 +15,7 @@ use rustls::{
 
 use super::clock::Clock;
 use super::{Error, keys};
+use crate::net::{Range, Ranges, addr_to_u128};
 
 /// The name that every appliance's certificate for scanners carries, whatever address is dialled.
 pub const SERVER_NAME: &str = "portolan-ingest";
@@ -32,6 +33,11 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub trait Dial: Send + Sync {
     /// Opens a connection that fails when the deadline has passed.
     fn dial(&self, deadline: Instant) -> Result<Box<dyn Stream>, Error>;
+
+    /// The addresses of the appliance, as far as they are known; loopback, which is this machine's, is not among them.
+    fn appliance(&self) -> Ranges {
+        Ranges::new()
+    }
 }
 
 /// A connection whose deadline can be moved, from one request to the next.
@@ -44,6 +50,8 @@ pub struct Tls {
     address: String,
     config: Arc<ClientConfig>,
     stop: fn() -> bool,
+    /// What the address was last resolved to.
+    resolved: Mutex<Vec<IpAddr>>,
 }
 
 impl Tls {
@@ -73,7 +81,7 @@ impl Tls {
                 )
                 .map_err(unusable)?,
         };
-        Ok(Self { address: with_port(address), config: Arc::new(config), stop })
+        Ok(Self { address: with_port(address), config: Arc::new(config), stop, resolved: Mutex::default() })
     }
 
     fn connect(&self, deadline: Instant) -> Result<ClientConnectionOnTcp, Error> {
@@ -86,7 +94,10 @@ impl Tls {
 
     fn tcp(&self, deadline: Instant) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", self.address));
-        for address in self.address.to_socket_addrs()? {
+        let addresses: Vec<SocketAddr> = self.address.to_socket_addrs()?.collect();
+        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) =
+            addresses.iter().map(SocketAddr::ip).collect();
+        for address in addresses {
             let left = deadline.saturating_duration_since(Instant::now()).min(CONNECT);
             if left.is_zero() || (self.stop)() {
                 return Err(io::ErrorKind::TimedOut.into());
@@ -116,6 +127,12 @@ impl Tls {
 impl Dial for Tls {
     fn dial(&self, deadline: Instant) -> Result<Box<dyn Stream>, Error> {
         Ok(Box::new(self.connect(deadline)?))
+    }
+
+    fn appliance(&self) -> Ranges {
+        let resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        let abroad = resolved.iter().filter(|address| !address.to_canonical().is_loopback());
+        abroad.map(|address| Range::single(addr_to_u128(*address))).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
@@ -9,7 +10,8 @@ use super::child::{EndState, Event, Line, Probe};
 use super::journal::Journal;
 use super::keeper::Keeper;
 use super::session::{Session, nap};
-use super::{Error, api, keys, say};
+use super::{Error, api, keys, say, sender};
+use crate::net::Ranges;
 use crate::wire::fields::Fields;
 use crate::wire::{Job, hex, split};
 
@@ -47,8 +49,14 @@ struct Shared {
     over: AtomicBool,
     /// The appliance wants the job to be cancelled.
     cancel: AtomicBool,
-    /// The appliance has given the job to another, or forgotten it.
+    /// The appliance wants it to rest.
+    pause: AtomicBool,
+    /// The appliance has given the job to another, or forgotten it, or revoked us.
     lost: AtomicBool,
+    /// What the appliance wants left alone.
+    excluded: Mutex<Ranges>,
+    /// How often that was heard to have changed; 0: never heard.
+    heard: AtomicU64,
 }
 
 impl Shared {
@@ -56,6 +64,11 @@ impl Shared {
         self.done.store(done, Ordering::Relaxed);
         self.open.store(open, Ordering::Relaxed);
         self.rate.store(rate, Ordering::Relaxed);
+    }
+
+    fn exclude(&self, addresses: Ranges) {
+        *self.excluded.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+        self.heard.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -90,6 +103,7 @@ pub fn work(session: &Session, frame: &[u8]) -> Result<(), Error> {
             keeper: Keeper::new(session, &job, hash, &mut journal),
             shared: &shared,
             cancel: None,
+            full: false,
         };
         let outcome = run.run();
         shared.over.store(true, Ordering::Relaxed);
@@ -133,7 +147,7 @@ fn report(session: &Session, hash: &[u8; 32], state: EndState, detail: &str) -> 
     loop {
         match client.post("/scanner/v1/end", body.as_bytes(), api::SHORT) {
             Ok(_) => return Ok(()),
-            Err(Error::Refused { status, slug, detail }) if (400..500).contains(&status) && status != 401 => {
+            Err(Error::Refused { status, slug, detail }) if sender::for_ever(status) => {
                 say(format_args!("the end of the job was not taken: {slug}: {detail}"));
                 return Ok(());
             }
@@ -146,6 +160,7 @@ fn report(session: &Session, hash: &[u8; 32], state: EndState, detail: &str) -> 
 fn renew(session: &Session, hash: &[u8; 32], shared: &Shared) {
     let (mut client, mut backoff) = (session.client(), Backoff::new(Duration::from_secs(8)));
     let over = || shared.over.load(Ordering::Relaxed) || session.stopping();
+    let mut excluded = String::new();
     while !over() {
         let body = Fields::new()
             .with("job", hex::encode(hash))
@@ -153,20 +168,31 @@ fn renew(session: &Session, hash: &[u8; 32], shared: &Shared) {
             .with("open", shared.open.load(Ordering::Relaxed))
             .with("rate", shared.rate.load(Ordering::Relaxed))
             .to_string();
-        let answer =
-            client.post("/scanner/v1/renew", body.as_bytes(), api::SHORT).and_then(|answer| answer.fields());
+        let answer = client
+            .post("/scanner/v1/renew", body.as_bytes(), api::SHORT)
+            .and_then(|answer| answer.fields())
+            .and_then(|fields| {
+                if let Some(digest) = fields.get("exclusions").filter(|digest| *digest != excluded) {
+                    shared.exclude(exclusions(&mut client)?);
+                    digest.clone_into(&mut excluded);
+                }
+                Ok(fields)
+            });
         let wait = match answer.as_ref().map(|fields| fields.get("state").unwrap_or_default()) {
-            Ok("cancel") => {
-                shared.cancel.store(true, Ordering::Relaxed);
-                RENEW
-            }
             Ok("lost") => {
                 shared.lost.store(true, Ordering::Relaxed);
                 return;
             }
-            Ok(_) => {
+            Ok(state) => {
+                shared.cancel.fetch_or(state == "cancel", Ordering::Relaxed);
+                shared.pause.store(state == "pause", Ordering::Relaxed);
                 backoff.reset();
                 RENEW
+            }
+            Err(error) if error.is("revoked") => {
+                say(format_args!("probing ends at once: {error}"));
+                shared.lost.store(true, Ordering::Relaxed);
+                return;
             }
             Err(error) => {
                 say(format_args!("the lease cannot be renewed: {error}; probing goes on"));
@@ -177,6 +203,14 @@ fn renew(session: &Session, hash: &[u8; 32], shared: &Shared) {
     }
 }
 
+/// What the appliance wants left alone. The next answer to a renewal tells if it changed while it was asked.
+fn exclusions(client: &mut api::Client) -> Result<Ranges, Error> {
+    let list = client.post("/scanner/v1/exclusions", b"", api::SHORT)?.body;
+    let unreadable = |what: String| Error::Protocol(format!("the exclusions cannot be read: {what}"));
+    let list = str::from_utf8(&list).map_err(|error| unreadable(error.to_string()))?;
+    Ranges::parse(list).map_err(|error| unreadable(error.to_string()))
+}
+
 /// A job at work.
 struct Run<'a> {
     session: &'a Session,
@@ -185,6 +219,8 @@ struct Run<'a> {
     shared: &'a Shared,
     /// Since when it is to end early, and as what.
     cancel: Option<(Instant, EndState, &'static str)>,
+    /// As much was found as may wait to be sent.
+    full: bool,
 }
 
 /// How one probe process ended.
@@ -202,6 +238,19 @@ impl Run<'_> {
     fn run(&mut self) -> Result<Outcome, Error> {
         let mut failures = 0;
         let mut ended = (EndState::Done, String::new());
+        // Nothing is sent before it is known what must be left alone.
+        while self.shared.heard.load(Ordering::Acquire) == 0 && !self.keeper.journal.complete() {
+            if self.session.stopping() {
+                return Err(Error::Stopped);
+            }
+            if self.shared.lost.load(Ordering::Relaxed) {
+                return Ok(Outcome::Lost);
+            }
+            if self.session.clock.appliance_now() >= self.job.expires {
+                return Ok(Outcome::Ended(EndState::Failed, "the job's time was over".into()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         while !self.keeper.journal.complete() {
             let before = self.keeper.journal.totals();
             let ending = self.one_probe()?;
@@ -241,16 +290,37 @@ impl Run<'_> {
     fn one_probe(&mut self) -> Result<Ending, Error> {
         let command = &self.session.probe;
         let (sender, events) = sync_channel(1024);
-        let mut probe = match Probe::start(command, &self.job.encode(), self.keeper.journal.next(), sender) {
+        let mut heard = self.shared.heard.load(Ordering::Acquire);
+        let mut rests = self.is_to_rest()?;
+        let opening = format!(
+            "{}{}.\nstart {}\n{}",
+            self.excluded(),
+            self.job.encode(),
+            self.keeper.journal.next(),
+            if rests { "pause\n" } else { "" }
+        );
+        let mut probe = match Probe::start(command, opening, sender) {
             Ok(probe) => probe,
             Err(error) => return Ok(Ending::Broken(error.to_string())),
         };
         let before = self.keeper.journal.totals();
-        let (mut looked, mut rests) = (Instant::now(), false);
+        let mut looked = Instant::now();
         let ending = loop {
+            let now_heard = self.shared.heard.load(Ordering::Acquire);
+            if now_heard != heard {
+                heard = now_heard;
+                let line = self.excluded();
+                if !line.is_empty() {
+                    say(format_args!("job {}: {}", self.job.id, line.trim_end()));
+                    probe.say(line.trim_end());
+                }
+            }
             if looked.elapsed() > LOOK {
                 looked = Instant::now();
-                self.rest_or_go_on(&mut probe, &mut rests)?;
+                if self.is_to_rest()? != rests {
+                    rests = !rests;
+                    probe.say(if rests { "pause" } else { "resume" });
+                }
             }
             if self.session.stopping() {
                 break Err(Error::Stopped);
@@ -259,10 +329,10 @@ impl Run<'_> {
                 break Ok(Ending::Lost);
             }
             if self.shared.cancel.load(Ordering::Relaxed) {
-                self.cancel(&mut probe, EndState::Cancelled, "as the appliance asked");
+                self.cancel(&probe, EndState::Cancelled, "as the appliance asked");
             }
             if self.cancel.is_none() && self.session.clock.appliance_now() >= self.job.expires {
-                self.cancel(&mut probe, EndState::Failed, "the job's time was over");
+                self.cancel(&probe, EndState::Failed, "the job's time was over");
             }
             if self.cancel.is_some_and(|(since, ..)| since.elapsed() > CANCEL) {
                 break Ok(Ending::Broken("it did not end when it was cancelled".into()));
@@ -303,28 +373,32 @@ impl Run<'_> {
         ending
     }
 
-    /// Lets the probe rest while the appliance does not take what was found, and go on when half of it is gone.
-    fn rest_or_go_on(&self, probe: &mut Probe, rests: &mut bool) -> Result<(), Error> {
-        let (kept, most) = (self.session.spool.size()?, self.session.most_kept);
-        let word = match *rests {
-            false if kept >= most => "pause",
-            true if kept <= most / 2 => "resume",
-            _ => return Ok(()),
-        };
-        say(format_args!("{kept} bytes of results wait to be sent: {word}"));
-        if let Err(error) = probe.say(word) {
-            say(error);
+    /// What must be left alone, as the line that the probe is told; empty where there is nothing.
+    fn excluded(&self) -> String {
+        let mut all = self.shared.excluded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if !self.job.own {
+            all = all.union(&self.session.dial.appliance());
         }
-        *rests = !*rests;
-        Ok(())
+        let hit = self.job.targets.intersect(&all);
+        if hit.is_empty() { String::new() } else { format!("exclude {hit}\n") }
     }
 
-    fn cancel(&mut self, probe: &mut Probe, state: EndState, detail: &'static str) {
+    /// Whether the probe is to rest: while the appliance wants it, or does not take what was found, until half of that
+    /// is gone.
+    fn is_to_rest(&mut self) -> Result<bool, Error> {
+        let (kept, most) = (self.session.spool.size()?, self.session.most_kept);
+        if if self.full { kept <= most / 2 } else { kept >= most } {
+            self.full = !self.full;
+            let word = if self.full { "the probe rests" } else { "the probe goes on" };
+            say(format_args!("{kept} bytes of results wait to be sent: {word}"));
+        }
+        Ok(self.full || self.shared.pause.load(Ordering::Relaxed))
+    }
+
+    fn cancel(&mut self, probe: &Probe, state: EndState, detail: &'static str) {
         if self.cancel.is_none() {
             self.cancel = Some((Instant::now(), state, detail));
-            if let Err(error) = probe.say("cancel") {
-                say(error);
-            }
+            probe.say("cancel");
         }
     }
 

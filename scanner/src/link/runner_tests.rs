@@ -27,6 +27,11 @@ struct Told {
     /// By block and part: the frames, each time they came.
     results: BTreeMap<(u64, u32), Vec<Results>>,
     end: Option<(String, String)>,
+    /// What it answers to renewals, and what it excludes.
+    state: &'static str,
+    excluded: &'static str,
+    /// How often it still says that it is busy.
+    busy: usize,
 }
 
 struct Bench {
@@ -49,9 +54,17 @@ impl Bench {
     }
 
     fn answer_renewals(&self, state: &'static str) {
+        self.told.lock().unwrap().state = state;
         let told = Arc::clone(&self.told);
         self.appliance.answer_by(move |request: &Request| match request.path.as_str() {
-            "/scanner/v1/renew" => (200, format!("state: {state}\n")),
+            "/scanner/v1/renew" if told.lock().unwrap().state == "revoked" => {
+                (401, "error: revoked\ndetail: by an administrator\n".into())
+            }
+            "/scanner/v1/renew" => {
+                let told = told.lock().unwrap();
+                (200, format!("state: {}\nexclusions: [{}]\n", told.state, told.excluded))
+            }
+            "/scanner/v1/exclusions" => (200, told.lock().unwrap().excluded.into()),
             "/scanner/v1/results" => {
                 let results = Results::decode(split(&request.body).unwrap().text).unwrap();
                 told.lock().unwrap().results.entry((results.block, results.part)).or_default().push(results);
@@ -62,6 +75,11 @@ impl Bench {
                         hex::encode(&keys::sha256(&request.body))
                     ),
                 )
+            }
+            "/scanner/v1/end" if told.lock().unwrap().busy > 0 => {
+                let busy = &mut told.lock().unwrap().busy;
+                *busy -= 1;
+                ([429, 408][*busy % 2], "error: busy\ndetail: too much\n".into())
             }
             "/scanner/v1/end" => {
                 let fields = Fields::parse(&request.body).unwrap();
@@ -227,6 +245,88 @@ fn a_probe_rests_while_what_it_found_cannot_be_sent() {
         session.ended.store(true, Ordering::Relaxed);
     });
     bench.check_all_blocks_once();
+    assert_eq!(bench.end(), Some(("done".into(), "-".into())));
+}
+
+/// Writes down every line it hears, until it is told to cancel.
+const HEAR: &str = r#"while read -r line; do echo "$line" >> "$0.heard"; [ "$line" = cancel ] && break; done; \
+    echo "end cancelled""#;
+
+impl Bench {
+    /// Waits until the probe has heard a text.
+    fn until_heard(&self, what: &str) -> String {
+        for _ in 0..1_000 {
+            let heard = std::fs::read_to_string(self.folder.path("step.heard")).unwrap_or_default();
+            if heard.contains(what) {
+                return heard;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{what:?} was not heard");
+    }
+}
+
+#[test]
+fn exclusions_reach_a_probe_before_its_job_and_while_it_runs_and_pauses_too() {
+    let bench = Bench::new("excluded", testing::job());
+    bench.told.lock().unwrap().excluded = "127.0.0.3, 10.0.0.0/8";
+    let session = bench.session(HEAR);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| run(&session, &bench.frame()));
+        let heard = bench.until_heard("start 0\n");
+        assert!(heard.starts_with("exclude 127.0.0.3\nportolan-frame: 1\n"), "{heard}");
+        bench.told.lock().unwrap().excluded = "127.0.0.2/31";
+        bench.until_heard("\nexclude 127.0.0.2/31\n");
+        bench.told.lock().unwrap().state = "pause";
+        bench.until_heard("\npause\n");
+        bench.told.lock().unwrap().state = "go";
+        bench.until_heard("\nresume\n");
+        bench.told.lock().unwrap().state = "cancel";
+        worker.join().unwrap().unwrap();
+    });
+    let told = bench.appliance.asked().iter().filter(|asked| asked.path == "/scanner/v1/exclusions").count();
+    assert_eq!(told, 2, "the list is asked for when it has changed");
+}
+
+#[test]
+fn no_probe_starts_before_it_is_known_what_to_leave_alone() {
+    let bench = Bench::new("unknown", testing::job());
+    bench.appliance.answer_by(|_| (200, "state: go\n".into()));
+    let session = bench.session(HEAR);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| run(&session, &bench.frame()));
+        while bench.appliance.asked().len() < 2 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(!bench.folder.path("step.heard").exists());
+        bench.answer_renewals("go");
+        bench.until_heard("start 0\n");
+        bench.told.lock().unwrap().state = "cancel";
+        worker.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_probe_of_a_revoked_scanner_ends_at_once() {
+    let bench = Bench::new("revoked", testing::job());
+    let session = bench.session(HEAR);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| run(&session, &bench.frame()));
+        bench.until_heard("start 0\n");
+        let begun = std::time::Instant::now();
+        bench.told.lock().unwrap().state = "revoked";
+        worker.join().unwrap().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    });
+    assert_eq!(bench.end(), None);
+}
+
+#[test]
+fn an_appliance_that_is_busy_is_told_the_end_again() {
+    let bench = Bench::new("busy", testing::job());
+    bench.told.lock().unwrap().busy = 2;
+    bench.says(0, &(bench.script(0, bench.job.blocks()) + "end done\n"));
+    run(&bench.session(PRINT), &bench.frame()).unwrap();
     assert_eq!(bench.end(), Some(("done".into(), "-".into())));
 }
 

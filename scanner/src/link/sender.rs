@@ -49,6 +49,6 @@ pub fn send(session: &Session, client: &mut Client, name: &Name) -> Result<(), E
 }
 
 /// Whether asking again is of no use.
-fn for_ever(status: u16) -> bool {
+pub fn for_ever(status: u16) -> bool {
     matches!(status, 400 | 409 | 413 | 422)
 }

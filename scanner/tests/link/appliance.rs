@@ -29,6 +29,8 @@ pub struct State {
     /// What renewals are answered.
     pub renew: Option<&'static str>,
     pub refuse: Option<&'static str>,
+    /// What is excluded.
+    pub excluded: &'static str,
     /// By block and part: each frame that came.
     pub frames: BTreeMap<(u64, u32), Vec<Vec<u8>>>,
     pub ends: Vec<(String, String)>,
@@ -235,8 +237,9 @@ impl Door {
             "/scanner/v1/renew" => {
                 let mut state = self.state.lock().unwrap();
                 state.renewals.push(Instant::now());
-                (200, format!("state: {}\n", state.renew.unwrap_or("go")))
+                (200, format!("state: {}\nexclusions: [{}]\n", state.renew.unwrap_or("go"), state.excluded))
             }
+            "/scanner/v1/exclusions" => (200, self.state.lock().unwrap().excluded.into()),
             "/scanner/v1/results" => {
                 let mut state = self.state.lock().unwrap();
                 let results = results(&state, &request.body);

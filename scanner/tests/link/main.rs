@@ -258,3 +258,32 @@ fn a_revoked_scanner_ends_and_says_what_to_do() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("enrol it anew"));
 }
+
+#[test]
+fn an_exclusion_reaches_a_running_probe_and_a_pause_holds_it() {
+    let (appliance, folder) = enrolled("excluded");
+    let job = job("127.84.1.0/26", "1-200", 2000);
+    appliance.state().excluded = "127.84.1.1";
+    appliance.state().job = Some(appliance.sign(&job));
+    let _running = Running::start(&folder);
+    appliance.until("a block", |state| !state.frames.is_empty());
+    appliance.state().renew = Some("pause");
+    let renewals = appliance.state().renewals.len();
+    appliance.until("the pause is heard", |state| state.renewals.len() > renewals + 1);
+    let blocks = appliance.state().frames.len();
+    appliance.until("two renewals", |state| state.renewals.len() > renewals + 3);
+    assert_eq!(appliance.state().frames.len(), blocks, "nothing comes while it rests");
+    appliance.state().excluded = "127.84.1.0/24";
+    appliance.state().renew = None;
+    appliance.until("the end", |state| !state.ends.is_empty());
+    check_coverage(&appliance, &job);
+    let state = appliance.state();
+    let hosts: Vec<_> = state.frames.values().flat_map(|frames| results(&state, &frames[0]).hosts).collect();
+    let count = |reason: Reason| {
+        let is =
+            |host: &&portolan_scanner::wire::HostRecord| host.base == reason && host.exceptions.is_empty();
+        hosts.iter().filter(is).map(|host| host.last - host.first + 1).sum::<u128>()
+    };
+    assert!(count(Reason::Refused) >= 4, "what was settled before stays");
+    assert!(count(Reason::Excluded) >= 32, "{}", count(Reason::Excluded));
+}
