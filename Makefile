@@ -42,7 +42,7 @@ lint: duckdb ## format, clippy, licences and sources of all crates, shell script
 	cargo clippy $(SCANNER) --all-targets -- -D warnings
 	cargo clippy $(SCANNER) --no-default-features --all-targets -- -D warnings
 	tools/cargo-deny.sh check licenses bans sources
-	shellcheck tools/*.sh .ci/run
+	shellcheck tools/*.sh scanner/install.sh .ci/run
 
 unit: duckdb ## unit tests of the scanner and the appliance, and the benchmarks' own
 	cargo test $(SCANNER)

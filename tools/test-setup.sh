@@ -28,6 +28,11 @@ need nft nftables
 need setpriv util-linux
 need nmap nmap
 need shellcheck shellcheck
+need minisign minisign
+need mandoc mandoc
+need curl curl
+need openssl openssl
+need systemd-analyze systemd
 need fc-list fontconfig
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || packages="$packages fonts-dejavu-core"
 if [ "${1:-}" = bench ]; then

@@ -17,6 +17,7 @@ pub mod layout;
 pub mod listing;
 pub mod noun;
 pub mod overview;
+pub mod releases;
 pub mod results;
 pub mod roles;
 pub mod scans;

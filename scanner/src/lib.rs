@@ -10,4 +10,6 @@ pub mod certificate;
 pub mod link;
 pub mod net;
 pub mod recall;
+#[cfg(feature = "link")]
+pub mod upgrade;
 pub mod wire;

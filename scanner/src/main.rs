@@ -6,7 +6,7 @@ mod sys;
 use std::process::ExitCode;
 
 #[cfg(feature = "link")]
-use portolan_scanner::{args::Args, link};
+use portolan_scanner::{args::Args, link, upgrade};
 
 const HELP: &str = "\
 Portolan scanner: probes TCP ports, by hand or for a Portolan appliance.
@@ -17,10 +17,17 @@ Commands:
   probe      probe ports by hand, without an appliance
   enrol      make this scanner known to an appliance, with a one-time token
   run        do the jobs of the appliance
+  upgrade    replace this program by a newer one whose signature is good
 
   --version  print the version
+  --man      print the manual page
+  --unit     print the unit for systemd
   --help     print this; COMMAND --help tells more
 ";
+
+/// Part of the program, so that its signature covers them too.
+const MAN: &str = include_str!("../../man/portolan-scanner.1");
+const UNIT: &str = include_str!("../../systemd/portolan-scanner.service");
 
 fn main() -> ExitCode {
     let arguments: Vec<String> =
@@ -37,8 +44,10 @@ fn main() -> ExitCode {
         Some("enrol") => link(&arguments[1..], link::ENROL_HELP, link::enrol),
         #[cfg(feature = "link")]
         Some("run") => link(&arguments[1..], link::RUN_HELP, link::run),
+        #[cfg(feature = "link")]
+        Some("upgrade") => link(&arguments[1..], upgrade::HELP, |args, _| upgrade::main(args)),
         #[cfg(not(feature = "link"))]
-        Some(command @ ("enrol" | "run")) => {
+        Some(command @ ("enrol" | "run" | "upgrade")) => {
             eprintln!("portolan-scanner: {command}: this program was built without the feature `link`");
             ExitCode::from(2)
         }
@@ -46,6 +55,8 @@ fn main() -> ExitCode {
             println!("portolan-scanner {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
+        Some("--man") => print_whole(MAN),
+        Some("--unit") => print_whole(UNIT),
         Some("--help" | "-h" | "help") => {
             print!("{HELP}");
             ExitCode::SUCCESS
@@ -59,6 +70,12 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Prints a text; whoever closes the pipe has read enough.
+fn print_whole(text: &str) -> ExitCode {
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    ExitCode::SUCCESS
 }
 
 /// A subcommand of the link: its options, and whether the process was asked to end.

@@ -1,12 +1,15 @@
 //! The command line. `--help` of each command is its whole documentation; the man pages are made from it.
 
 pub mod audit;
+mod password;
 pub mod results;
+pub mod sign;
 
 use crate::roles::{self, ServeArgs};
 use audit::AuditCommand;
 use clap::{Parser, Subcommand};
 use results::ResultsCommand;
+use sign::SignCommand;
 use std::process::ExitCode;
 
 /// Schedules TCP port scans from many scanners, keeps every result, says what changed, and proves it.
@@ -27,6 +30,9 @@ enum Command {
     /// The results store, without the appliance running.
     #[command(subcommand)]
     Results(ResultsCommand),
+    /// Keys and signatures of releases, in the files of minisign.
+    #[command(subcommand)]
+    Sign(SignCommand),
 }
 
 /// Runs what the command line asks for.
@@ -36,5 +42,6 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => roles::serve(args),
         Command::Audit(command) => audit::run(&command),
         Command::Results(command) => results::run(&command),
+        Command::Sign(command) => sign::run(&command),
     }
 }

@@ -54,12 +54,12 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }
     }
 
-    pub(super) fn option(name: &'static str, what: impl fmt::Display) -> Self {
+    pub(crate) fn option(name: &'static str, what: impl fmt::Display) -> Self {
         Self::Option { name, what: what.to_string() }
     }
 

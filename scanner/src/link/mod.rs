@@ -14,13 +14,13 @@ mod folder;
 pub mod http;
 mod journal;
 mod keeper;
-mod keys;
+pub(crate) mod keys;
 mod runner;
 mod sender;
 mod session;
 mod spool;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use error::Error;
 pub use keys::sha256;

@@ -1,0 +1,3 @@
+//! Releases of the scanner: what is signed, and what this appliance hands out.
+
+pub mod minisign;
