@@ -45,7 +45,11 @@ fn the_manual_page_names_every_command_and_option_and_no_other() {
     let page = scanner(&["--man"]);
     for command in COMMANDS {
         let help = options(&scanner(&[command, "--help"]));
-        assert_eq!(entries(&page, command), help, "man/portolan-scanner.1, section {command}, and its --help");
+        assert_eq!(
+            entries(&page, command),
+            help,
+            "man/portolan-scanner.1, section {command}, and its --help"
+        );
     }
     let help = scanner(&["--help"]);
     let commands = help.lines().filter_map(|line| line.strip_prefix("  ")?.split("  ").next());
@@ -88,7 +92,8 @@ fn systemd_takes_the_unit_and_finds_little_exposed() {
         eprintln!("systemd-analyze is not here: the unit was not checked");
         return;
     }
-    for drop_in in [false, true] {
+    // In tenths.
+    for (drop_in, most) in [(false, 15), (true, 17)] {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         unit(folder.path(), drop_in);
         let analyze = |arguments: &[&str]| {
@@ -98,8 +103,8 @@ fn systemd_takes_the_unit_and_finds_little_exposed() {
         };
         let checked = analyze(&["verify", "--man=no"]);
         assert!(checked.status.success() && said(&checked).is_empty(), "{}", said(&checked));
-        // In tenths. The drop-in for syn mode is looked at by `verify` alone: offline, `security` knows the unit only.
-        let security = analyze(&["security", "--offline=true", "--threshold=15", "--no-pager"]);
+        let most = format!("--threshold={most}");
+        let security = analyze(&["security", "--offline=true", &most, "--no-pager"]);
         assert!(security.status.success(), "{}", said(&security));
     }
 }
