@@ -132,9 +132,10 @@ fn keygen(args: &KeygenArgs, random: &Random, cost: Cost) -> Result<String, Fail
             return Err(Failure::file(path)(io::Error::other("is there already; it is not written over")));
         }
     }
-    let password = match args.no_password {
-        true => None,
-        false => Some(password::ask_new("Password of the new key").map_err(Failure::Password)?),
+    let password = if args.no_password {
+        None
+    } else {
+        Some(password::ask_new("Password of the new key").map_err(Failure::Password)?)
     };
     let key = SecretKey::make(random);
     let text = key.file(password.as_ref().map(|password| (password.as_str(), cost)), random);
