@@ -15,7 +15,7 @@ APPLIANCE = -p portolan -p portolan-tests -p portolan-bench $(FEATURES)
 SCANNER = -p portolan-scanner
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release duckdb setup bench-scan bench-ingest screenshots
+.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner duckdb setup bench-scan bench-ingest screenshots
 
 help: ## list these names
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -67,6 +67,9 @@ fuzz: ## run each fuzz target for ten minutes (FUZZ_SECONDS=600)
 release: ## the appliance with DuckDB compiled in (first time: about 46 CPU-minutes), and the static scanner
 	cargo build --release -p portolan --features bundled
 	@$(MAKE) --no-print-directory scanner
+
+release-scanner: scanner build ## sign it with SIGNING_KEY=FILE: dist/scanner, for the appliance to hand out and for a stick
+	tools/release-scanner.sh $(CARGO_TARGET_DIR)/static/portolan-scanner $(PORTOLAN_BIN) $(wildcard $(CARGO_TARGET_DIR)/static/*.cdx.json)
 
 duckdb: ## the prebuilt DuckDB library, where cargo looks for it
 	@tools/duckdb.sh

@@ -8,6 +8,7 @@ use crate::identity::Identity;
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::overview::{self, Overview};
+use crate::releases::{self, Releases};
 use crate::results::{self, ResultsService};
 use crate::scans::{self, Scans};
 use crate::scope::Scope;
@@ -18,6 +19,7 @@ use crate::tls::Keys;
 use crate::web::Routes;
 use crate::{audit, docs, identity, scope};
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The services of the manager. Cheap to clone.
@@ -38,6 +40,8 @@ pub struct Services {
     pub keys: Keys,
     /// How the outside reaches this appliance.
     pub public: Public,
+    /// The scanner's program, as it is handed out.
+    pub releases: Releases,
     /// What was seen.
     pub results: ResultsService,
     /// The documentation.
@@ -72,6 +76,8 @@ pub struct Parts {
     pub keys: Keys,
     /// How the outside reaches this appliance.
     pub public: Public,
+    /// Where the scanner's release lies, if there is one.
+    pub releases: PathBuf,
     /// The results store, open.
     pub results: ResultsService,
 }
@@ -83,18 +89,30 @@ pub struct Public {
     pub scanner_address: String,
     /// SHA-256 of the CA's certificate, hex: what a scanner pins at enrolment.
     pub ca_sha256: String,
+    /// Where a browser finds the pages, `https://name`.
+    pub pages: String,
+    /// The pin of the pages' key, `sha256//…`.
+    pub pages_pin: String,
 }
 
 impl App {
     /// Wires the rooms.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, random, store, jobs, master, keys, public, results } = parts;
+        let Parts { clock, random, store, jobs, master, keys, public, releases, results } = parts;
         let ids = Ids::with(clock.clone(), random.clone());
         let session_key = *master.derive("session");
         let checkpoints = Checkpoints::new(store.clone(), clock.clone(), CheckpointKey::of(&master));
         let scope = Scope::new(store.clone(), jobs.clone(), clock.clone(), ids.clone());
         let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random.clone(), session_key);
+        let facts = releases::Facts {
+            appliance: public.scanner_address.clone(),
+            ca_sha256: public.ca_sha256.clone(),
+            job_key: portolan_scanner::wire::base64::encode(&keys.job.public()),
+            pages: public.pages.clone(),
+            pages_pin: public.pages_pin.clone(),
+        };
+        let releases = Releases::new(releases, facts);
         let fleet = Fleet::new(fleet::Parts {
             clock: clock.clone(),
             ids: ids.clone(),
@@ -104,6 +122,7 @@ impl App {
             ca: Arc::clone(&keys.ca),
             job_key: keys.job.public(),
             address: public.scanner_address.clone(),
+            releases: releases.clone(),
         });
         let scans = Scans::new(scans::Parts {
             store: store.clone(),
@@ -123,6 +142,7 @@ impl App {
             jobs,
             keys,
             public,
+            releases,
             results,
             identity,
             checkpoints,
@@ -154,6 +174,7 @@ pub fn tables() -> Vec<Routes> {
         scope::routes::exclusions(),
         fleet::routes::scanners(),
         fleet::routes::vantages(),
+        releases::routes::routes(),
         identity::routes::routes(),
         audit::routes::routes(),
         checkpoints::routes::routes(),

@@ -40,6 +40,8 @@ impl Layout {
     paths! {
         /// What only the manager may see.
         manager = "manager";
+        /// The release of the scanner that is handed out, where no other folder is named.
+        releases = "releases";
         /// The master key, where no systemd credential gives it.
         master_key = "manager/master.key";
         /// The results store; one process may have it open.

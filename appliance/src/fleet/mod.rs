@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 use crate::clock::Clock;
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
+use crate::releases::Releases;
 use crate::store::Store;
 use crate::tls::Ca;
 
@@ -63,6 +64,8 @@ pub struct Parts {
     /// Where scanners reach ingest, as `host:port`: it stands in the enrolment command. From the administrator or the
     /// listener, never from a request.
     pub address: String,
+    /// The program that a scanner is installed from.
+    pub releases: Releases,
 }
 
 impl Fleet {

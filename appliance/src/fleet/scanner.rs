@@ -96,6 +96,8 @@ pub struct Enrolment {
     pub ca_sha256: String,
     /// The key that signs jobs (Ed25519, public, base64): the scanner obeys no other.
     pub job_key: String,
+    /// The line that installs a scanner on a machine without the program; none where there is no release to hand out.
+    pub install_command: Option<String>,
     /// The line to run on the scanner's machine. The token goes through a pipe, so that it is in no process list.
     pub enrol_command: String,
     /// What runs the scanner from then on.
@@ -263,6 +265,8 @@ impl Fleet {
             "printf '%s\\n' '{token}' | portolan-scanner enrol --appliance {appliance} --ca-sha256 {ca_sha256} \
              --job-key {job_key} --dir {SCANNER_FOLDER} --token -"
         );
+        let releases = &self.0.parts.releases;
+        let install_command = releases.is_there().await.then(|| releases.install_command());
         let run_command = format!("portolan-scanner run --dir {SCANNER_FOLDER}");
         let scanner = self.scanner(id).await?;
         let expires_at = made_at + TOKEN_LIFETIME;
@@ -273,6 +277,7 @@ impl Fleet {
             appliance,
             ca_sha256,
             job_key,
+            install_command,
             enrol_command,
             run_command,
         })

@@ -1,3 +1,168 @@
-//! Releases of the scanner: what is signed, and what this appliance hands out.
+//! Releases of the scanner: the program that this appliance hands out, and the script that installs it.
+//!
+//! A release is a folder with `portolan-scanner`, its signature `portolan-scanner.minisig`, and `scanner.pub`, the key
+//! it was signed with, as `make release-scanner` writes them. The appliance makes none of it and checks all of it: a
+//! release whose signature does not hold is not handed out. Without a key the program is handed out unsigned, and the
+//! script says what that does not protect from.
 
 pub mod minisign;
+pub mod routes;
+mod script;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use axum::body::Bytes;
+use portolan_scanner::wire::hex;
+
+use crate::blocking;
+use crate::error::{Error, Result};
+use crate::secrets::sha256;
+use minisign::{Form, PublicKey};
+
+/// The largest program that is handed out, in bytes.
+const MAX_PROGRAM: u64 = 32 << 20;
+
+/// What is said where there is no release.
+const NONE_HERE: &str = "here: make one with `make release-scanner` and copy dist/scanner/ into the folder releases/ of \
+                         the data folder, or name its folder with --scanner-dir";
+
+/// What the script that installs a scanner says of this appliance: public, and from its administrator or its keys,
+/// never from a request.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What a scanner dials, `name:port`.
+    pub appliance: String,
+    /// SHA-256 of the CA's certificate, hex.
+    pub ca_sha256: String,
+    /// The key that signs jobs, base64.
+    pub job_key: String,
+    /// Where the pages are, `https://name`.
+    pub pages: String,
+    /// The pin of the pages' key, as curl takes it: `sha256//…`.
+    pub pages_pin: String,
+}
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct Releases(Arc<Inner>);
+
+struct Inner {
+    folder: PathBuf,
+    facts: Facts,
+    /// What was read last, and what the files looked like then.
+    read: Mutex<Option<(Stamp, Arc<Release>)>>,
+}
+
+/// Size and time of change of each file; none for one that is not there.
+type Stamp = [Option<(u64, SystemTime)>; 3];
+
+/// A release that may be handed out.
+pub struct Release {
+    program: Bytes,
+    sha256: String,
+    signed: Option<Signed>,
+}
+
+struct Signed {
+    signature: String,
+    key: PublicKey,
+}
+
+impl Releases {
+    /// What lies in this folder; it need not be there.
+    #[must_use]
+    pub fn new(folder: PathBuf, facts: Facts) -> Self {
+        Self(Arc::new(Inner { folder, facts, read: Mutex::new(None) }))
+    }
+
+    /// The line that fetches and runs the script: it trusts the pages' key, and nothing else.
+    #[must_use]
+    pub fn install_command(&self) -> String {
+        let Facts { pages, pages_pin, .. } = &self.0.facts;
+        format!("curl -kfsS --pinnedpubkey '{pages_pin}' {pages}/install.sh | sudo sh")
+    }
+
+    /// Whether there is a release that may be handed out.
+    pub async fn is_there(&self) -> bool {
+        self.release().await.is_ok()
+    }
+
+    /// The release, as its files are now.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none; `Unavailable` for one whose signature does not hold.
+    pub async fn release(&self) -> Result<Arc<Release>> {
+        let releases = self.clone();
+        blocking::run(move || releases.0.look()).await?
+    }
+
+    /// The script that installs this release.
+    ///
+    /// # Errors
+    /// As [`Releases::release`].
+    pub async fn script(&self) -> Result<String> {
+        let release = self.release().await?;
+        script::with(&self.0.facts, &release)
+    }
+}
+
+impl Inner {
+    fn look(&self) -> Result<Arc<Release>> {
+        let paths = ["portolan-scanner", "portolan-scanner.minisig", "scanner.pub"]
+            .map(|name| self.folder.join(name));
+        let stamp = [stamp(&paths[0])?, stamp(&paths[1])?, stamp(&paths[2])?];
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, release)) = read.as_ref().filter(|(known, _)| *known == stamp) {
+            return Ok(Arc::clone(release));
+        }
+        let release = Arc::new(Release::read(&paths, &stamp)?);
+        *read = Some((stamp, Arc::clone(&release)));
+        Ok(release)
+    }
+}
+
+fn stamp(path: &Path) -> Result<Option<(u64, SystemTime)>> {
+    match fs::metadata(path) {
+        Ok(data) => Ok(Some((data.len(), data.modified()?))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Not handed out, and why.
+fn held_back(why: impl std::fmt::Display) -> Error {
+    Error::Unavailable(format!("The release of the scanner is not handed out: {why}."))
+}
+
+impl Release {
+    fn read([program, signature, key]: &[PathBuf; 3], stamp: &Stamp) -> Result<Self> {
+        match stamp[0] {
+            None => return Err(Error::not_found("release of the scanner", NONE_HERE)),
+            Some((size, _)) if size > MAX_PROGRAM => return Err(held_back("the program is too large")),
+            Some(_) => {}
+        }
+        let program = fs::read(program)?;
+        let signed = match (stamp[1], stamp[2]) {
+            (_, None) => None,
+            (None, Some(_)) => return Err(held_back("there is scanner.pub, and no signature")),
+            (Some(_), Some(_)) => {
+                let key = PublicKey::parse(&fs::read_to_string(key)?)
+                    .map_err(|error| held_back(format_args!("scanner.pub: {error}")))?;
+                let signature = fs::read_to_string(signature)?;
+                match key.verify(&program, &signature).map_err(held_back)? {
+                    (_, Form::Legacy) => Some(Signed { signature, key }),
+                    (_, Form::Hashed) => return Err(held_back("sign it with `portolan sign sign --legacy`")),
+                }
+            }
+        };
+        Ok(Self { sha256: hex::encode(&sha256(&program)), program: program.into(), signed })
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

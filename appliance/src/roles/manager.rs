@@ -20,6 +20,7 @@ use crate::sqlite::Opening;
 use crate::store::Store;
 use crate::tls::{self, Keys};
 use crate::web::{self, Listener, Site};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 pub async fn run(
@@ -37,9 +38,15 @@ pub async fn run(
     let mut names = args.names.clone();
     names.extend(tls::host_name());
     let keys = Keys::find_or_make(&store, &layout, &master, &random, &names).await?;
-    let name = names.first().cloned().unwrap_or_else(|| "localhost".to_owned());
-    let scanner_address = args.scanner_address.clone().unwrap_or_else(|| format!("{name}:{scanner_port}"));
-    let public = Public { scanner_address, ca_sha256: keys.ca.fingerprint() };
+    let named = |listen: IpAddr| name_of(&args.names, listen, tls::host_name());
+    let own = format!("{}:{scanner_port}", named(args.scanner_listen.ip()));
+    let public = Public {
+        scanner_address: args.scanner_address.clone().unwrap_or(own),
+        ca_sha256: keys.ca.fingerprint(),
+        pages: pages_url(&named(listener.address.ip()), listener.address.port()),
+        pages_pin: keys.ui.pin()?,
+    };
+    let releases = args.scanner_dir.clone().unwrap_or_else(|| layout.releases());
     let certificate = keys.ui.fingerprint()?;
     let config = Arc::new(keys.ui.config()?);
     let results = open_results(&layout).await?;
@@ -52,7 +59,7 @@ pub async fn run(
         job_key: keys.job.public(),
     };
     let results = ResultsService::new(results);
-    let app = App::new(Parts { clock, random, store, jobs, master, keys, public, results });
+    let app = App::new(Parts { clock, random, store, jobs, master, keys, public, releases, results });
     let site = Arc::new(Site::new(app.clone(), tables())?);
     println!("portolan: pages at https://{}/", listener.address);
     println!("portolan: certificate sha256 {certificate}");
@@ -85,4 +92,36 @@ async fn open_results(layout: &Layout) -> Result<Arc<DuckDb>, Failure> {
         DuckDb::open(&path, Limits::default())
     });
     Ok(Arc::new(opened.await?.map_err(Error::from)?))
+}
+
+/// How the outside names this appliance: the first name it was given, else the address it listens on where that is one,
+/// else the host's own name. Never from a request.
+fn name_of(names: &[String], listen: IpAddr, host: Option<String>) -> String {
+    let address = (!listen.is_unspecified()).then(|| listen.to_canonical().to_string());
+    let name = names.first().cloned().or(address).or(host).unwrap_or_else(|| "localhost".to_owned());
+    if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name }
+}
+
+fn pages_url(name: &str, port: u16) -> String {
+    if port == 443 { format!("https://{name}") } else { format!("https://{name}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_was_given_goes_before_the_address_and_that_before_the_hosts_own() {
+        let (given, host) = (["chart.example".to_owned()], Some("pod".to_owned()));
+        let at = |address: &str| address.parse::<IpAddr>().expect("an address");
+        assert_eq!(name_of(&given, at("10.0.0.5"), host.clone()), "chart.example");
+        assert_eq!(name_of(&[], at("10.0.0.5"), host.clone()), "10.0.0.5");
+        assert_eq!(name_of(&[], at("::ffff:10.0.0.5"), host.clone()), "10.0.0.5");
+        assert_eq!(name_of(&[], at("fd00::5"), host.clone()), "[fd00::5]");
+        assert_eq!(name_of(&["fd00::5".to_owned()], at("::"), host.clone()), "[fd00::5]");
+        assert_eq!(name_of(&[], at("::"), host), "pod");
+        assert_eq!(name_of(&[], at("0.0.0.0"), None), "localhost");
+        assert_eq!(pages_url("[fd00::5]", 443), "https://[fd00::5]");
+        assert_eq!(pages_url("10.0.0.5", 8000), "https://10.0.0.5:8000");
+    }
 }

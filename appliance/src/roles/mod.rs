@@ -39,10 +39,13 @@ pub struct ServeArgs {
     /// A name or address this machine is reached by; goes into the certificate of the pages. May be repeated.
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
-    /// What a scanner is told to dial; the first --name (else this host's name) with the port of --scanner-listen
-    /// when absent.
+    /// What a scanner is told to dial; the first --name (else the address of --scanner-listen, else this host's
+    /// name) with the port of --scanner-listen when absent.
     #[arg(long, value_name = "NAME:PORT")]
     scanner_address: Option<String>,
+    /// The folder of the scanner's release, which the pages hand out; releases/ in the data folder when absent.
+    #[arg(long, value_name = "DIR")]
+    scanner_dir: Option<PathBuf>,
     /// Seconds without a sign of life after which a scanner's job goes to another.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(3..=3600))]
     lease: u16,

@@ -3,6 +3,7 @@
 use super::stream::{self, Writer};
 use crate::error::Error;
 use axum::body::Body;
+use axum::body::Bytes;
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
@@ -127,6 +128,15 @@ impl<T> Reply<T> {
         work: impl FnOnce(&mut Writer) -> Result<(), E> + Send + 'static,
     ) -> Self {
         self.dress.file = Some(File { media, name, body: stream::body(work) });
+        self
+    }
+}
+
+impl<T> Reply<T> {
+    /// Answers with a file that is there as a whole instead of the value: no thread waits for a slow reader.
+    #[must_use]
+    pub fn whole(mut self, media: &'static str, name: &str, bytes: impl Into<Bytes>) -> Self {
+        self.dress.file = Some(File { media, name: name.to_owned(), body: Body::from(bytes.into()) });
         self
     }
 }

@@ -71,7 +71,9 @@ impl Site {
         let document = self.clone();
         let (missing, method) = (self.clone(), self);
         // Small answers cost more to compress than to send.
-        let worth_it = SizeAbove::new(860).and(NotForContentType::IMAGES);
+        let worth_it = SizeAbove::new(860)
+            .and(NotForContentType::IMAGES)
+            .and(NotForContentType::const_new("application/octet-stream"));
         router
             .route("/api/v1/openapi.json", get(move || async move { axum::Json(document.openapi.clone()) }))
             .route(

@@ -1,0 +1,285 @@
+//! The install script as INSTALL.md tells of it, in a tree: from a real appliance by its line, and from a stick.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use portolan_tests::api::{Template, text};
+use portolan_tests::process::Process;
+use portolan_tests::{Listener, Site, binaries};
+use tempfile::TempDir;
+
+/// A release, signed with a key made for it, as `make release-scanner` lays it out.
+struct Release {
+    folder: TempDir,
+    dist: PathBuf,
+}
+
+impl Release {
+    fn new() -> Release {
+        let folder = TempDir::with_prefix("portolan-release-").expect("a temporary folder can be made");
+        let key = folder.path().join("site.key");
+        let mut keygen = Command::new(binaries::portolan());
+        keygen.args(["sign", "keygen", "--no-password", "--secret"]).arg(&key);
+        assert!(keygen.output().expect("portolan starts").status.success());
+        let dist = folder.path().join("dist/scanner");
+        let mut release = Command::new(binaries::repository().join("tools/release-scanner.sh"));
+        release.arg(binaries::scanner()).arg(binaries::portolan());
+        release.env("SIGNING_KEY", &key).env("DIST", &dist).stdin(Stdio::null());
+        let output = release.output().expect("the script starts");
+        assert!(output.status.success(), "{}", said(&output));
+        Release { folder, dist }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.dist.join(name)
+    }
+
+    /// A tree to install into.
+    fn tree(&self, name: &str) -> PathBuf {
+        let tree = self.folder.path().join(name);
+        fs::create_dir_all(&tree).expect("the folder is ours");
+        tree
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn taken(output: &Output) -> String {
+    assert!(output.status.success(), "{}: {}", output.status, said(output));
+    said(output)
+}
+
+fn refused(output: &Output) -> String {
+    assert!(!output.status.success(), "it was taken: {}", said(output));
+    said(output)
+}
+
+/// Runs a line in a shell, without a terminal, with this token in the environment.
+fn shell(line: &str, token: &str) -> Output {
+    let mut command = Command::new("setsid");
+    command.args(["--wait", "dash", "-c", line]).env("PORTOLAN_TOKEN", token).stdin(Stdio::null());
+    command.output().expect("a shell starts")
+}
+
+/// Runs the kit's script into a tree; `path` limits what the machine has.
+fn kit(script: &Path, arguments: &[&str], tree: &Path, path: Option<&Path>) -> Output {
+    let mut command = Command::new("/usr/bin/setsid");
+    command.args(["--wait", "/usr/bin/dash"]).arg(script).args(arguments).arg("--root").arg(tree);
+    command.env_remove("PORTOLAN_TOKEN").stdin(Stdio::null());
+    if let Some(path) = path {
+        command.env("PATH", path);
+    }
+    command.output().expect("a shell starts")
+}
+
+/// A folder of programs: what any machine has, and these besides.
+fn machine(folder: &Path, besides: &[&str]) -> PathBuf {
+    let bin = folder.join(format!("bin-{}", besides.join("-")));
+    fs::create_dir(&bin).expect("the folder is ours");
+    let common = "cat chmod cmp cp cut dash dd dirname grep head id ln mkdir mktemp mv rm rmdir sed sha256sum tr uname wc";
+    for name in common.split(' ').chain(besides.iter().copied()) {
+        let from = ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(name));
+        let from =
+            from.into_iter().find(|path| path.exists()).unwrap_or_else(|| panic!("{name} is not here"));
+        symlink(from, bin.join(name)).expect("the folder is ours");
+    }
+    bin
+}
+
+fn installed(tree: &Path) -> PathBuf {
+    tree.join("usr/local/bin/portolan-scanner")
+}
+
+#[test]
+fn the_line_on_the_page_installs_enrols_runs_and_goes_again() {
+    let release = Release::new();
+    let folder = release.dist.to_str().expect("the path is UTF-8").to_owned();
+    let mut site = Site::fresh().with(&["--scanner-dir", &folder]);
+    site.run("all");
+    let owner = site.set_up();
+    let added = owner.add_scanner("one", &owner.vantage("Lab"));
+    let (line, token) = (text(&added, "install_command"), text(&added, "token"));
+    // No --name was given: it is the address that it listens on, not what the host calls itself.
+    assert!(line.contains(&format!(" {}install.sh | sudo sh", site.url())), "{line}");
+    assert_eq!(text(&added, "appliance"), site.scanners().to_string());
+
+    let tree = release.tree("by-line");
+    let line = line.replace("sudo sh", &format!("dash -s -- --root {}", tree.display()));
+    let first = taken(&shell(&line, &token));
+    assert!(first.contains("the signature is good: portolan-scanner "), "{first}");
+    assert!(first.contains("enrolled as scanner"), "{first}");
+    assert_eq!(fs::read(installed(&tree)).ok(), fs::read(binaries::scanner()).ok());
+    let unit = tree.join("etc/systemd/system/portolan-scanner.service");
+    assert!(
+        fs::read_to_string(unit)
+            .expect("it is there")
+            .contains("ExecStart=/usr/local/bin/portolan-scanner run")
+    );
+    assert!(tree.join("usr/local/share/man/man1/portolan-scanner.1").exists());
+    let state = tree.join("var/lib/portolan-scanner");
+    assert_eq!(fs::metadata(&state).expect("it is there").permissions().mode() & 0o777, 0o700);
+
+    // It runs, and what it sees arrives.
+    let listener = Listener::on("127.0.0.1:0");
+    let mut run = Command::new(installed(&tree));
+    run.arg("run").arg("--dir").arg(&state);
+    let mut scanner = Process::start("installed", &mut run, &tree.join("scanner.log"));
+    let template = owner.template(&Template {
+        name: "Small",
+        subnets: vec![owner.subnet("Here", "127.0.0.1/32")],
+        port_lists: vec![owner.port_list("One", &listener.address().port().to_string())],
+        scanners: vec![text(&added["scanner"], "id")],
+        ..Template::default()
+    });
+    let scan = owner.launch(&template);
+    let ended = owner.ended(&scan, Duration::from_secs(60), |_| {});
+    assert_eq!(text(&ended, "state"), "completed", "{ended}\n{}", scanner.log_text());
+    assert!(owner.open_ports(&scan).contains(&listener.address()));
+    assert!(scanner.stop(Duration::from_secs(20)).success());
+
+    // Again changes nothing, and what was written into never-scan stays.
+    let never = tree.join("etc/portolan/never-scan");
+    fs::write(&never, "10.60.4.0/24\n").expect("it is there");
+    let inode = |path: &Path| fs::metadata(path).expect("it is there").ino();
+    let before = inode(&installed(&tree));
+    let again = taken(&shell(&line, "void"));
+    assert!(!again.contains("wrote") && !again.contains("installed"), "{again}");
+    assert_eq!(inode(&installed(&tree)), before);
+    assert_eq!(fs::read_to_string(&never).expect("it is there"), "10.60.4.0/24\n");
+
+    let uninstall = taken(&kit(&release.file("install.sh"), &["--uninstall"], &tree, None));
+    assert!(uninstall.contains("stay"), "{uninstall}");
+    assert!(!installed(&tree).exists() && state.join("link.conf").exists() && never.exists());
+    taken(&kit(&release.file("install.sh"), &["--uninstall", "--purge"], &tree, None));
+    assert!(!state.exists() && !never.exists());
+}
+
+#[test]
+fn an_appliance_hands_out_no_program_whose_signature_does_not_hold() {
+    let release = Release::new();
+    let folder = release.dist.to_str().expect("the path is UTF-8").to_owned();
+    let mut site = Site::fresh().with(&["--scanner-dir", &folder]);
+    site.run("all");
+    let _owner = site.set_up();
+    let visitor = site.visitor();
+    for name in ["scanner/portolan-scanner", "scanner/portolan-scanner.minisig", "scanner/scanner.pub"] {
+        let answer = visitor.get(&format!("/{name}")).expect(200);
+        let file = release.file(name.trim_start_matches("scanner/"));
+        if !name.ends_with("portolan-scanner") {
+            assert_eq!(
+                answer.text().lines().nth(1),
+                fs::read_to_string(file).expect("it is there").lines().nth(1)
+            );
+        }
+    }
+    let mut program = fs::read(release.file("portolan-scanner")).expect("it is there");
+    program.push(0);
+    fs::write(release.file("portolan-scanner"), program).expect("it is ours");
+    assert!(visitor.get("/install.sh").expect(503).text().contains("signature"));
+    let _ = visitor.get("/scanner/portolan-scanner").expect(503);
+    fs::remove_dir_all(&release.dist).expect("it is ours");
+    assert!(visitor.get("/install.sh").expect(404).text().contains("make release-scanner"));
+}
+
+#[test]
+fn the_kit_verifies_with_what_the_machine_has_and_fails_closed() {
+    let release = Release::new();
+    let from = release.dist.to_str().expect("the path is UTF-8").to_owned();
+    let script = release.file("install.sh");
+    let machines =
+        [&["minisign"][..], &["openssl"], &[]].map(|besides| machine(release.folder.path(), besides));
+    let arguments = ["--from", &from, "--no-enrol"];
+    for (number, path) in machines[..2].iter().enumerate() {
+        let tree = release.tree(&format!("good-{number}"));
+        let first = taken(&kit(&script, &arguments, &tree, Some(path)));
+        assert!(first.contains("the signature is good"), "{first}");
+        assert!(installed(&tree).exists());
+    }
+    let tree = release.tree("blind");
+    let blind = refused(&kit(&script, &arguments, &tree, Some(&machines[2])));
+    assert!(blind.contains("nothing here can check a signature"), "{blind}");
+    assert!(!installed(&tree).exists());
+
+    // Changed, cut, its comment changed, signed by another, signed in the form with a hash, not signed at all.
+    let (program, signature) = (release.file("portolan-scanner"), release.file("portolan-scanner.minisig"));
+    let (good, signed) =
+        (fs::read(&program).expect("it is there"), fs::read_to_string(&signature).expect("it is there"));
+    let other = Release::new();
+    let mut changed = good.clone();
+    changed[1000] ^= 1;
+    let hashed = {
+        let mut sign = Command::new(binaries::portolan());
+        sign.args(["sign", "sign", "--key"]).arg(release.folder.path().join("site.key")).arg(&program);
+        taken(&sign.output().expect("portolan starts"));
+        fs::read_to_string(&signature).expect("it is there")
+    };
+    let foreign = fs::read_to_string(other.file("portolan-scanner.minisig")).expect("it is there");
+    let commented = signed.replace("trusted comment: portolan", "trusted comment: Portolan");
+    let cases: [(&str, &[u8], &str); 6] = [
+        ("changed", &changed, &signed),
+        ("cut", &good[..good.len() - 1], &signed),
+        ("commented", &good, &commented),
+        ("foreign", &good, &foreign),
+        ("hashed", &good, &hashed),
+        ("unsigned", &good, ""),
+    ];
+    for (what, bytes, text) in cases {
+        fs::write(&program, bytes).expect("it is ours");
+        fs::write(&signature, text).expect("it is ours");
+        for path in &machines[..2] {
+            let tree = release.tree("bad");
+            let words = refused(&kit(&script, &arguments, &tree, Some(path)));
+            assert!(words.contains("signature is not good"), "{what}: {words}");
+            assert!(
+                fs::read_dir(&tree).expect("it is there").next().is_none(),
+                "{what}: something was written"
+            );
+        }
+    }
+    fs::remove_file(&signature).expect("it is ours");
+    let words = refused(&kit(&script, &arguments, &release.tree("bad"), None));
+    assert!(words.contains("without its signature"), "{words}");
+
+    // A pinned key is not replaced by what another kit brings.
+    let tree = release.tree("good-0");
+    let other_from = other.dist.to_str().expect("the path is UTF-8");
+    let words = refused(&kit(&other.file("install.sh"), &["--from", other_from, "--no-enrol"], &tree, None));
+    assert!(words.contains("another key is pinned"), "{words}");
+}
+
+#[test]
+fn without_a_key_the_sum_decides_and_the_script_says_what_that_lacks() {
+    let release = Release::new();
+    let from = release.dist.to_str().expect("the path is UTF-8").to_owned();
+    // As it stands in the source: no appliance and no release wrote anything into it.
+    let script = binaries::repository().join("scanner/install.sh");
+    let tree = release.tree("sum");
+    let first = taken(&kit(&script, &["--from", &from, "--no-enrol"], &tree, None));
+    assert!(first.contains("not who made it") && installed(&tree).exists(), "{first}");
+    fs::write(release.file("portolan-scanner"), b"#!/bin/sh\n").expect("it is ours");
+    let tree = release.tree("other-sum");
+    let words = refused(&kit(&script, &["--from", &from, "--no-enrol"], &tree, None));
+    assert!(words.contains("another one") && !installed(&tree).exists(), "{words}");
+}
+
+#[test]
+fn a_download_that_breaks_off_does_nothing() {
+    let script = fs::read_to_string(binaries::repository().join("scanner/install.sh")).expect("it is there");
+    let folder = TempDir::with_prefix("portolan-cut-").expect("a temporary folder can be made");
+    let tree = folder.path().join("tree");
+    for tenth in 1..10 {
+        let cut = &script[..script.floor_char_boundary(script.len() * tenth / 10)];
+        let mut command = Command::new("dash");
+        command.args(["-s", "--", "--from", "/nowhere", "--root"]).arg(&tree);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a shell starts");
+        child.stdin.take().expect("it was asked for").write_all(cut.as_bytes()).expect("it reads all of it");
+        let _ = child.wait();
+        assert!(!tree.exists(), "{tenth} tenths of the script wrote something");
+    }
+}
