@@ -241,6 +241,7 @@ END
 CapabilityBoundingSet=CAP_NET_RAW
 AmbientCapabilities=CAP_NET_RAW
 PrivateUsers=no
+ProcSubset=all
 RestrictAddressFamilies=AF_PACKET AF_NETLINK
 END
     fi
