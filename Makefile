@@ -69,7 +69,7 @@ release: ## the appliance with DuckDB compiled in (first time: about 46 CPU-minu
 	@$(MAKE) --no-print-directory scanner
 
 release-scanner: scanner build ## sign it with SIGNING_KEY=FILE: dist/scanner, for the appliance to hand out and for a stick
-	tools/release-scanner.sh $(CARGO_TARGET_DIR)/static/portolan-scanner $(PORTOLAN_BIN) $(wildcard $(CARGO_TARGET_DIR)/static/*.cdx.json)
+	tools/release-scanner.sh $(CARGO_TARGET_DIR)/static/portolan-scanner $(PORTOLAN_BIN) $(CARGO_TARGET_DIR)/static/portolan-scanner.cdx.json
 
 duckdb: ## the prebuilt DuckDB library, where cargo looks for it
 	@tools/duckdb.sh
