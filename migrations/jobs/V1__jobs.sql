@@ -83,6 +83,7 @@ CREATE TABLE job (
   done INTEGER NOT NULL DEFAULT 0,       -- probes, as the scanner says
   open INTEGER NOT NULL DEFAULT 0,
   rate INTEGER NOT NULL DEFAULT 0,       -- probes per second
+  bytes INTEGER NOT NULL DEFAULT 0,      -- of results that were accepted for it
   end_state TEXT CHECK (end_state IN ('done', 'cancelled', 'failed')),
   end_detail TEXT,
   UNIQUE (scan, batch, epoch)

@@ -22,6 +22,9 @@ pub enum Error {
     /// The frame is wrong: sending it again will not help.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// Its job has brought more bytes than its results can come to: no further frame of it is taken.
+    #[error("this job has brought more than its results can come to ({0} bytes)")]
+    OverBudget(u64),
     /// The appliance could not keep it (a full disk): sending it again later will.
     #[error("the frame could not be kept: {0}")]
     NotKept(#[from] io::Error),
@@ -30,18 +33,23 @@ pub enum Error {
 /// Proves a frame and puts it into the spool. Blocks; the receipt is only made when the frame outlasts a power cut.
 ///
 /// `key` is the Ed25519 public key of the scanner that the frame names, `job` the job that it names: the caller looks
-/// them up where it may.
+/// them up where it may. `brought` is how many bytes of this job were accepted before.
 ///
 /// # Errors
-/// [`Error::Refused`] when the frame does not hold, [`Error::NotKept`] when the disk does not.
+/// [`Error::Refused`] when the frame does not hold, [`Error::OverBudget`], [`Error::NotKept`] when the disk does not.
 pub fn accept(
     spool: &Spool,
     frame: Frame,
     key: &[u8; 32],
     job: &JobFrame,
+    brought: u64,
     now: Timestamp,
 ) -> Result<Receipt, Error> {
     let proven = frame.prove(key, job)?;
+    let budget = job.budget();
+    if brought.saturating_add(proven.frame().bytes().len() as u64) > budget {
+        return Err(Error::OverBudget(budget));
+    }
     spool.put(proven.frame().hash(), proven.frame().bytes())?;
     Ok(Receipt { frame: proven.frame().hash(), accepted: now.micros() })
 }

@@ -56,7 +56,7 @@ impl Ingest {
             if let Some((hash, frame)) = jobs.read(move |db| store::job_for(db, scanner)).await? {
                 let now = self.0.parts.clock.now();
                 let leased = jobs.write(move |tx| {
-                    store::want_no_more(tx, scanner)?;
+                    store::want_no_more(tx, scanner, wanted_until)?;
                     store::lease(tx, &hash, now)
                 });
                 if leased.await? {
@@ -64,7 +64,7 @@ impl Ingest {
                 }
             }
             if !wait(&mut watch, until, &self.0.parts.stop).await {
-                jobs.write(move |tx| store::want_no_more(tx, scanner)).await?;
+                jobs.write(move |tx| store::want_no_more(tx, scanner, wanted_until)).await?;
                 return Ok(StatusCode::NO_CONTENT.into_response());
             }
             tokio::time::sleep(REST).await;
@@ -119,18 +119,22 @@ impl Ingest {
             return Err(frame::Refusal::UnknownScanner(frame.scanner()).into());
         }
         let hash = frame.job();
-        let text = self.0.parts.jobs.read(move |db| store::job_frame(db, &hash)).await?;
-        let text = text.ok_or_else(|| frame::Refusal::UnknownJob(frame.job()))?;
+        let (name, size) = (hash.clone(), frame.bytes().len() as u64);
+        let found = self.0.parts.jobs.read(move |db| store::job_frame(db, &hash)).await?;
+        let (text, brought) = found.ok_or_else(|| frame::Refusal::UnknownJob(frame.job()))?;
         let (spool, key, now) = (self.0.parts.spool.clone(), who.public_key, self.0.parts.clock.now());
         let accepted = blocking::run(move || {
             let job = JobFrame::parse(&text)?;
-            accept(&spool, frame, &key, &job, now)
+            accept(&spool, frame, &key, &job, brought, now)
         });
         let receipt = match accepted.await? {
             Ok(receipt) => receipt,
             Err(accept::Error::Refused(refusal)) => return Err(refusal.into()),
+            Err(accept::Error::OverBudget(budget)) => return Err(Refusal::OverBudget(budget)),
             Err(accept::Error::NotKept(error)) => return Err(Error::from(error).into()),
         };
+        // Counted after it is kept: a few that come at once may go beyond the budget, by so many frames and no more.
+        self.0.parts.jobs.write(move |tx| store::count_bytes(tx, &name, size)).await?;
         let answer = Fields::new()
             .with("kind", "receipt")
             .with("frame", hex::encode(&receipt.frame))

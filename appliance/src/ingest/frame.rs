@@ -114,6 +114,13 @@ impl Frame {
     }
 }
 
+/// What the results of any job may come to, in bytes, and what each of its probes and blocks adds: a line for an open
+/// port, and a frame's header; with hints, what they may add to a frame.
+const MOST_SMALL: u64 = 16 << 20;
+const PROBE_BYTES: u64 = 48;
+const BLOCK_BYTES: u64 = 16 << 10;
+const HINT_BYTES: u64 = wire::hint::MAX_HINTS as u64;
+
 /// A job as it was given out. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct JobFrame {
@@ -151,6 +158,15 @@ impl JobFrame {
     /// What it says.
     pub fn job(&self) -> &Job {
         &self.job
+    }
+
+    /// How many bytes its results may have in all, in frames that differ: twice what they can come to, as a scanner
+    /// probes a block anew after a crash. More would only fill the disk.
+    pub fn budget(&self) -> u64 {
+        let probes = u64::try_from(self.job.probes()).unwrap_or(u64::MAX);
+        let per_block = BLOCK_BYTES + if self.job.hints { HINT_BYTES } else { 0 };
+        let once = probes.saturating_mul(PROBE_BYTES).saturating_add(self.job.blocks().saturating_mul(per_block));
+        once.saturating_mul(2).saturating_add(MOST_SMALL)
     }
 }
 

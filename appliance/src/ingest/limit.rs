@@ -1,17 +1,17 @@
-//! How many requests may be under way at once, from one source and in all.
+//! How many requests may be under way at once, from one source and in all. Who shows a client certificate, which our
+//! CA must have signed, is counted apart from strangers: those cannot take the places of scanners.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// From one address (of IPv6, one /64). Scanners behind one NAT share it; each has a long poll and little else.
-const PER_SOURCE: usize = 128;
-/// In all.
-const IN_ALL: usize = 1_024;
-
 /// Counts requests. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Limit(Arc<Mutex<HashMap<IpAddr, usize>>>);
+#[derive(Clone, Debug)]
+pub struct Limit {
+    under_way: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    per_source: usize,
+    in_all: usize,
+}
 
 /// A request under way; dropped when it is over.
 #[derive(Debug)]
@@ -21,14 +21,26 @@ pub struct Place {
 }
 
 impl Limit {
+    /// For scanners. Those behind one NAT share an address (of IPv6, a /64); each has a long poll and little else.
+    #[must_use]
+    pub fn on_scanners() -> Self {
+        Self { under_way: Arc::default(), per_source: 128, in_all: 1_024 }
+    }
+
+    /// For whoever shows no certificate: enrolments, few at a time.
+    #[must_use]
+    pub fn on_strangers() -> Self {
+        Self { under_way: Arc::default(), per_source: 16, in_all: 128 }
+    }
+
     /// A place for one more request from this source, if there is one.
     #[must_use]
     pub fn enter(&self, source: IpAddr) -> Option<Place> {
         let source = network(source);
-        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let in_all: usize = under_way.values().sum();
         let here = under_way.entry(source).or_default();
-        if in_all >= IN_ALL || *here >= PER_SOURCE {
+        if in_all >= self.in_all || *here >= self.per_source {
             if *here == 0 {
                 under_way.remove(&source);
             }
@@ -41,7 +53,7 @@ impl Limit {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut under_way = self.limit.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self.limit.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(here) = under_way.get_mut(&self.source) {
             *here -= 1;
             if *here == 0 {
@@ -51,7 +63,8 @@ impl Drop for Place {
     }
 }
 
-fn network(source: IpAddr) -> IpAddr {
+/// Whom a source is counted as: an address, of IPv6 its /64, of which one machine may have any address.
+pub fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         v4 @ IpAddr::V4(_) => v4,
@@ -64,25 +77,26 @@ mod tests {
 
     #[test]
     fn one_source_fills_its_own_places_only_and_gives_them_back() {
-        let limit = Limit::default();
+        let limit = Limit::on_scanners();
         let source = |text: &str| text.parse().unwrap();
         let places: Vec<_> =
-            (0..PER_SOURCE).map(|n| limit.enter(source(&format!("2001:db8::{n:x}"))).unwrap()).collect();
+            (0..128).map(|n| limit.enter(source(&format!("2001:db8::{n:x}"))).unwrap()).collect();
         assert!(limit.enter(source("2001:db8::ffff")).is_none());
         assert!(limit.enter(source("2001:db8:0:1::1")).is_some());
         assert!(limit.enter(source("10.0.0.1")).is_some());
         drop(places);
         assert!(limit.enter(source("2001:db8::ffff")).is_some());
-        assert!(limit.0.lock().unwrap().is_empty());
+        assert!(limit.under_way.lock().unwrap().is_empty());
     }
 
     #[test]
     fn there_is_an_end_to_all() {
-        let limit = Limit::default();
-        let places: Vec<_> = (0..2 * IN_ALL)
-            .filter_map(|n| limit.enter(format!("10.0.{}.{}", n / 256, n % 256).parse().unwrap()))
-            .collect();
-        assert_eq!(places.len(), IN_ALL);
-        assert_eq!(limit.0.lock().unwrap().len(), IN_ALL);
+        for limit in [Limit::on_scanners(), Limit::on_strangers()] {
+            let places: Vec<_> = (0..2 * limit.in_all)
+                .filter_map(|n| limit.enter(format!("10.0.{}.{}", n / 256, n % 256).parse().unwrap()))
+                .collect();
+            assert_eq!(places.len(), limit.in_all);
+            assert_eq!(limit.under_way.lock().unwrap().len(), limit.in_all);
+        }
     }
 }

@@ -43,8 +43,9 @@ use verify::{Asked, Verified};
 
 /// The largest body of every call but `results`.
 const MAX_BODY: usize = 16 << 10;
-/// How long a body may take to come.
-const BODY_TIME: Duration = Duration::from_secs(30);
+/// How long a body may take to come: of a call of few lines, and of results on a slow line.
+const BODY_TIME: Duration = Duration::from_secs(5);
+const RESULTS_TIME: Duration = Duration::from_mins(2);
 /// The longest wait for work, and for the manager's answer to an enrolment.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -71,13 +72,14 @@ struct Ingest(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    limit: Limit,
+    scanners: Limit,
+    strangers: Limit,
 }
 
 /// The scanner-facing API. Served over TLS with [`crate::tls::ingest_config`]; every request carries the peer's address
 /// ([`ConnectInfo`]) and what TLS knows of it ([`TlsInfo`]).
 pub fn router(parts: Parts) -> Router {
-    let ingest = Ingest(Arc::new(Inner { parts, limit: Limit::default() }));
+    let ingest = Ingest(Arc::new(Inner { parts, scanners: Limit::on_scanners(), strangers: Limit::on_strangers() }));
     Router::new().fallback(handle).with_state(ingest)
 }
 
@@ -143,7 +145,10 @@ async fn handle(
 
 impl Ingest {
     async fn answer(&self, asker: &mut Asker, head: &Head, body: Body) -> Result<Response, Refusal> {
-        let _place = self.0.limit.enter(asker.source).ok_or(Refusal::Busy)?;
+        let tls = head.extensions.get::<Arc<TlsInfo>>();
+        let shows_one = tls.is_some_and(|tls| !tls.peer_certificates.is_empty());
+        let limit = if shows_one { &self.0.scanners } else { &self.0.strangers };
+        let _place = limit.enter(asker.source).ok_or(Refusal::Busy)?;
         let call = Call::at(head.uri.path()).ok_or(Refusal::NotFound)?;
         if head.method != Method::POST {
             return Err(Refusal::Method);
@@ -211,7 +216,8 @@ async fn read(body: Body, headers: &HeaderMap, most: usize) -> Result<Vec<u8>, R
     if length.and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > most as u64) {
         return Err(Refusal::TooLarge);
     }
-    let read = tokio::time::timeout(BODY_TIME, axum::body::to_bytes(body, most));
+    let time = if most > MAX_BODY { RESULTS_TIME } else { BODY_TIME };
+    let read = tokio::time::timeout(time, axum::body::to_bytes(body, most));
     Ok(read.await.map_err(|_| Refusal::Timeout)?.map_err(|_| Refusal::TooLarge)?.into())
 }
 

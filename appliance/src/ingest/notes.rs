@@ -9,6 +9,7 @@ use std::time::Duration;
 use portolan_scanner::wire::Id;
 use rusqlite::{Transaction, params};
 
+use super::limit::network;
 use super::refusal::Refusal;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Result;
@@ -63,7 +64,7 @@ impl Notes {
         }
         let key = Key {
             minute: self.0.clock.now().micros().div_euclid(MINUTE) * MINUTE,
-            source: source.to_canonical().to_string(),
+            source: folded(source),
             scanner: scanner.map(|id| id.to_string()).unwrap_or_default(),
             reason: refusal.status_and_slug().1,
         };
@@ -106,6 +107,14 @@ impl Notes {
     }
 }
 
+/// A source as it is noted: of IPv6 the /64, of which a flood may use every address.
+fn folded(source: IpAddr) -> String {
+    match network(source) {
+        IpAddr::V6(network) => format!("{network}/64"),
+        v4 @ IpAddr::V4(_) => v4.to_string(),
+    }
+}
+
 fn nameless(key: &Key) -> Key {
     Key { minute: key.minute, source: String::new(), scanner: String::new(), reason: key.reason }
 }
@@ -134,6 +143,17 @@ fn put(tx: &Transaction, key: &Key, note: &Note) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_of_ipv6_is_noted_by_its_network() {
+        for (source, noted) in [
+            ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+            ("::ffff:10.0.0.9", "10.0.0.9"),
+            ("10.0.0.9", "10.0.0.9"),
+        ] {
+            assert_eq!(folded(source.parse().unwrap()), noted);
+        }
+    }
 
     async fn rows(jobs: &Jobs, sql: &'static str) -> i64 {
         jobs.read(move |db| Ok(db.query_row(sql, [], |row| row.get(0))?)).await.unwrap()

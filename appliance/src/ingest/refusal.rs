@@ -44,6 +44,9 @@ pub enum Refusal {
     /// A results frame that does not hold.
     #[error(transparent)]
     Frame(#[from] frame::Refusal),
+    /// Its job has brought more bytes than its results can come to.
+    #[error("this job has brought more than its results can come to ({0} bytes): no more of it is taken")]
+    OverBudget(u64),
     /// There is no such job of this scanner.
     #[error("there is no such job of this scanner")]
     UnknownJob,
@@ -85,6 +88,7 @@ impl Refusal {
             Self::Replayed => (401, "replayed"),
             Self::Enrolment(refusal) => (403, refusal.slug()),
             Self::Frame(refusal) => (frame_status(refusal), refusal.slug()),
+            Self::OverBudget(_) => (413, "over-budget"),
             Self::UnknownJob => (409, "unknown-job"),
             Self::Malformed(_) => (400, "malformed"),
             Self::TooLarge => (413, "too-large"),
@@ -110,7 +114,8 @@ impl Refusal {
             | Self::Clock { .. }
             | Self::Replayed
             | Self::Enrolment(_)
-            | Self::Frame(_) => true,
+            | Self::Frame(_)
+            | Self::OverBudget(_) => true,
             Self::UnknownJob
             | Self::Malformed(_)
             | Self::TooLarge

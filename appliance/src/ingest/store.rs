@@ -62,15 +62,16 @@ pub fn job_for(db: &Connection, scanner: Id) -> Result<Option<(String, String)>>
 /// Says that the scanner waits for work.
 pub fn want(tx: &Transaction, scanner: Id, until: Timestamp) -> Result<()> {
     tx.prepare_cached(
-        "INSERT INTO want (scanner, until) VALUES (?1, ?2) ON CONFLICT (scanner) DO UPDATE SET until = ?2",
+        "INSERT INTO want (scanner, until) VALUES (?1, ?2) ON CONFLICT (scanner) DO UPDATE SET until = max(until, ?2)",
     )?
     .execute(params![scanner.to_string(), until])?;
     Ok(())
 }
 
-/// Says that it waits no more.
-pub fn want_no_more(tx: &Transaction, scanner: Id) -> Result<()> {
-    tx.prepare_cached("DELETE FROM want WHERE scanner = ?")?.execute([scanner.to_string()])?;
+/// Says that it waits no more until then; a later wait of the same scanner stands.
+pub fn want_no_more(tx: &Transaction, scanner: Id, until: Timestamp) -> Result<()> {
+    tx.prepare_cached("DELETE FROM want WHERE scanner = ? AND until <= ?")?
+        .execute(params![scanner.to_string(), until])?;
     Ok(())
 }
 
@@ -146,12 +147,16 @@ pub fn end(
     Ok(tx.prepare_cached(sql)?.query_row(params![hash, scanner], |row| row.get(0))?)
 }
 
-/// A job's frame, whosever it is and however it ended.
-pub fn job_frame(db: &Connection, hash: &str) -> Result<Option<String>> {
-    Ok(db
-        .prepare_cached("SELECT frame FROM job WHERE hash = ?")?
-        .query_row([hash], |row| row.get(0))
-        .optional()?)
+/// A job's frame, whosever it is and however it ended, and how many bytes of results came for it.
+pub fn job_frame(db: &Connection, hash: &str) -> Result<Option<(String, u64)>> {
+    let sql = "SELECT frame, bytes FROM job WHERE hash = ?";
+    Ok(db.prepare_cached(sql)?.query_row([hash], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
+/// Adds to how many bytes of results came for a job.
+pub fn count_bytes(tx: &Transaction, hash: &str, bytes: u64) -> Result<()> {
+    tx.prepare_cached("UPDATE job SET bytes = bytes + ? WHERE hash = ?")?.execute(params![bytes, hash])?;
+    Ok(())
 }
 
 /// A token as ingest knows it.

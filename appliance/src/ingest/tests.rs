@@ -335,6 +335,19 @@ async fn who_waits_for_work_is_woken_by_it_and_by_a_stop() {
 }
 
 #[tokio::test]
+async fn a_wait_that_is_over_does_not_end_a_later_one() {
+    let (door, scanner) = (Door::new().await, Scanner(3));
+    let now = door.clock.now();
+    let (early, late) = (now + Duration::from_secs(1), now + Duration::from_secs(30));
+    door.jobs.write(move |tx| store::want(tx, id(scanner.0), early)).await.unwrap();
+    door.jobs.write(move |tx| store::want(tx, id(scanner.0), late)).await.unwrap();
+    door.jobs.write(move |tx| store::want_no_more(tx, id(scanner.0), early)).await.unwrap();
+    assert_eq!(door.text("SELECT CAST(count(*) AS TEXT) FROM want").await, "1");
+    door.jobs.write(move |tx| store::want_no_more(tx, id(scanner.0), late)).await.unwrap();
+    assert_eq!(door.text("SELECT CAST(count(*) AS TEXT) FROM want").await, "0");
+}
+
+#[tokio::test]
 async fn results_are_kept_before_the_receipt_and_only_from_their_own_scanner() {
     let door = Door::new().await;
     let job = JobOf::default().frame();
@@ -412,4 +425,37 @@ async fn what_is_no_call_is_not_answered_as_one() {
     }
     let much = "x".repeat(MAX_BODY + 1);
     assert_eq!(door.call(scanner, "renew", &much).await.slug(), (413, "too-large".to_owned()));
+}
+
+#[tokio::test]
+async fn strangers_who_are_slow_hold_no_place_of_a_scanner_and_not_for_long() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let door = Door::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let service = door.router.clone().into_make_service_with_connect_info::<SocketAddr>();
+    let serving = tokio::spawn(async move { axum::serve(listener, service).await });
+    // A head, and never a body: from eight addresses, as many as there are places for strangers.
+    let mut held = Vec::new();
+    for n in 0..128 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 3, 1 + n / 16], 0))).unwrap();
+        let mut stream = socket.connect(at).await.unwrap();
+        let head = "POST /scanner/v1/enrol HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    let stranger = || request("/scanner/v1/enrol", "").body(Body::empty()).unwrap();
+    while door.send(stranger()).await.status != 429 {
+        tokio::task::yield_now().await;
+    }
+    let beat = "version: 0.1.0\nclock: 5\n";
+    assert_eq!(door.call(Scanner(3), "heartbeat", beat).await.status, 200, "scanners have their own places");
+    for stream in &mut held {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 408");
+    }
+    assert_eq!(door.send(stranger()).await.status, 400, "the places are free again");
+    serving.abort();
 }

@@ -340,6 +340,22 @@ fn a_host_that_is_open_on_every_port_or_in_distress_closes_nothing() {
 }
 
 #[test]
+fn a_scanner_whose_clock_is_wrong_moves_nothing_out_of_its_jobs_time() {
+    for (started, ended, kept) in [
+        (-9_000_000_000_000, 4_000, (1_000_000, 1_004_000)),
+        (1_000, 9_000_000_000_000, (1_001_000, 62_000_000)),
+    ] {
+        let (store, job) = (store(), JobOf::default().frame());
+        let mut said = results(&job, 0, 0, true, vec![hosts("10.0.0.0", "10.0.0.255", Reason::NoAnswer)]);
+        (said.started, said.ended) = (started, ended);
+        let frame = frame_signed_by(3, &said).prove(&public(3), &job).unwrap();
+        store.count(&[frame]).unwrap();
+        let [sweep] = &store.sweeps(uuid(1)).unwrap()[..] else { panic!("one vantage") };
+        assert_eq!((sweep.started.micros(), sweep.ended.micros()), kept);
+    }
+}
+
+#[test]
 fn a_host_says_each_port_once() {
     let store = store();
     store.count(&[first_scan().1]).unwrap();

@@ -168,11 +168,12 @@ impl Dispatcher {
                 })
             };
             if let Some(batch) = self.store.read(next).await? {
-                found = Some((&one.scan, batch));
+                found = Some((one, batch));
                 break;
             }
         }
-        let Some((scan, batch)) = found else { return Ok(()) };
+        let Some((one, batch)) = found else { return Ok(()) };
+        let scan = &one.scan;
         let id = scan.id;
         let Some(frozen) = self.store.read(move |db| store::frozen(db, id)).await? else {
             return Err(Error::internal(format!("the frozen scope of scan {id} is gone")));
@@ -184,7 +185,7 @@ impl Dispatcher {
             detail: None,
             ..batch
         };
-        let job = job(self.ids.new(), scan, &batch, &frozen, scanner, now);
+        let job = job(self.ids.new(), scan, &batch, &frozen, (scanner, one.sharing(batch.vantage)), now);
         let frame = wire::seal(job.encode(), |text| self.key.sign(text));
         let hash = hex::encode(&sha256(frame.as_bytes()));
         let name = hash.clone();
@@ -245,6 +246,13 @@ impl Open {
         let other = |assigned: &&Assigned| assigned.vantage == vantage && assigned.scanner != scanner;
         let could = |other: &Assigned| self.able.contains(&other.scanner) && at_work.contains(&other.scanner);
         Some((vantage, !self.scanners.iter().filter(other).any(could)))
+    }
+
+    /// How many scanners may work on this scan from a vantage: they share its rate, at work or not, so that it is never
+    /// exceeded when one more comes.
+    fn sharing(&self, vantage: Uuid) -> u32 {
+        let those = self.scanners.iter().filter(|one| one.vantage == vantage && self.able.contains(&one.scanner));
+        u32::try_from(those.count().max(1)).unwrap_or(u32::MAX)
     }
 }
 
@@ -337,10 +345,17 @@ fn runs(numbers: &[u32]) -> String {
     texts.collect::<Vec<_>>().join(",")
 }
 
-fn job(id: Uuid, scan: &Scan, batch: &Batch, frozen: &Frozen, scanner: Uuid, now: Timestamp) -> wire::Job {
-    let expected = Duration::from_secs(
-        batch.probes.div_ceil(u64::from(scan.timing.rate.max(1))).saturating_mul(PATIENCE),
-    );
+/// A job of a batch for this scanner, one of so many that share the rate.
+fn job(
+    id: Uuid,
+    scan: &Scan,
+    batch: &Batch,
+    frozen: &Frozen,
+    (scanner, sharing): (Uuid, u32),
+    now: Timestamp,
+) -> wire::Job {
+    let rate = (scan.timing.rate / sharing).max(1);
+    let expected = Duration::from_secs(batch.probes.div_ceil(u64::from(rate)).saturating_mul(PATIENCE));
     wire::Job {
         id: Id::from_bytes(id.into_bytes()),
         scan: Id::from_bytes(scan.id.into_bytes()),
@@ -351,8 +366,8 @@ fn job(id: Uuid, scan: &Scan, batch: &Batch, frozen: &Frozen, scanner: Uuid, now
         issued: now.micros(),
         expires: (now + expected.max(DAY)).micros(),
         preset: scan.timing.preset.into(),
-        rate: scan.timing.rate,
-        host_rate: scan.timing.host_rate,
+        rate,
+        host_rate: scan.timing.host_rate.min(rate),
         timeout_ms: scan.timing.timeout_ms,
         retries: scan.timing.retries,
         method: scan.manner.method.into(),

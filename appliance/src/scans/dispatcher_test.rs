@@ -202,6 +202,32 @@ async fn a_paused_scan_gives_out_nothing_and_its_scanners_are_told_until_it_goes
 }
 
 #[tokio::test]
+async fn the_scanners_of_a_vantage_share_its_rate() {
+    let bench = Bench::new().await;
+    let second = Uuid::from_u128(8);
+    let sql = "INSERT INTO scanner (id, name, vantage, public_key, certificate_sha256, api_key_sha256, created_at,
+               updated_at, enrolled_at) VALUES (?, 'two', ?, '', '', '', 0, 0, 1)";
+    bench.config(sql, [second, VANTAGE]).await;
+    let sql = "INSERT INTO scan_scanner (scan, scanner, vantage, vantage_name) VALUES (?, ?, ?, 'Hall')";
+    bench.config(sql, [bench.scan, second, VANTAGE]).await;
+    bench.want().await;
+    bench.step().await;
+    let rate = async || {
+        let frame = bench.frames().await.pop().unwrap();
+        let job = wire::Job::decode(wire::split(frame.as_bytes()).unwrap().text).unwrap();
+        (job.rate, job.host_rate)
+    };
+    assert_eq!(rate().await, (50, 10), "of 100");
+    // One that was revoked has no share.
+    bench.config("UPDATE scanner SET revoked_at = 1 WHERE id = ?", [second]).await;
+    bench.sql("DELETE FROM job", []).await;
+    bench.step().await;
+    bench.want().await;
+    bench.step().await;
+    assert_eq!(rate().await, (100, 10));
+}
+
+#[tokio::test]
 async fn a_scan_that_ends_says_what_was_excluded_meanwhile() {
     let bench = Bench::new().await;
     bench.want().await;

@@ -37,9 +37,9 @@ pub struct Template {
     pub vantages: Vec<Link>,
     /// The manner of probing.
     pub preset: Preset,
-    /// Probes a second of one scanner; absent: the preset's.
+    /// Probes a second from one vantage, whose scanners share it; absent: the preset's.
     pub rate: Option<u32>,
-    /// Probes a second of one scanner to one host; absent: the preset's.
+    /// Probes a second to one host; absent: the preset's.
     pub host_rate: Option<u32>,
     /// How long an answer is waited for, in milliseconds; absent: the preset's.
     pub timeout_ms: Option<u32>,
@@ -85,10 +85,10 @@ pub struct TemplateInput {
     /// The manner of probing.
     #[serde(default)]
     pub preset: Preset,
-    /// Probes a second of one scanner, 1 to 1,000,000; absent: the preset's.
+    /// Probes a second from one vantage, whose scanners share it, 1 to 1,000,000; absent: the preset's.
     #[serde(default)]
     pub rate: Option<i64>,
-    /// Probes a second of one scanner to one host, 1 to 100,000 (gentle: to 10); absent: the preset's.
+    /// Probes a second to one host, 1 to 100,000 (gentle: to 10); absent: the preset's.
     #[serde(default)]
     pub host_rate: Option<i64>,
     /// How long an answer is waited for in milliseconds, 50 to 60,000; absent: the preset's.

@@ -75,9 +75,9 @@ impl FromSql for Preset {
 pub struct Timing {
     /// The manner of probing.
     pub preset: Preset,
-    /// Probes a second of one scanner, over all hosts.
+    /// Probes a second from one vantage, over all hosts; its scanners share it.
     pub rate: u32,
-    /// Probes a second of one scanner to one host.
+    /// Probes a second to one host.
     pub host_rate: u32,
     /// How long an answer is waited for, in milliseconds.
     pub timeout_ms: u32,

@@ -142,8 +142,7 @@ async fn read(
     let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let mut value = match media.as_str() {
         _ if bytes.is_empty() => json!({}),
-        "application/json" => serde_json::from_slice(&bytes)
-            .map_err(|error| Error::invalid("body", format!("is not valid JSON: {error}")))?,
+        "application/json" => input::json(&bytes)?,
         "application/x-www-form-urlencoded" => {
             let pairs = input::pairs("body", &bytes)?;
             *typed = route.shape.typed(&pairs);

@@ -5,7 +5,8 @@
 
 use crate::error::Error;
 use schemars::{JsonSchema, SchemaGenerator};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// The input of a handler that takes none: any field is refused.
@@ -134,6 +135,75 @@ pub(super) fn pairs(part: &str, text: &[u8]) -> Result<Vec<(String, String)>, Er
         return Err(Error::invalid(part, "is not valid UTF-8"));
     }
     Ok(pairs)
+}
+
+/// A JSON body. A key that stands twice is refused: whoever looks at it could take another value than is taken here.
+pub(super) fn json(bytes: &[u8]) -> Result<Value, Error> {
+    serde_json::from_slice::<Once>(bytes)
+        .map(|Once(value)| value)
+        .map_err(|error| Error::invalid("body", format!("is not valid JSON: {error}")))
+}
+
+/// A value in which no object has a key twice.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceVisitor).map(Self)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Once(item)) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(Value::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((key, Once(value))) = entries.next_entry::<String, Once>()? {
+            if map.contains_key(&key) {
+                return Err(A::Error::custom(format!("the key {key:?} stands twice")));
+            }
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
 }
 
 /// The typed input, or an error that names the field.
@@ -275,6 +345,17 @@ mod tests {
             Error::Invalid(fields) => fields[0].field.clone(),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_wherever_it_stands() {
+        let good = br#" {"a": [null, true, -1, 18446744073709551615, 1.5, "x"], "b": {"a": {}}} "#;
+        assert_eq!(json(good).unwrap(), serde_json::from_slice::<Value>(good).unwrap());
+        for bad in [r#"{"a": 1, "a": 1}"#, r#"{"x": [{"a": 1, "\u0061": 2}]}"#] {
+            let Err(Error::Invalid(fields)) = json(bad.as_bytes()) else { panic!("{bad}") };
+            assert!(fields[0].message.contains("\"a\" stands twice"), "{}", fields[0].message);
+        }
+        assert!(json(b"{} {}").is_err());
     }
 
     #[test]

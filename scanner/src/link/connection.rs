@@ -266,3 +266,20 @@ impl ServerCertVerifier for PinnedCa {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_appliance_is_where_its_name_was_resolved_to_unless_that_is_loopback() {
+        let tls = Tls::new("localhost:1", Trust::Pin([0; 32]), None, Arc::default(), || false).unwrap();
+        assert!(tls.appliance().is_empty());
+        assert!(tls.dial(Instant::now() + CONNECT).is_err(), "nobody listens there");
+        assert!(!tls.resolved.lock().unwrap().is_empty());
+        assert!(tls.appliance().is_empty(), "loopback is this machine's own");
+        let found = ["192.0.2.7", "::ffff:192.0.2.8", "::1", "fd00::7"].map(|address| address.parse().unwrap());
+        *tls.resolved.lock().unwrap() = found.to_vec();
+        assert_eq!(tls.appliance().to_string(), "192.0.2.7-192.0.2.8, fd00::7");
+    }
+}

@@ -274,9 +274,9 @@ fn exclusions_reach_a_probe_before_its_job_and_while_it_runs_and_pauses_too() {
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| run(&session, &bench.frame()));
         let heard = bench.until_heard("start 0\n");
-        assert!(heard.starts_with("exclude 127.0.0.3\nportolan-frame: 1\n"), "{heard}");
+        assert!(heard.starts_with("exclude 127.0.0.3, 127.0.0.9\nportolan-frame: 1\n"), "{heard}");
         bench.told.lock().unwrap().excluded = "127.0.0.2/31";
-        bench.until_heard("\nexclude 127.0.0.2/31\n");
+        bench.until_heard("\nexclude 127.0.0.2/31, 127.0.0.9\n");
         bench.told.lock().unwrap().state = "pause";
         bench.until_heard("\npause\n");
         bench.told.lock().unwrap().state = "go";
@@ -286,6 +286,19 @@ fn exclusions_reach_a_probe_before_its_job_and_while_it_runs_and_pauses_too() {
     });
     let told = bench.appliance.asked().iter().filter(|asked| asked.path == "/scanner/v1/exclusions").count();
     assert_eq!(told, 2, "the list is asked for when it has changed");
+}
+
+#[test]
+fn a_job_that_says_so_may_probe_the_appliance() {
+    let bench = Bench::new("own", Job { own: true, ..testing::job() });
+    let session = bench.session(HEAR);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| run(&session, &bench.frame()));
+        let heard = bench.until_heard("start 0\n");
+        assert!(heard.starts_with("portolan-frame: 1\n"), "{heard}");
+        bench.told.lock().unwrap().state = "cancel";
+        worker.join().unwrap().unwrap();
+    });
 }
 
 #[test]

@@ -120,6 +120,11 @@ impl Dial for Appliance {
         self.0.lock().unwrap().dialled += 1;
         Ok(Box::new(Pipe { script: Arc::clone(&self.0), request: Vec::new(), answer: Cursor::default() }))
     }
+
+    /// One of the targets of [`job`].
+    fn appliance(&self) -> Ranges {
+        Ranges::parse("127.0.0.9").unwrap()
+    }
 }
 
 struct Pipe {

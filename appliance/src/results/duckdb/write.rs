@@ -11,6 +11,9 @@ use crate::ingest::frame::{JobFrame, Proven};
 use crate::results::coverage::Coverage;
 use crate::results::{Brought, Counted, Error, code};
 
+/// How long after its job was over a scanner may still end a block, in µs.
+const GRACE: i64 = 60_000_000;
+
 /// Jobs remembered at once; beyond that everything is forgotten and read again as needed.
 const REMEMBERED: usize = 64;
 
@@ -280,7 +283,9 @@ impl<'c> Rows<'c> {
         for (slot, reason) in Reason::ALL.into_iter().enumerate().filter(|(slot, _)| tally[*slot] > 0) {
             self.tally.append_row((part, code::of(reason), tally[slot], hosts_for[slot]))?;
         }
-        let here = |scanner_time: i64| scanner_time.saturating_add(it.offset);
+        // Whatever its clock says, a scanner probed after it had the job, and not long after the job was over.
+        let (from, until) = (frame.job().job().issued, frame.job().job().expires.saturating_add(GRACE));
+        let here = |scanner_time: i64| scanner_time.saturating_add(it.offset).clamp(from, until.max(from));
         let hash = hex::encode(&frame.frame().hash());
         let (started, ended) = (here(it.started), here(it.ended));
         let Sample { probed, answered, missed } = it.sample;
