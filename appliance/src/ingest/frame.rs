@@ -165,7 +165,8 @@ impl JobFrame {
     pub fn budget(&self) -> u64 {
         let probes = u64::try_from(self.job.probes()).unwrap_or(u64::MAX);
         let per_block = BLOCK_BYTES + if self.job.hints { HINT_BYTES } else { 0 };
-        let once = probes.saturating_mul(PROBE_BYTES).saturating_add(self.job.blocks().saturating_mul(per_block));
+        let once =
+            probes.saturating_mul(PROBE_BYTES).saturating_add(self.job.blocks().saturating_mul(per_block));
         once.saturating_mul(2).saturating_add(MOST_SMALL)
     }
 }

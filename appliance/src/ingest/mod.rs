@@ -79,7 +79,8 @@ struct Inner {
 /// The scanner-facing API. Served over TLS with [`crate::tls::ingest_config`]; every request carries the peer's address
 /// ([`ConnectInfo`]) and what TLS knows of it ([`TlsInfo`]).
 pub fn router(parts: Parts) -> Router {
-    let ingest = Ingest(Arc::new(Inner { parts, scanners: Limit::on_scanners(), strangers: Limit::on_strangers() }));
+    let ingest =
+        Ingest(Arc::new(Inner { parts, scanners: Limit::on_scanners(), strangers: Limit::on_strangers() }));
     Router::new().fallback(handle).with_state(ingest)
 }
 

@@ -17,7 +17,7 @@ async fn site() -> TestSite {
     site.app
         .store
         .change(&Actor::system("test"), |tx| {
-            tx.execute("INSERT INTO frozen_scope VALUES ('aa', '10.0.0.0/24', '22,80,443,8000-8009')", [])?;
+            tx.execute("INSERT INTO frozen_scope (sha256, targets, ports) VALUES ('aa', '10.0.0.0/24', '22,80,443,8000-8009')", [])?;
             for (scan, state, at) in [(uuid(1), "completed", 1_000_000), (uuid(6), "partial", 2_000_000)] {
                 tx.execute(
                     "INSERT INTO scan (id, template, template_name, frozen_scope, preset, rate, host_rate, timeout_ms,

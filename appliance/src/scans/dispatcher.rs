@@ -251,7 +251,8 @@ impl Open {
     /// How many scanners may work on this scan from a vantage: they share its rate, at work or not, so that it is never
     /// exceeded when one more comes.
     fn sharing(&self, vantage: Uuid) -> u32 {
-        let those = self.scanners.iter().filter(|one| one.vantage == vantage && self.able.contains(&one.scanner));
+        let those =
+            self.scanners.iter().filter(|one| one.vantage == vantage && self.able.contains(&one.scanner));
         u32::try_from(those.count().max(1)).unwrap_or(u32::MAX)
     }
 }

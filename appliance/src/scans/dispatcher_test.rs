@@ -205,7 +205,8 @@ async fn a_paused_scan_gives_out_nothing_and_its_scanners_are_told_until_it_goes
 async fn the_scanners_of_a_vantage_share_its_rate() {
     let bench = Bench::new().await;
     let second = Uuid::from_u128(8);
-    let sql = "INSERT INTO scanner (id, name, vantage, public_key, certificate_sha256, api_key_sha256, created_at,
+    let sql =
+        "INSERT INTO scanner (id, name, vantage, public_key, certificate_sha256, api_key_sha256, created_at,
                updated_at, enrolled_at) VALUES (?, 'two', ?, '', '', '', 0, 0, 1)";
     bench.config(sql, [second, VANTAGE]).await;
     let sql = "INSERT INTO scan_scanner (scan, scanner, vantage, vantage_name) VALUES (?, ?, ?, 'Hall')";

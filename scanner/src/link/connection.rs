@@ -278,7 +278,8 @@ mod tests {
         assert!(tls.dial(Instant::now() + CONNECT).is_err(), "nobody listens there");
         assert!(!tls.resolved.lock().unwrap().is_empty());
         assert!(tls.appliance().is_empty(), "loopback is this machine's own");
-        let found = ["192.0.2.7", "::ffff:192.0.2.8", "::1", "fd00::7"].map(|address| address.parse().unwrap());
+        let found =
+            ["192.0.2.7", "::ffff:192.0.2.8", "::1", "fd00::7"].map(|address| address.parse().unwrap());
         *tls.resolved.lock().unwrap() = found.to_vec();
         assert_eq!(tls.appliance().to_string(), "192.0.2.7-192.0.2.8, fd00::7");
     }
