@@ -73,7 +73,7 @@ async fn measure(folder: &Path, open: u64, per_host: u16) -> Result<(), Failure>
     let count = frames.len();
     let started = Instant::now();
     for bytes in frames {
-        accept(&spool, Frame::parse(bytes)?, &key, &job, Clock::system().now())?;
+        accept(&spool, Frame::parse(bytes)?, &key, &job, 0, Clock::system().now())?;
     }
     let accepted = started.elapsed().as_secs_f64();
 
