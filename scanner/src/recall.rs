@@ -23,7 +23,8 @@ const MOST: u64 = 1_000_000_000;
 /// - Misses of different pairs do not depend on each other. Bursts of loss make the bound too good; the random order
 ///   spreads them over hosts and ports.
 ///
-/// Probes of the scanner's own addresses, as its self-test makes them, are no part of it.
+/// Probes of the scanner's own addresses, as its self-test makes them, are no part of it; nor are ports behind which
+/// equipment is fragile, which are never asked twice for it.
 #[must_use]
 pub fn recall_at_least(sample: &Sample) -> Option<f64> {
     let Sample { answered, missed, .. } = *sample;

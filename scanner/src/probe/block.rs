@@ -8,7 +8,7 @@ use portolan_scanner::net::{Permutation, addr_to_u128, u128_to_addr};
 use portolan_scanner::wire::hint::MAX_HINTS;
 use portolan_scanner::wire::{Hint, HostRecord, Job, PortRecord, Reason, Said, Sample, State};
 
-use super::guard::Spared;
+use super::guard::{Spared, fragile_ports};
 use super::pace::{Instant, Pace};
 use super::patience::RoundTrip;
 use super::watch::{DECOYS, Watch};
@@ -164,6 +164,8 @@ pub struct Block {
     /// The next place in the random order whose pair is of the sample, and how far it is from one to the next.
     next_sampled: u64,
     every: u64,
+    /// Places of ports that are never looked at a second time: equipment behind them is fragile.
+    fragile: Vec<u32>,
     /// Pairs of the sample that still have their second look to come.
     looks: BTreeSet<Pair>,
     /// Decoys that are still to be answered.
@@ -208,6 +210,10 @@ impl Block {
             slots: vec![Slot::Fresh; left as usize],
             redraw: Vec::new(),
             next_sampled: first_sampled(job, number, every),
+            fragile: fragile_ports(&job.ports)
+                .iter()
+                .filter_map(|(port, _)| job.ports.index_of(*port))
+                .collect(),
             every,
             looks: BTreeSet::new(),
             decoys: 0,
@@ -364,12 +370,12 @@ impl Block {
         if at >= self.order.count() {
             return None;
         }
-        let sampled = u64::from(self.drawn) == self.next_sampled;
-        self.next_sampled += if sampled { self.every } else { 0 };
+        let drawn = u64::from(self.drawn) == self.next_sampled;
+        self.next_sampled += if drawn { self.every } else { 0 };
         self.drawn += 1;
         let pair =
             Pair::try_from(self.order.at(at)).expect("a permutation stays within its count, which fits");
-        Some((pair, sampled))
+        Some((pair, drawn && !self.fragile.contains(&(pair % self.ports))))
     }
 
     /// The pairs of a host.

@@ -142,7 +142,7 @@ pub fn is_fragile(port: u16) -> bool {
 }
 
 /// The ports of a list behind which a connection can do harm, with what listens there.
-fn fragile_ports(ports: &Ports) -> Vec<(u16, &'static str)> {
+pub fn fragile_ports(ports: &Ports) -> Vec<(u16, &'static str)> {
     let each = FRAGILE.iter().flat_map(|entry| (entry.first..=entry.last).map(|port| (port, entry.what)));
     each.filter(|(port, _)| ports.contains(*port)).collect()
 }

@@ -379,7 +379,7 @@ fn a_network_that_does_not_bear_the_rate_is_probed_more_slowly_and_then_at_the_r
 
 #[test]
 fn the_sample_survives_an_interruption() {
-    let job = over(50, "1-200", Preset::Fast);
+    let job = over(50, "201-400", Preset::Fast);
     let mut whole = Schedule::new(job.clone(), &Guard::default()).unwrap();
     let says =
         |target: SocketAddr, _| (!dice(target, 1).is_multiple_of(4)).then_some((Reason::Refused, MILLI));
