@@ -15,7 +15,7 @@ pub fn section(space: &Space, scenario: &Scenario, options: &Options, runs: usiz
     let truth = scenario.truth();
     let mut text = format!(
         "### The same answer {runs} times: {}\n\n\
-         | | runs | with the commonest answer | recall, worst run | wrong, all runs |\n|---|---:|---:|---:|---:|\n",
+         | program | runs | with the commonest answer | recall, worst run | wrong, all runs |\n|---|---:|---:|---:|---:|\n",
         scenario.title
     );
     for tool in options.tools.iter().filter(|tool| [tools::OWN, tools::OWN_SYN].contains(&tool.name)) {

@@ -15,7 +15,7 @@ pub fn section(scenario: &Scenario, rows: &[Row], machine: &str) -> String {
     let mut text = format!(
         "### {}\n\n{probes} probes, {open} open ports. Medians; missed and wrong are those of the worst run.\n\
          {machine}\n\n\
-         | | runs | probes per CPU-second | ours is × | CPU s | wall s | peak MiB | missed | recall | wrong |\n\
+         | program | runs | probes per CPU-second | ours is × | CPU s | wall s | peak MiB | missed | recall | wrong |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         scenario.title
     );
