@@ -145,5 +145,6 @@ fn a_paused_scan_sends_nothing_and_a_resumed_one_goes_on_to_its_end() {
     wait_until("it to go on", PATIENCE, || (watched.count() > count).then_some(()));
     let ended = owner.ended(&scan, PATIENCE, |_| {});
     assert_eq!(text(&ended, "state"), "completed", "{ended}\n{}", scanner.log());
-    assert_eq!(watched.count(), 200, "each port once");
+    // Each port once, and one of fifty a second time for the measure of recall: none is lost, none begun anew.
+    assert!((200..=212).contains(&watched.count()), "{}", watched.count());
 }
