@@ -61,16 +61,24 @@ CREATE TABLE user (
   id TEXT PRIMARY KEY,
   name TEXT NOT NULL UNIQUE COLLATE NOCASE,
   display TEXT NOT NULL DEFAULT '',
-  password_hash TEXT NOT NULL,           -- PHC string, Argon2id
+  email TEXT NOT NULL DEFAULT '',
+  kind TEXT NOT NULL DEFAULT 'person' CHECK (kind IN ('person', 'service')),
+  password_hash TEXT,                    -- PHC string, Argon2id; empty: no sign-in by password
+  must_change INTEGER NOT NULL DEFAULT 0 CHECK (must_change IN (0, 1)), -- the password, at the next sign-in
   is_owner INTEGER NOT NULL DEFAULT 0 CHECK (is_owner IN (0, 1)),
   status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled')),
   created_at INTEGER NOT NULL,
+  last_seen INTEGER,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
 CREATE TABLE session (
   id_hash BLOB PRIMARY KEY,              -- SHA-256 of the session's secret; the secret is only in the cookie
   user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  -- 'full', or what is still missing: 'second-factor' or 'new-password'
+  stage TEXT NOT NULL DEFAULT 'full' CHECK (stage IN ('full', 'second-factor', 'new-password')),
+  method TEXT NOT NULL DEFAULT 'password', -- how they signed in: 'password', 'password+totp', 'security-key', 'oidc'
+  proved_at INTEGER NOT NULL DEFAULT 0,  -- when they last proved who they are
   created_at INTEGER NOT NULL,
   last_seen INTEGER NOT NULL,
   expires_at INTEGER NOT NULL,

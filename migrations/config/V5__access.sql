@@ -1,0 +1,129 @@
+-- Who may do what: roles, tokens, second factors, providers. Users and sessions themselves stand in V1.
+
+-- An account is locked for one source, not for everyone: else anybody could lock anybody out.
+CREATE TABLE lockout (
+  user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  source TEXT NOT NULL,                  -- network the wrong passwords came from: /32 or /64
+  wrong INTEGER NOT NULL,
+  until INTEGER NOT NULL,
+  PRIMARY KEY (user, source)
+) STRICT, WITHOUT ROWID;
+
+-- A link that sets a new password, once.
+CREATE TABLE reset_link (
+  hash BLOB PRIMARY KEY,                 -- SHA-256 of what is in the link
+  user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The immutable roles have rows here, so that they can be referred to; their scopes are part of the program.
+CREATE TABLE role (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+  description TEXT NOT NULL DEFAULT '',
+  builtin INTEGER NOT NULL DEFAULT 0 CHECK (builtin IN (0, 1)),
+  second_factor INTEGER NOT NULL DEFAULT 0 CHECK (second_factor IN (0, 1)), -- whoever holds it needs one
+  created_at INTEGER NOT NULL,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT;
+
+INSERT INTO role (id, name, description, builtin, created_at) VALUES
+  ('00000000-0000-7000-8000-000000000001', 'admin', 'Everything', 1, 0),
+  ('00000000-0000-7000-8000-000000000002', 'operator', 'Runs scans, sees scanners, handles alarms', 1, 0),
+  ('00000000-0000-7000-8000-000000000003', 'viewer', 'Reads what was found', 1, 0),
+  ('00000000-0000-7000-8000-000000000004', 'compliance', 'Reads reports and evidence, not the raw audit', 1, 0);
+
+CREATE TABLE role_scope (
+  role TEXT NOT NULL REFERENCES role (id) ON DELETE CASCADE,
+  scope TEXT NOT NULL,
+  PRIMARY KEY (role, scope)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE user_role (
+  user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  role TEXT NOT NULL REFERENCES role (id),
+  origin TEXT NOT NULL DEFAULT 'local' CHECK (origin IN ('local', 'oidc')), -- what a provider gave it takes again
+  PRIMARY KEY (user, role, origin)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX user_role_role ON user_role (role);
+
+-- API tokens. The token itself is shown once and kept nowhere.
+CREATE TABLE token (
+  id TEXT PRIMARY KEY,
+  user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  hash BLOB NOT NULL UNIQUE,             -- SHA-256
+  hint TEXT NOT NULL,                    -- its first characters, to tell one from another
+  scopes TEXT NOT NULL,                  -- JSON list; what its user no longer holds does not count
+  sources TEXT NOT NULL DEFAULT '[]',    -- JSON list of networks it may come from; empty: any
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  last_used INTEGER,
+  last_source TEXT,
+  revoked_at INTEGER,
+  UNIQUE (user, name)
+) STRICT;
+
+-- Signed statements for other systems of the site: kept so that they can be revoked.
+CREATE TABLE statement (
+  id TEXT PRIMARY KEY,                   -- jti
+  user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  audience TEXT NOT NULL,
+  issued_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  revoked_at INTEGER
+) STRICT;
+CREATE INDEX statement_expires ON statement (expires_at);
+
+CREATE TABLE totp (
+  user TEXT PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE,
+  sealed BLOB NOT NULL,
+  confirmed_at INTEGER,                  -- empty: it was shown, and no code has come back yet
+  last_step INTEGER NOT NULL DEFAULT 0   -- a step at or before this one was used
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE recovery_code (
+  user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  hash BLOB NOT NULL,
+  used_at INTEGER,
+  PRIMARY KEY (user, hash)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE security_key (
+  id TEXT PRIMARY KEY,
+  user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  name TEXT NOT NULL,
+  credential_id BLOB NOT NULL UNIQUE,
+  credential TEXT NOT NULL,              -- JSON: public key, counter
+  created_at INTEGER NOT NULL,
+  last_used INTEGER
+) STRICT;
+CREATE INDEX security_key_user ON security_key (user);
+
+CREATE TABLE oidc_provider (
+  id TEXT PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+  settings TEXT NOT NULL,                -- JSON, without the secret
+  sealed BLOB,                           -- the client's secret
+  enabled INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
+  created_at INTEGER NOT NULL,
+  version INTEGER NOT NULL DEFAULT 1
+) STRICT;
+
+CREATE TABLE oidc_link (
+  provider TEXT NOT NULL REFERENCES oidc_provider (id) ON DELETE CASCADE,
+  subject TEXT NOT NULL,
+  user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY (provider, subject)
+) STRICT, WITHOUT ROWID;
+
+-- A sign-in that has gone to the provider and not come back.
+CREATE TABLE oidc_sign_in (
+  state BLOB PRIMARY KEY,                -- SHA-256 of the state in the address
+  provider TEXT NOT NULL REFERENCES oidc_provider (id) ON DELETE CASCADE,
+  browser BLOB NOT NULL,                 -- SHA-256 of the cookie that binds it to one browser
+  sealed BLOB NOT NULL,                  -- nonce and PKCE verifier
+  next TEXT NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
