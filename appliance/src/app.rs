@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::docs::Docs;
 use crate::fleet::{self, Fleet};
 use crate::identity::Identity;
+use crate::identity::roles::{self, Roles};
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::overview::{self, Overview};
@@ -48,6 +49,8 @@ pub struct Services {
     pub docs: Docs,
     /// Who is there.
     pub identity: Identity,
+    /// What they may do.
+    pub roles: Roles,
     /// Signed heads of the audit.
     pub checkpoints: Checkpoints,
     /// What scans cover.
@@ -105,6 +108,7 @@ impl App {
         let checkpoints = Checkpoints::new(store.clone(), clock.clone(), CheckpointKey::of(&master));
         let scope = Scope::new(store.clone(), jobs.clone(), clock.clone(), ids.clone());
         let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random.clone(), session_key);
+        let roles = Roles::new(store.clone(), clock.clone(), ids.clone());
         let facts = releases::Facts {
             appliance: public.scanner_address.clone(),
             ca_sha256: public.ca_sha256.clone(),
@@ -145,6 +149,7 @@ impl App {
             releases,
             results,
             identity,
+            roles,
             checkpoints,
             scope,
             fleet,
@@ -176,6 +181,7 @@ pub fn tables() -> Vec<Routes> {
         fleet::routes::vantages(),
         releases::routes::routes(),
         identity::routes::routes(),
+        roles::routes::routes(),
         audit::routes::routes(),
         checkpoints::routes::routes(),
         docs::routes::routes(),

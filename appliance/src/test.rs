@@ -1,6 +1,7 @@
 //! The real site on databases in memory, for tests of routes: no socket, no sleep, a clock that stands still.
 
 use crate::app::{App, Parts, Public, tables};
+use crate::audit::{Actor, Entry};
 use crate::clock::{Clock, Hand, Timestamp};
 use crate::ids::Random;
 use crate::jobs::Jobs;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tower::ServiceExt;
+use uuid::Uuid;
 
 /// The name the tests reach the site by.
 pub const HOST: &str = "portolan.test";
@@ -118,6 +120,29 @@ impl TestSite {
     pub fn stranger(&self) -> Self {
         let (app, site, hand) = (self.app.clone(), self.site.clone(), self.hand.clone());
         Self { app, site, hand, router: self.router.clone(), cookie: None }
+    }
+
+    /// The same site, seen by a new account with these roles, which is signed in. Its password is the owner's.
+    pub async fn with_roles(&self, name: &str, roles: &[Uuid]) -> Self {
+        let (id, named, roles) = (self.app.ids.new().to_string(), name.to_owned(), roles.to_vec());
+        let make = move |tx: &rusqlite::Transaction| {
+            let sql = "INSERT INTO user (id, name, display, password_hash, created_at)
+                       SELECT ?, ?, ?, password_hash, 0 FROM user WHERE is_owner";
+            tx.execute(sql, [&id, &named, &named])?;
+            for role in roles {
+                tx.execute("INSERT INTO user_role (user, role) VALUES (?, ?)", [&id, &role.to_string()])?;
+            }
+            Ok((Entry::event("test.made", &()), ()))
+        };
+        self.app.store.change(&Actor::system("test"), make).await.unwrap();
+        // Sign-ins are limited by source.
+        self.hand.advance(std::time::Duration::from_secs(1));
+        let mut site = self.stranger();
+        let known = json!({ "name": name, "password": PASSWORD });
+        let answer = site.send_json(Method::POST, "/sign-in", &known).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        site.take_cookie(&answer);
+        site
     }
 
     /// GET, as JSON.

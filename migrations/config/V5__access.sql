@@ -24,14 +24,15 @@ CREATE TABLE role (
   builtin INTEGER NOT NULL DEFAULT 0 CHECK (builtin IN (0, 1)),
   second_factor INTEGER NOT NULL DEFAULT 0 CHECK (second_factor IN (0, 1)), -- whoever holds it needs one
   created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
-INSERT INTO role (id, name, description, builtin, created_at) VALUES
-  ('00000000-0000-7000-8000-000000000001', 'admin', 'Everything', 1, 0),
-  ('00000000-0000-7000-8000-000000000002', 'operator', 'Runs scans, sees scanners, handles alarms', 1, 0),
-  ('00000000-0000-7000-8000-000000000003', 'viewer', 'Reads what was found', 1, 0),
-  ('00000000-0000-7000-8000-000000000004', 'compliance', 'Reads reports and evidence, not the raw audit', 1, 0);
+INSERT INTO role (id, name, description, builtin, created_at, updated_at) VALUES
+  ('00000000-0000-7000-8000-000000000001', 'admin', 'Everything', 1, 0, 0),
+  ('00000000-0000-7000-8000-000000000002', 'operator', 'Runs scans, sees scanners, handles alarms', 1, 0, 0),
+  ('00000000-0000-7000-8000-000000000003', 'viewer', 'Reads what was found', 1, 0, 0),
+  ('00000000-0000-7000-8000-000000000004', 'compliance', 'Reads reports and evidence, not the raw audit', 1, 0, 0);
 
 CREATE TABLE role_scope (
   role TEXT NOT NULL REFERENCES role (id) ON DELETE CASCADE,
@@ -47,33 +48,62 @@ CREATE TABLE user_role (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX user_role_role ON user_role (role);
 
+-- Roles as they are listed: with what each gives, and how many accounts hold it.
+CREATE VIEW role_listed AS
+  SELECT role.*,
+    (SELECT json_group_array(scope) FROM role_scope WHERE role_scope.role = role.id) AS scopes,
+    (SELECT count(DISTINCT user) FROM user_role WHERE user_role.role = role.id) AS holders
+  FROM role;
+
 -- API tokens. The token itself is shown once and kept nowhere.
 CREATE TABLE token (
   id TEXT PRIMARY KEY,
   user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
-  name TEXT NOT NULL,
+  name TEXT NOT NULL COLLATE NOCASE,
   hash BLOB NOT NULL UNIQUE,             -- SHA-256
   hint TEXT NOT NULL,                    -- its first characters, to tell one from another
   scopes TEXT NOT NULL,                  -- JSON list; what its user no longer holds does not count
-  sources TEXT NOT NULL DEFAULT '[]',    -- JSON list of networks it may come from; empty: any
+  sources TEXT NOT NULL,                 -- canonical ranges it may come from; empty: any
+  made_by TEXT NOT NULL,                 -- name of who made it: for a service account, someone else
   created_at INTEGER NOT NULL,
-  expires_at INTEGER,
-  last_used INTEGER,
-  last_source TEXT,
-  revoked_at INTEGER,
-  UNIQUE (user, name)
+  expires_at INTEGER NOT NULL,           -- the last moment there is: never
+  revoked_at INTEGER
 ) STRICT;
+CREATE INDEX token_user ON token (user);
+-- The name of a token that was revoked may be given again.
+CREATE UNIQUE INDEX token_name ON token (user, name) WHERE revoked_at IS NULL;
+
+-- Where a token was used from, and when last: traces of use, written without an audit entry of their own.
+CREATE TABLE token_use (
+  token TEXT NOT NULL REFERENCES token (id) ON DELETE CASCADE,
+  source TEXT NOT NULL,                  -- network: an IPv4 address, or a /64 of IPv6
+  first_used INTEGER NOT NULL,
+  last_used INTEGER NOT NULL,
+  PRIMARY KEY (token, source)
+) STRICT, WITHOUT ROWID;
+
+-- Tokens as they are listed.
+CREATE VIEW token_listed AS
+  SELECT token.*, user.name AS user_name, user.kind AS user_kind,
+    coalesce((SELECT max(last_used) FROM token_use WHERE token_use.token = token.id), 0) AS last_used
+  FROM token JOIN user ON user.id = token.user;
 
 -- Signed statements for other systems of the site: kept so that they can be revoked.
 CREATE TABLE statement (
   id TEXT PRIMARY KEY,                   -- jti
   user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
   audience TEXT NOT NULL,
+  began_at INTEGER NOT NULL,             -- when the first of its line was issued: a line of renewals has an end
   issued_at INTEGER NOT NULL,
   expires_at INTEGER NOT NULL,
   revoked_at INTEGER
 ) STRICT;
 CREATE INDEX statement_expires ON statement (expires_at);
+CREATE INDEX statement_user ON statement (user);
+
+-- Statements as they are listed.
+CREATE VIEW statement_listed AS
+  SELECT statement.*, user.name AS user_name FROM statement JOIN user ON user.id = statement.user;
 
 CREATE TABLE totp (
   user TEXT PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE,

@@ -10,7 +10,7 @@ use super::Record;
 use crate::error::Result;
 
 /// Resources that have a name and, most of them, a page: resource, SQL that finds the name, path of the page.
-const NAMED: [(&str, &str, Option<&str>); 8] = [
+const NAMED: [(&str, &str, Option<&str>); 10] = [
     ("subnet", "SELECT name FROM subnet WHERE id = ?", Some("/subnets/")),
     ("exclusion", "SELECT substr(addresses, 1, 80) FROM exclusion WHERE id = ?", Some("/exclusions/")),
     ("port-list", "SELECT name FROM port_list WHERE id = ?", Some("/port-lists/")),
@@ -18,6 +18,8 @@ const NAMED: [(&str, &str, Option<&str>); 8] = [
     ("vantage", "SELECT name FROM vantage WHERE id = ?", Some("/vantages/")),
     ("scanner", "SELECT name FROM scanner WHERE id = ?", Some("/scanners/")),
     ("scan", "SELECT template_name FROM scan WHERE id = ?", Some("/scans/")),
+    ("role", "SELECT name FROM role WHERE id = ?", Some("/roles/")),
+    ("token", "SELECT name FROM token WHERE id = ?", Some("/tokens/")),
     ("user", "SELECT name FROM user WHERE id = ?", None),
 ];
 

@@ -2,6 +2,7 @@
 
 mod password;
 mod rate;
+pub mod roles;
 pub mod routes;
 pub mod scopes;
 mod session;
@@ -125,12 +126,12 @@ impl Identity {
     pub async fn caller(&self, token: &str) -> Result<Caller, Error> {
         let Some(hash) = self.0.tokens.read(token) else { return Ok(Caller::default()) };
         let now = self.0.clock.now();
-        let Some(user) = self.0.store.read(move |db| store::by_session(db, &hash, now)).await? else {
-            return Ok(Caller::default());
-        };
-        let scopes =
-            scopes::ALL.iter().filter(|_| user.owner).map(|(scope, _)| (*scope).to_owned()).collect();
-        Ok(Caller { user: Some(user), scopes })
+        let known = self.0.store.read(move |db| {
+            let Some(user) = store::by_session(db, &hash, now)? else { return Ok(None) };
+            let scopes = roles::scopes_of(db, user.id, user.owner)?;
+            Ok(Some(Caller { user: Some(user), scopes }))
+        });
+        Ok(known.await?.unwrap_or_default())
     }
 
     /// Makes the owner and signs in: only while there is no user, only with the code.

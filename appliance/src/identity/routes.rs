@@ -1,9 +1,8 @@
-//! Setup, sign-in, sign-out, the theme switch, and the access matrix.
+//! Setup, sign-in, sign-out and the theme switch.
 
 use super::{NewOwner, User};
-use crate::app;
 use crate::error::Error;
-use crate::web::{Access, Answer, Call, Matrix, NoInput, Reply, Routes};
+use crate::web::{Access, Answer, Call, NoInput, Reply, Routes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,11 +34,6 @@ pub fn routes() -> Routes {
         .post("/theme", Access::Public, theme)
         .summary("Choose light, dark, or what the system wishes")
         .before_setup()
-        .get("/access", Access::Scope("access:view"), access)
-        .page("access.html")
-        .summary("Which scope each route needs")
-        .docs("identity/access")
-        .nav("System", "Access", "key", 820)
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -161,11 +155,6 @@ async fn theme(_: Call, form: ThemeForm) -> Answer<Nothing> {
         Theme::Dark => "dark",
     };
     Ok(Reply::redirect(inside(form.next.as_deref()), Nothing {}).theme(theme))
-}
-
-async fn access(_: Call, _: NoInput) -> Answer<Matrix> {
-    let rows: Vec<_> = app::tables().into_iter().flat_map(Routes::into_rows).collect();
-    Ok(Reply::ok(Matrix::of(&rows)))
 }
 
 #[cfg(test)]

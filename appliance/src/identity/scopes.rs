@@ -1,24 +1,125 @@
-//! Every scope there is, with the sentence that explains it. Routes refer to these; a test refuses any other.
+//! Every scope there is, with the sentence that explains it and the immutable roles that hold it. Routes refer to these;
+//! a test refuses any other.
 
-/// `resource:action`, and what it allows.
-pub const ALL: &[(&str, &str)] = &[
-    ("access:view", "See which scope each route needs"),
-    ("audit:view", "Read the audit log"),
-    ("audit:verify", "Sign the audit's head and check the whole chain"),
-    ("results:view", "See what was found: hosts, ports and differences"),
-    ("scanners:view", "See scanners and vantages"),
-    ("scanners:manage", "Add, change and revoke scanners and vantages"),
-    ("scans:view", "See scans and their progress"),
-    ("scans:run", "Launch, pause and cancel scans"),
-    ("subnets:view", "See subnets"),
-    ("subnets:manage", "Add, change and delete subnets"),
-    ("exclusions:view", "See what is never scanned"),
-    ("exclusions:manage", "Add, change and delete exclusions"),
-    ("port-lists:view", "See port lists"),
-    ("port-lists:manage", "Add, change and delete port lists"),
-    ("templates:view", "See scan templates"),
-    ("templates:manage", "Add, change and delete scan templates"),
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use Builtin::{Compliance, Operator, Viewer};
+
+/// What a route asks for and a role gives.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// `resource:action`.
+    pub name: &'static str,
+    /// What it allows.
+    pub sentence: &'static str,
+    /// The immutable roles that hold it, beside [`Builtin::Admin`], which holds all.
+    pub roles: &'static [Builtin],
+}
+
+/// The roles that are part of the program. Their scopes cannot be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Builtin {
+    /// Everything.
+    Admin,
+    /// Runs scans, sees scanners.
+    Operator,
+    /// Reads what was found.
+    Viewer,
+    /// Reads reports and evidence, not the raw audit.
+    Compliance,
+}
+
+impl Builtin {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::Admin, Operator, Viewer, Compliance];
+
+    /// Its id, the same on every appliance; the migration that made its row has it too.
+    #[must_use]
+    pub const fn id(self) -> Uuid {
+        let last = match self {
+            Self::Admin => 1,
+            Self::Operator => 2,
+            Self::Viewer => 3,
+            Self::Compliance => 4,
+        };
+        Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0000 | last)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Viewer => "viewer",
+            Self::Compliance => "compliance",
+        }
+    }
+
+    /// The role of this id, if it is one of these.
+    #[must_use]
+    pub fn of(id: Uuid) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.id() == id)
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn scopes(self) -> BTreeSet<String> {
+        let held = ALL.iter().filter(|scope| self == Self::Admin || scope.roles.contains(&self));
+        held.map(|scope| scope.name.to_owned()).collect()
+    }
+}
+
+/// Whoever reads at all.
+const READERS: &[Builtin] = &[Operator, Viewer, Compliance];
+/// Nobody but admin.
+const ADMIN: &[Builtin] = &[];
+
+const fn scope(name: &'static str, sentence: &'static str, roles: &'static [Builtin]) -> Scope {
+    Scope { name, sentence, roles }
+}
+
+/// All scopes, in the order in which a role's form shows them.
+pub const ALL: &[Scope] = &[
+    scope("results:view", "See what was found: hosts, ports and differences", READERS),
+    scope("scans:view", "See scans and their progress", READERS),
+    scope("scans:run", "Launch, pause and cancel scans", &[Operator]),
+    scope("templates:view", "See scan templates", READERS),
+    scope("templates:manage", "Add, change and delete scan templates", ADMIN),
+    scope("subnets:view", "See subnets", READERS),
+    scope("subnets:manage", "Add, change and delete subnets", ADMIN),
+    scope("port-lists:view", "See port lists", READERS),
+    scope("port-lists:manage", "Add, change and delete port lists", ADMIN),
+    scope("exclusions:view", "See what is never scanned", READERS),
+    scope("exclusions:manage", "Add, change and delete exclusions", ADMIN),
+    scope("scanners:view", "See scanners and vantages", READERS),
+    scope("scanners:manage", "Add, change and revoke scanners and vantages", ADMIN),
+    scope("audit:view", "Read the audit log", ADMIN),
+    scope("audit:verify", "Sign the audit's head and check the whole chain", ADMIN),
+    scope("users:view", "See accounts and their roles", ADMIN),
+    scope("users:manage", "Add, change, disable and delete accounts, and give them roles", ADMIN),
+    scope("sessions:view", "See everyone's sessions", ADMIN),
+    scope("sessions:manage", "End anyone's sessions", ADMIN),
+    scope("roles:view", "See roles and what each of them may do", &[Compliance]),
+    scope("roles:manage", "Add, change and delete roles", ADMIN),
+    scope("tokens:view", "See everyone's API tokens and statements, never their secrets", ADMIN),
+    scope("tokens:manage", "Make tokens for service accounts and revoke anyone's", ADMIN),
+    scope("access:view", "See which scope each route needs, and which role has it", READERS),
 ];
+
+/// Every scope by its name: what the owner holds.
+#[must_use]
+pub fn every() -> BTreeSet<String> {
+    ALL.iter().map(|scope| scope.name.to_owned()).collect()
+}
+
+/// The scope of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Scope> {
+    ALL.iter().find(|scope| scope.name == name)
+}
 
 #[cfg(test)]
 mod tests {
@@ -26,14 +127,31 @@ mod tests {
 
     #[test]
     fn scopes_are_resource_and_action_and_stand_once() {
-        for (at, (scope, sentence)) in ALL.iter().enumerate() {
+        for (at, Scope { name, sentence, .. }) in ALL.iter().enumerate() {
             assert!(
-                scope
-                    .split_once(':')
+                name.split_once(':')
                     .is_some_and(|(resource, action)| !resource.is_empty() && !action.is_empty())
             );
             assert!(!sentence.is_empty());
-            assert!(!ALL[..at].iter().any(|(other, _)| other == scope), "{scope} stands twice");
+            assert!(!ALL[..at].iter().any(|other| other.name == *name), "{name} stands twice");
         }
+    }
+
+    #[test]
+    fn who_reads_only_can_change_nothing_and_compliance_does_not_see_the_raw_audit() {
+        for scope in Builtin::Viewer.scopes().iter().chain(&Builtin::Compliance.scopes()) {
+            let action = scope.split_once(':').unwrap().1;
+            assert!(["view", "export"].contains(&action), "{scope}");
+        }
+        assert!(!Builtin::Compliance.scopes().contains("audit:view"));
+        assert!(!Builtin::Operator.scopes().contains("audit:view"));
+        assert_eq!(Builtin::Admin.scopes(), every());
+    }
+
+    #[test]
+    fn an_immutable_role_is_known_by_its_id() {
+        assert_eq!(Builtin::Viewer.id().to_string(), "00000000-0000-7000-8000-000000000003");
+        assert_eq!(Builtin::of(Builtin::Viewer.id()), Some(Builtin::Viewer));
+        assert_eq!(Builtin::of(Uuid::nil()), None);
     }
 }

@@ -27,7 +27,7 @@ mod wrong;
 pub use call::{Call, Caller};
 pub use input::NoInput;
 pub use list::{Cursor, DEFAULT_LIMIT, ListQuery, MAX_LIMIT, Page, Sort, limit};
-pub use matrix::{Matrix, MatrixRow};
+pub use matrix::{Matrix, MatrixRow, Sight};
 pub use render::Pages;
 pub use reply::{Answer, Reply};
 pub use route::{Access, Nav, Route, Routes};

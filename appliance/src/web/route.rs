@@ -8,6 +8,8 @@ use axum::http::Method;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fmt::{self, Display};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +23,28 @@ pub enum Access {
     SignedIn,
     /// Whoever holds this scope (`resource:action`), declared in [`crate::identity::scopes`].
     Scope(&'static str),
+}
+
+impl Access {
+    /// Whether someone who is signed in with these scopes is let in.
+    #[must_use]
+    pub fn admits(self, scopes: &BTreeSet<String>) -> bool {
+        match self {
+            Self::Public | Self::SignedIn => true,
+            Self::Scope(scope) => scopes.contains(scope),
+        }
+    }
+}
+
+/// As the access matrix spells it: `public`, `signed-in`, or the scope.
+impl Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Public => "public",
+            Self::SignedIn => "signed-in",
+            Self::Scope(scope) => scope,
+        })
+    }
 }
 
 /// A place in the navigation rail.

@@ -1,6 +1,6 @@
 //! The front door as a whole: every route by its access rule, the document, the pages, what holds for any request.
 
-use crate::identity::scopes;
+use crate::identity::scopes::{self, Builtin};
 use crate::test::{PASSWORD, TestSite};
 use crate::web::{Access, Matrix, Route};
 use axum::http::{Method, StatusCode};
@@ -21,6 +21,10 @@ fn filled(row: &Route) -> String {
 async fn every_route_asks_for_what_the_matrix_says() {
     let owner = TestSite::new().await;
     let nobody = owner.stranger();
+    let mut holders = Vec::new();
+    for role in Builtin::ALL {
+        holders.push((role, owner.with_roles(role.name(), &[role.id()]).await));
+    }
     for row in owner.site.rows() {
         let prefixes: &[&str] = if row.twin { &[""] } else { &["", "/api/v1"] };
         for prefix in prefixes {
@@ -40,14 +44,24 @@ async fn every_route_asks_for_what_the_matrix_says() {
             let open = owner.send_json(row.method.clone(), &path, &body).await.status;
             let shut = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
             assert!(!shut.contains(&open), "{} {path}: {open} for the owner", row.method);
+            for (role, holder) in &holders {
+                let answer = holder.send_json(row.method.clone(), &path, &body).await.status;
+                let refused = answer == StatusCode::FORBIDDEN;
+                let (admits, name) = (row.access.admits(&role.scopes()), role.name());
+                assert_eq!(refused, !admits, "{} {path}: {answer} for {name}", row.method);
+            }
         }
     }
     let rows: Vec<Route> = owner.site.rows().cloned().collect();
+    let roles: Vec<_> = Builtin::ALL.map(|role| (role.name().to_owned(), role.scopes())).to_vec();
     let line = |row: crate::web::MatrixRow| {
-        let nobody = if row.access == "public" { "yes" } else { "no" };
-        format!("{:6} {:36} {:18} nobody: {nobody:3} owner: yes\n", row.method, row.path, row.access)
+        let yes = |open: bool| if open { "yes" } else { "no" };
+        let columns = roles.iter().map(|(name, _)| format!(" {name}: {:3}", yes(row.roles.contains(name))));
+        let nobody = yes(row.access == "public");
+        let columns: String = columns.collect();
+        format!("{:6} {:36} {:18} nobody: {nobody:3}{columns} owner: yes\n", row.method, row.path, row.access)
     };
-    let text: String = Matrix::of(&rows).rows.into_iter().map(line).collect();
+    let text: String = Matrix::of(&rows, &roles).rows.into_iter().map(line).collect();
     let snapshot = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/snapshots/access.txt");
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(snapshot, &text).unwrap();
@@ -61,7 +75,7 @@ async fn every_row_names_a_declared_scope_a_docs_page_and_what_it_does() {
     let site = TestSite::empty();
     for row in site.site.rows() {
         if let Access::Scope(scope) = row.access {
-            assert!(scopes::ALL.iter().any(|(known, _)| *known == scope), "{scope} is not declared");
+            assert!(scopes::find(scope).is_some(), "{scope} is not declared");
         }
         assert!(
             site.app.docs.page(row.docs).is_some(),
