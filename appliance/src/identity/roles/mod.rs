@@ -320,7 +320,7 @@ pub fn held(may: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Result<()> {
     }
 }
 
-fn beyond<'a>(may: &BTreeSet<String>, wanted: &'a BTreeSet<String>) -> Option<&'a String> {
+fn beyond<'a>(may: &'a BTreeSet<String>, wanted: &'a BTreeSet<String>) -> Option<&'a String> {
     wanted.difference(may).next()
 }
 
