@@ -97,9 +97,8 @@ CREATE TABLE loaded (
   block INTEGER NOT NULL,
   part INTEGER NOT NULL,
   last INTEGER NOT NULL,
-  covered INTEGER NOT NULL,              -- pairs of host and port with a result that was not there yet
-  not_probed INTEGER NOT NULL,
-  open INTEGER NOT NULL,
+  covered INTEGER NOT NULL,              -- by how many pairs of host and port with a result it made those of the scan more
+  open INTEGER NOT NULL,                 -- and by how many open ones; less than none, where it took the place of others
   at INTEGER NOT NULL,
   PRIMARY KEY (job_hash, block, part)
 ) STRICT, WITHOUT ROWID;

@@ -32,18 +32,20 @@ CREATE TABLE part (
   ended   BIGINT NOT NULL,
   sent    UBIGINT NOT NULL,            -- connection attempts
   hosts   UBIGINT NOT NULL,            -- counted of this frame: those the sweep did not have yet
+  replaced UBIGINT NOT NULL,           -- counted as well: those the sweep had with holes, void now
   sample_probed   UBIGINT NOT NULL,    -- pairs of the block that were probed a second time
   sample_answered UBIGINT NOT NULL,    -- of those, how many answered the second time
   sample_missed   UBIGINT NOT NULL,    -- of those that answered, how many had not answered the first time
   UNIQUE (job, block, number)
 );
 
--- Probes of a part's counted hosts, by reason; and how many of these hosts have a port for that reason.
+-- Probes of a part's counted hosts, by reason; and how many of these hosts have a port for that reason. What it replaced
+-- is taken away, so that the sums over a sweep's parts are those of its hosts.
 CREATE TABLE tally (
   part   INTEGER NOT NULL,
   reason UTINYINT NOT NULL,
-  probes UBIGINT NOT NULL,
-  hosts  UBIGINT NOT NULL
+  probes BIGINT NOT NULL,
+  hosts  BIGINT NOT NULL
 );
 
 -- Hosts first..last, one address after the other: every port of the job that has no row in `run` or `open_port` is
@@ -55,7 +57,8 @@ CREATE TABLE span (
   first UBIGINT NOT NULL,
   last  UBIGINT NOT NULL,
   base  UTINYINT NOT NULL,
-  rest  USMALLINT NOT NULL             -- ports of each host that are in the base state
+  rest  USMALLINT NOT NULL,            -- ports of each host that are in the base state
+  holed BOOLEAN NOT NULL               -- some port's probe was over before its turn came: whole word replaces this
 );
 
 -- Ports first..last of one host that are not in its base state, and not open.

@@ -4,6 +4,8 @@ mod hint;
 mod migrate;
 mod place;
 mod read;
+mod replace;
+mod tally;
 mod write;
 
 use std::path::Path;

@@ -205,13 +205,13 @@ impl Loader {
         self.jobs
             .write(move |tx| {
                 let mut statement = tx.prepare(
-                    "INSERT OR IGNORE INTO loaded (job_hash, block, part, last, covered, not_probed, open, at)
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO loaded (job_hash, block, part, last, covered, open, at)
+                     VALUES (?, ?, ?, ?, ?, ?, ?)",
                 )?;
                 for row in rows {
                     let LoadedRow { job, block, part, last, brought } = row;
-                    let Brought { covered, not_probed, open, .. } = brought;
-                    statement.execute(params![job, block, part, last, covered, not_probed, open, now])?;
+                    let Brought { covered, open, .. } = brought;
+                    statement.execute(params![job, block, part, last, covered, open, now])?;
                 }
                 let mut statement = tx.prepare(
                     "INSERT INTO swept (scan, vantage, covered) VALUES (?1, ?2, ?3)
@@ -259,8 +259,8 @@ impl Loader {
     }
 }
 
-/// A row of jobs.db's `loaded`: what the frame brought that was not there yet, so that the dispatcher's sums are those
-/// of the store.
+/// A row of jobs.db's `loaded`: by how much the frame made more of what is known, so that the dispatcher's sums are
+/// those of the store.
 struct LoadedRow {
     job: String,
     block: i64,

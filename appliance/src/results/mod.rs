@@ -90,7 +90,9 @@ pub trait Store: Send + Sync {
     ///
     /// A frame's key is (job hash, block, part): one whose key is there already changes nothing. Of a new one, those
     /// hosts are counted that its (scan, vantage) does not have yet, whichever job brought them: the first delivery
-    /// of a host counts, exactly once. Answers in the order of the frames.
+    /// of a host counts, exactly once. But a host of which some port's turn had not come (cancelled, expired, or the
+    /// scanner at a limit of its own) gives way to the first delivery of it where every port's had. Answers in the order
+    /// of the frames.
     ///
     /// # Errors
     /// Then nothing of the batch is counted.
@@ -161,18 +163,18 @@ pub struct Counted {
     pub brought: Brought,
 }
 
-/// What a frame brought of hosts that its (scan, vantage) did not have yet: over all frames of a scan, these sums
-/// count every pair of host and port once, whatever the frames say twice.
+/// What a frame changed of what is known: over all frames of a scan, these sums count every pair of host and port
+/// once, whatever the frames say twice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Brought {
-    /// Hosts.
+    /// Hosts that its (scan, vantage) did not have yet.
     pub hosts: u64,
-    /// Pairs in one of the four states that a probe finds.
-    pub covered: u64,
-    /// Pairs that were not probed.
-    pub not_probed: u64,
-    /// Open ports.
-    pub open: u64,
+    /// Hosts that it had with holes, and now has without.
+    pub replaced: u64,
+    /// Pairs in one of the four states that a probe finds; less than none, where what was replaced had more.
+    pub covered: i64,
+    /// Open ports, likewise.
+    pub open: i64,
 }
 
 /// A frame that was counted.
@@ -188,7 +190,7 @@ pub struct Part {
     pub frame: String,
     /// It was the block's last part.
     pub last: bool,
-    /// Hosts that were counted of it.
+    /// Hosts that were counted of it, and that nobody had brought before.
     pub hosts: u64,
 }
 

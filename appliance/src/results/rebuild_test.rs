@@ -29,20 +29,26 @@ fn load(layout: &Layout, store: &DuckDb, frames: &[Proven]) {
     Evidence::new(layout.evidence()).keep(&kept).unwrap();
 }
 
-/// Two jobs that overlap, the later epoch delivered first, in a store that is then closed.
+/// Two jobs that overlap, the later epoch delivered first, and a third that fills the hole that it left; in a store that
+/// is then closed.
 fn filled(layout: &Layout) -> (Vec<Observation>, Vec<Sweep>) {
     let store = DuckDb::open(&layout.results(), Limits::default()).unwrap();
     let old = JobOf { targets: "10.0.0.0/29", ..JobOf::default() }.frame();
     let new = JobOf { targets: "10.0.0.0/29", epoch: 2, scanner: 4, ..JobOf::default() }.frame();
     let first = says(host("10.0.0.0", &[22]), 22, b"SSH-2.0-x\r\n");
-    let seen = vec![first, hosts("10.0.0.1", "10.0.0.7", Reason::NoAnswer)];
+    let broken_off = hosts("10.0.0.7", "10.0.0.7", Reason::Cancelled);
+    let seen = vec![first, hosts("10.0.0.1", "10.0.0.6", Reason::NoAnswer), broken_off];
     let sample = Sample { probed: 9, answered: 5, missed: 1 };
     let said = Results { sample, ..results(&new, 0, 0, true, seen) };
     let one = frame_signed_by(4, &said).prove(&public(4), &new).unwrap();
     let two = block(&old, 0, vec![hosts("10.0.0.0", "10.0.0.7", Reason::Refused)]);
     load(layout, &store, &[one]);
     load(layout, &store, &[two]);
+    let third = JobOf { targets: "10.0.0.0/29", epoch: 3, ..JobOf::default() }.frame();
+    let three = block(&third, 0, vec![hosts("10.0.0.0", "10.0.0.7", Reason::Prohibited)]);
+    load(layout, &store, &[three]);
     let all = everything(&store);
+    assert_eq!(all.0.last().unwrap().base, Reason::Refused, "the first whole word of it");
     store.close().unwrap();
     assert_eq!((all.0[0].hints.len(), all.1[0].sample), (1, sample));
     all
@@ -64,7 +70,7 @@ fn the_new_store_says_what_the_old_one_said() {
     let before = filled(&layout);
     fs::write(layout.results(), "not a database any more").unwrap();
     let rebuilt = rebuild(&layout, &keys(), false, &mut |_| {}).unwrap();
-    assert_eq!(rebuilt, Rebuilt { scans: 1, frames: 2, repeated: 0, open: 1, bad: Vec::new() });
+    assert_eq!(rebuilt, Rebuilt { scans: 1, frames: 3, repeated: 0, open: 1, bad: Vec::new() });
     assert_eq!(reopened(&layout), before, "also which of two deliveries counts");
     let left: Vec<_> = fs::read_dir(layout.manager()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("new")), "{left:?}");
@@ -89,10 +95,10 @@ fn evidence_that_does_not_verify_leaves_the_old_store_unless_it_may_be_left_out(
     let stranger = Keys { scanners: [(id(4), public(4))].into(), ..keys() };
     let failure = rebuild(&layout, &stranger, false, &mut |_| {}).unwrap_err();
     let Failure::Unverified(bad) = &failure else { panic!("{failure}") };
-    assert_eq!((bad.len(), bad[0].1.as_str()), (1, "its scanner is not known"));
+    assert_eq!((bad.len(), bad[0].1.as_str()), (2, "its scanner is not known"));
     assert_eq!(reopened(&layout), before);
     let rebuilt = rebuild(&layout, &stranger, true, &mut |_| {}).unwrap();
-    assert_eq!((rebuilt.frames, rebuilt.bad.len()), (1, 1));
+    assert_eq!((rebuilt.frames, rebuilt.bad.len()), (1, 2));
 }
 
 #[test]

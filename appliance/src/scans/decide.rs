@@ -204,13 +204,16 @@ impl Situation<'_> {
         }
     }
 
-    /// An ended batch. What earlier jobs brought counts too: the loader counts every pair once.
+    /// An ended batch. What earlier jobs brought counts too: over all of them, the loader counts every pair once.
     fn ended(&self, batch: &Batch, state: BatchState, job: Option<&Job>, detail: Option<String>) -> Batch {
-        let jobs = || self.jobs_of(batch).iter();
+        let sum = |of: fn(&Job) -> i64| {
+            let brought = self.jobs_of(batch).iter().map(of).fold(0, i64::saturating_add);
+            u64::try_from(brought).unwrap_or(0)
+        };
         Batch {
             state,
-            covered: jobs().map(|job| job.loaded_covered).sum::<u64>().min(batch.probes),
-            open: jobs().map(|job| job.loaded_open).sum(),
+            covered: sum(|job| job.loaded_covered).min(batch.probes),
+            open: sum(|job| job.loaded_open),
             scanner: job.map(|job| job.scanner).or(batch.scanner),
             detail,
             ..batch.clone()

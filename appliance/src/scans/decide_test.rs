@@ -185,12 +185,12 @@ fn what_an_earlier_job_brought_counts_when_the_batch_is_given_up() {
     let failed = Some((JobEnd::Failed, "no route".to_owned()));
     let jobs = [
         Job { loaded_covered: 90, loaded_open: 7, ..job(1, JobState::Lost) },
-        Job { end: failed, loaded_covered: 0, loaded_open: 0, ..job(MOST_EPOCHS, JobState::Ended) },
+        Job { end: failed, loaded_covered: -10, loaded_open: -2, ..job(MOST_EPOCHS, JobState::Ended) },
     ];
     let running = [batch(BatchState::Running, MOST_EPOCHS)];
     let actions = decide(&scan(State::Running), &running, &jobs, Duration::from_secs(1));
     let Action::Batch(given_up) = &actions.0[0] else { panic!("{actions:?}") };
-    assert_eq!((given_up.covered, given_up.open), (90, 7));
+    assert_eq!((given_up.covered, given_up.open), (80, 5), "less what was replaced");
     assert_eq!(states(&actions), ["batch given-up", "end partial"]);
 }
 

@@ -129,8 +129,8 @@ impl Bench {
     /// Every block of the last job is in the results, and its scanner said so.
     async fn finish(&self) {
         self.sql(
-            "INSERT INTO loaded (job_hash, block, part, last, covered, not_probed, open, at)
-             SELECT hash, 0, 0, 1, probes, 0, 2, 0 FROM job ORDER BY epoch DESC LIMIT 1",
+            "INSERT INTO loaded (job_hash, block, part, last, covered, open, at)
+             SELECT hash, 0, 0, 1, probes, 2, 0 FROM job ORDER BY epoch DESC LIMIT 1",
             [],
         )
         .await;
@@ -237,8 +237,8 @@ async fn a_scan_that_ends_says_what_was_excluded_meanwhile() {
         "INSERT INTO exclusion (id, addresses, first, reason, expires_at, by_name, created_at, updated_at)
                VALUES (?, '10.0.0.9', printf('%032d', 0), 'press', 253402300799999999, 'ada', 0, 0)";
     bench.config(sql, [Uuid::from_u128(1)]).await;
-    let sql = "INSERT INTO loaded (job_hash, block, part, last, covered, not_probed, open, at)
-               SELECT hash, 0, 0, 1, probes / 2, probes / 2, 2, 0 FROM job";
+    let sql = "INSERT INTO loaded (job_hash, block, part, last, covered, open, at)
+               SELECT hash, 0, 0, 1, probes / 2, 2, 0 FROM job";
     bench.sql(sql, []).await;
     bench.sql("UPDATE job SET state = 'ended', end_state = 'done', end_detail = ''", []).await;
     bench.step().await;
@@ -366,7 +366,7 @@ async fn large_scans_idle_scanners_and_a_long_history_do_not_make_a_step_large()
                renewed_at)
              SELECT printf('%064d', i), (SELECT id FROM open), i, 1, 'x', 'v', '', 300, 100, 'leased', {now}, {now} FROM n;
              WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 98)
-             INSERT INTO loaded SELECT hash, i, 0, 1, 1, 0, 0, 0 FROM n, job;
+             INSERT INTO loaded SELECT hash, i, 0, 1, 1, 0, 0 FROM n, job;
              WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 100)
              INSERT INTO scanner SELECT printf('00000000-0000-0000-0000-%012d', i + 1000), 'v', '', '', '', '', 0 FROM n;
              INSERT INTO want SELECT id, {now} + 60000000 FROM scanner;",

@@ -299,7 +299,7 @@ impl Scans {
 fn in_words(reason: wire::Reason) -> &'static str {
     match reason {
         wire::Reason::Excluded => "on a never-scan list, excluded, or the scanner's own address",
-        wire::Reason::Cancelled => "the scan was cancelled first",
+        wire::Reason::Cancelled => "its job ended before it was reached",
         wire::Reason::LocalLimit => "the scanner's own machine was at a limit",
         wire::Reason::Distress => "left alone as the host showed distress",
         wire::Reason::Expired => "the job's time was over first",
@@ -346,7 +346,11 @@ fn views(batches: &[Batch], jobs: &[Job], names: &BTreeMap<Uuid, String>) -> Vec
 fn view(batch: &Batch, job: Option<&Job>, names: &BTreeMap<Uuid, String>) -> BatchView {
     let running = job.filter(|job| batch.state == BatchState::Running && job.epoch == batch.epoch);
     let (done, open) = match running {
-        Some(job) => (job.done.max(job.loaded_covered).min(batch.probes), job.open.max(job.loaded_open)),
+        Some(job) => {
+            let (covered, open) =
+                (job.loaded_covered.max(0).unsigned_abs(), job.loaded_open.max(0).unsigned_abs());
+            (job.done.max(covered).min(batch.probes), job.open.max(open))
+        }
         None => (batch.covered, batch.open),
     };
     let link = |id: Uuid| Link { id, name: names.get(&id).cloned().unwrap_or_else(|| id.to_string()) };

@@ -51,9 +51,9 @@ pub struct Job {
     /// Blocks it has, and those whose every part is in the results.
     pub blocks: u64,
     pub loaded_blocks: u64,
-    /// In the results: pairs with a result, and open ports.
-    pub loaded_covered: u64,
-    pub loaded_open: u64,
+    /// In the results: pairs with a result, and open ports. Less than none, where it took the place of more.
+    pub loaded_covered: i64,
+    pub loaded_open: i64,
 }
 
 impl Job {

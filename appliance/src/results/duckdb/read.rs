@@ -44,9 +44,9 @@ pub fn sweeps(connection: &Connection, scan: Uuid) -> Result<Vec<Sweep>, Error> 
         "SELECT w.vantage, CAST(sum(p.hosts) AS UBIGINT),
            CAST(least(sum(p.sent), 18446744073709551615) AS UBIGINT), min(p.started), max(p.ended),
            -- The sample of a part that brought no host speaks of answers that another delivery gave.
-           CAST(least(coalesce(sum(p.sample_probed) FILTER (p.hosts > 0), 0), 18446744073709551615) AS UBIGINT),
-           CAST(least(coalesce(sum(p.sample_answered) FILTER (p.hosts > 0), 0), 18446744073709551615) AS UBIGINT),
-           CAST(least(coalesce(sum(p.sample_missed) FILTER (p.hosts > 0), 0), 18446744073709551615) AS UBIGINT)
+           CAST(least(coalesce(sum(p.sample_probed) FILTER (p.hosts + p.replaced > 0), 0), 18446744073709551615) AS UBIGINT),
+           CAST(least(coalesce(sum(p.sample_answered) FILTER (p.hosts + p.replaced > 0), 0), 18446744073709551615) AS UBIGINT),
+           CAST(least(coalesce(sum(p.sample_missed) FILTER (p.hosts + p.replaced > 0), 0), 18446744073709551615) AS UBIGINT)
          FROM sweep w JOIN job j USING (sweep) JOIN part p USING (job) WHERE w.scan = ? GROUP BY w.vantage
          ORDER BY min(w.sweep)",
     )?;
@@ -65,7 +65,7 @@ pub fn sweeps(connection: &Connection, scan: Uuid) -> Result<Vec<Sweep>, Error> 
     let mut statement = connection.prepare(
         "SELECT w.vantage, t.reason, CAST(sum(t.probes) AS HUGEINT), CAST(sum(t.hosts) AS UBIGINT)
          FROM sweep w JOIN job j USING (sweep) JOIN part p USING (job) JOIN tally t USING (part)
-         WHERE w.scan = ? GROUP BY ALL ORDER BY ALL",
+         WHERE w.scan = ? GROUP BY ALL HAVING sum(t.probes) > 0 ORDER BY ALL",
     )?;
     let mut rows = statement.query([scan.to_string()])?;
     while let Some(row) = rows.next()? {
@@ -109,7 +109,8 @@ pub fn open_ports(connection: &Connection, scans: &[Uuid]) -> Result<Vec<OpenPor
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-const COLUMNS: &str = "s.sweep, w.scan, w.vantage, s.high, s.first, s.last, s.base, s.rest, j.ports, p.started, p.ended
+/// What [`observations`] reads, and from where.
+pub const COLUMNS: &str = "s.sweep, w.scan, w.vantage, s.high, s.first, s.last, s.base, s.rest, j.ports, p.started, p.ended
      FROM span s JOIN sweep w ON w.sweep = s.sweep JOIN part p ON p.part = s.part JOIN job j ON j.job = p.job";
 
 pub fn hosts(connection: &Connection, query: &HostQuery) -> Result<Vec<Observation>, Error> {
@@ -281,7 +282,7 @@ fn asked(connection: &Connection, scan: Uuid, port: u16) -> Result<Vec<i32>, Err
 }
 
 /// Reads spans, then what belongs to each of them.
-fn observations(
+pub fn observations(
     connection: &Connection,
     sql: &str,
     values: &[Box<dyn ToSql>],

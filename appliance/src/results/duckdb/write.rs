@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use ::duckdb::{Appender, Connection, OptionalExt as _, params};
+use portolan_scanner::net::Ports;
 use portolan_scanner::wire::{HostRecord, Reason, Sample, State, hex};
 
-use super::{address, halves, hint};
+use super::tally::Tally;
+use super::{address, halves, hint, replace};
 use crate::ingest::frame::{JobFrame, Proven};
-use crate::results::coverage::Coverage;
+use crate::results::coverage::{self, Known, Taken};
 use crate::results::{Brought, Counted, Error, code};
 
 /// How long after its job was over a scanner may still end a block, in µs.
@@ -21,7 +23,7 @@ const REMEMBERED: usize = 64;
 pub struct Writer {
     connection: Connection,
     jobs: HashMap<String, KnownJob>,
-    sweeps: HashMap<i32, Coverage>,
+    sweeps: HashMap<i32, Known>,
     next: Option<Next>,
 }
 
@@ -91,7 +93,7 @@ impl Writer {
             if let Entry::Vacant(unknown) = jobs.entry(frame.job().hash()) {
                 let known = KnownJob::find_or_add(&transaction, &mut next, frame.job())?;
                 if let Entry::Vacant(unknown) = sweeps.entry(known.sweep) {
-                    unknown.insert(coverage(&transaction, known.sweep)?);
+                    unknown.insert(known_hosts(&transaction, known.sweep)?);
                 }
                 unknown.insert(known);
             }
@@ -110,8 +112,8 @@ impl Writer {
             };
             let number = next.part;
             next.part += 1;
-            let coverage = sweeps.get_mut(&job.sweep).expect("looked up above");
-            let brought = rows.frame((job.job, job.sweep), number, frame, coverage)?;
+            let known = sweeps.get_mut(&job.sweep).expect("looked up above");
+            let brought = rows.frame((job.job, job.sweep), number, frame, known)?;
             counted.push(free.insert(KnownPart { number, frame: hash, brought }).counted(true, &hash));
         }
         rows.flush()?;
@@ -142,10 +144,9 @@ impl KnownJob {
         let Some((job, sweep)) = known else { return Self::add(connection, next, frame) };
         let mut parts = HashMap::new();
         let mut statement = connection.prepare(
-            "SELECT p.block, p.number, p.part, p.frame, p.hosts,
-                CAST(coalesce(sum(t.probes) FILTER (t.reason // 10 <> 5), 0) AS UBIGINT),
-                CAST(coalesce(sum(t.probes) FILTER (t.reason // 10 = 5), 0) AS UBIGINT),
-                CAST(coalesce(sum(t.probes) FILTER (t.reason // 10 = 1), 0) AS UBIGINT)
+            "SELECT p.block, p.number, p.part, p.frame, p.hosts, p.replaced,
+                CAST(coalesce(sum(t.probes) FILTER (t.reason // 10 <> 5), 0) AS BIGINT),
+                CAST(coalesce(sum(t.probes) FILTER (t.reason // 10 = 1), 0) AS BIGINT)
              FROM part p LEFT JOIN tally t ON t.part = p.part WHERE p.job = ? GROUP BY ALL",
         )?;
         let mut rows = statement.query([job])?;
@@ -154,8 +155,8 @@ impl KnownJob {
                 hex::decode(&row.get::<_, String>(3)?).map_err(|_| Error::Broken("the hash of a frame"))?;
             let brought = Brought {
                 hosts: row.get(4)?,
-                covered: row.get(5)?,
-                not_probed: row.get(6)?,
+                replaced: row.get(5)?,
+                covered: row.get(6)?,
                 open: row.get(7)?,
             };
             parts.insert((row.get(0)?, row.get(1)?), KnownPart { number: row.get(2)?, frame, brought });
@@ -197,19 +198,32 @@ impl KnownJob {
     }
 }
 
-fn coverage(connection: &Connection, sweep: i32) -> Result<Coverage, Error> {
-    let mut coverage = Coverage::default();
-    let mut statement = connection.prepare("SELECT high, first, last FROM span WHERE sweep = ?")?;
+fn known_hosts(connection: &Connection, sweep: i32) -> Result<Known, Error> {
+    let mut known = Known::default();
+    let mut statement = connection.prepare("SELECT high, first, last, holed FROM span WHERE sweep = ?")?;
     let mut rows = statement.query([sweep])?;
     while let Some(row) = rows.next()? {
         let high = row.get(0)?;
-        coverage.take(address(high, row.get(1)?), address(high, row.get(2)?));
+        known.take(address(high, row.get(1)?), address(high, row.get(2)?), row.get(3)?);
     }
-    Ok(coverage)
+    Ok(known)
+}
+
+/// Whether some port's turn had not come yet.
+fn is_holed(record: &HostRecord, rest: u16) -> bool {
+    (rest > 0 && coverage::is_hole(record.base))
+        || record.exceptions.iter().any(|run| coverage::is_hole(run.reason))
+}
+
+/// How many ports of a host are in its base state.
+fn rest(record: &HostRecord, ports: &Ports) -> u16 {
+    let excepted: u32 = record.exceptions.iter().map(|run| ports.count_within(run.first, run.last)).sum();
+    u16::try_from(ports.count().saturating_sub(excepted)).expect("at most 65535 ports")
 }
 
 /// The appenders of one transaction.
 struct Rows<'c> {
+    connection: &'c Connection,
     part: Appender<'c>,
     tally: Appender<'c>,
     span: Appender<'c>,
@@ -221,6 +235,7 @@ struct Rows<'c> {
 impl<'c> Rows<'c> {
     fn new(connection: &'c Connection) -> Result<Self, Error> {
         Ok(Self {
+            connection,
             part: connection.appender("part")?,
             tally: connection.appender("tally")?,
             span: connection.appender("span")?,
@@ -231,57 +246,59 @@ impl<'c> Rows<'c> {
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let Self { part, tally, span, run, open, hint } = self;
+        let Self { connection: _, part, tally, span, run, open, hint } = self;
         for rows in [part, tally, span, run, open, hint] {
             rows.flush()?;
         }
         Ok(())
     }
 
-    /// Adds what the sweep does not have yet; says what that is.
+    /// Adds what the sweep does not have yet, or has worse; says what that is.
     fn frame(
         &mut self,
         (job, sweep): (i32, i32),
         part: i32,
         frame: &Proven,
-        coverage: &mut Coverage,
+        known: &mut Known,
     ) -> Result<Brought, Error> {
         let (it, ports) = (frame.results(), &frame.job().job().ports);
-        let mut tally = [0_u64; Reason::ALL.len()];
-        let mut hosts_for = [0_u64; Reason::ALL.len()];
-        let mut hosts = 0;
-        for record in &it.hosts {
-            let excepted: u32 =
-                record.exceptions.iter().map(|run| ports.count_within(run.first, run.last)).sum();
-            let rest = u16::try_from(ports.count().saturating_sub(excepted)).expect("at most 65535 ports");
-            let mut new = 0;
-            for (first, last) in coverage.take(record.first, record.last) {
-                // A block is bounded, so its hosts fit 64 bits; check_against has seen that they are of the block.
-                new += u64::try_from(last - first).unwrap_or(u64::MAX).saturating_add(1);
-                self.spans(sweep, part, first, last, record.base, rest)?;
-            }
-            if new > 0 {
-                self.exceptions(sweep, part, record)?;
-                hint::append(&mut self.hint, sweep, part, record)?;
-                let base = (record.base, new.saturating_mul(u64::from(rest)));
-                let runs = record
-                    .exceptions
-                    .iter()
-                    .map(|run| (run.reason, u64::from(ports.count_within(run.first, run.last))));
-                let mut seen = 0_u32;
-                for (reason, probes) in std::iter::once(base).chain(runs).filter(|(_, probes)| *probes > 0) {
-                    let slot = reason as usize;
-                    tally[slot] += probes;
-                    if seen & (1 << slot) == 0 {
-                        hosts_for[slot] += new;
-                        seen |= 1 << slot;
-                    }
-                }
-                hosts += new;
-            }
+        let take = |record: &HostRecord| {
+            let rest = rest(record, ports);
+            (rest, known.take(record.first, record.last, is_holed(record, rest)))
+        };
+        // A frame names a host once, so all that it replaces can go before any of it comes.
+        let taken: Vec<(u16, Taken)> = it.hosts.iter().map(take).collect();
+        let void: Vec<_> = taken.iter().flat_map(|(_, taken)| taken.replaced.iter().copied()).collect();
+        let mut tally = Tally::default();
+        if !void.is_empty() {
+            self.flush()?;
+            replace::take_back(self.connection, sweep, &void, &mut tally)?;
         }
-        for (slot, reason) in Reason::ALL.into_iter().enumerate().filter(|(slot, _)| tally[*slot] > 0) {
-            self.tally.append_row((part, code::of(reason), tally[slot], hosts_for[slot]))?;
+        let mut counted = 0;
+        for (record, (rest, Taken { hosts, .. })) in it.hosts.iter().zip(&taken) {
+            if hosts.is_empty() {
+                continue;
+            }
+            // A block is bounded, so its hosts fit 64 bits; check_against has seen that they are of the block.
+            let count = u64::try_from(coverage::count(hosts)).unwrap_or(u64::MAX);
+            self.spans((sweep, part), hosts, record, *rest)?;
+            self.exceptions(sweep, part, record)?;
+            hint::append(&mut self.hint, sweep, part, record)?;
+            let exceptions =
+                record.exceptions.iter().map(|run| (run.reason, ports.count_within(run.first, run.last)));
+            let reasons = std::iter::once((record.base, u32::from(*rest))).chain(exceptions);
+            tally.add(i64::try_from(count).unwrap_or(i64::MAX), reasons);
+            counted += count;
+        }
+        let replaced = u64::try_from(coverage::count(&void)).unwrap_or(u64::MAX);
+        let brought = Brought {
+            hosts: counted - replaced,
+            replaced,
+            covered: tally.pairs(|state| state != State::NotProbed),
+            open: tally.pairs(|state| state == State::Open),
+        };
+        for (reason, probes, hosts) in tally.rows() {
+            self.tally.append_row((part, code::of(reason), probes, hosts))?;
         }
         // Whatever its clock says, a scanner probed after it had the job, and not long after the job was over.
         let (from, until) = (frame.job().job().issued, frame.job().job().expires.saturating_add(GRACE));
@@ -289,43 +306,47 @@ impl<'c> Rows<'c> {
         let hash = hex::encode(&frame.frame().hash());
         let (started, ended) = (here(it.started), here(it.ended));
         let Sample { probed, answered, missed } = it.sample;
-        let row = params![
-            part, job, it.block, it.part, it.last, hash, started, ended, it.sent, hosts, probed, answered,
+        self.part.append_row(params![
+            part,
+            job,
+            it.block,
+            it.part,
+            it.last,
+            hash,
+            started,
+            ended,
+            it.sent,
+            brought.hosts,
+            brought.replaced,
+            probed,
+            answered,
             missed
-        ];
-        self.part.append_row(row)?;
-        let sum = |wanted: fn(State) -> bool| {
-            let these = Reason::ALL.into_iter().zip(tally).filter(|(reason, _)| wanted(reason.state()));
-            these.map(|(_, probes)| probes).sum()
-        };
-        Ok(Brought {
-            hosts,
-            covered: sum(|state| state != State::NotProbed),
-            not_probed: sum(|state| state == State::NotProbed),
-            open: sum(|state| state == State::Open),
-        })
+        ])?;
+        Ok(brought)
     }
 
     fn spans(
         &mut self,
-        sweep: i32,
-        part: i32,
-        first: u128,
-        last: u128,
-        base: Reason,
+        (sweep, part): (i32, i32),
+        hosts: &[(u128, u128)],
+        record: &HostRecord,
         rest: u16,
     ) -> Result<(), Error> {
-        let mut from = first;
-        loop {
-            // A row has one upper half, so a span ends where the lower half is full.
-            let until = last.min(from | u128::from(u64::MAX));
-            let ((high, low), (_, low_last)) = (halves(from), halves(until));
-            self.span.append_row((sweep, part, high, low, low_last, code::of(base), rest))?;
-            if until == last {
-                return Ok(());
+        let (base, holed) = (code::of(record.base), is_holed(record, rest));
+        for &(first, last) in hosts {
+            let mut from = first;
+            loop {
+                // A row has one upper half, so a span ends where the lower half is full.
+                let until = last.min(from | u128::from(u64::MAX));
+                let ((high, low), (_, low_last)) = (halves(from), halves(until));
+                self.span.append_row((sweep, part, high, low, low_last, base, rest, holed))?;
+                if until == last {
+                    break;
+                }
+                from = until + 1;
             }
-            from = until + 1;
         }
+        Ok(())
     }
 
     fn exceptions(&mut self, sweep: i32, part: i32, record: &HostRecord) -> Result<(), Error> {
