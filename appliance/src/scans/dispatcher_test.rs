@@ -36,11 +36,24 @@ impl Bench {
                 [VANTAGE],
             )
             .await;
-        let sql = "INSERT INTO scanner (id, name, vantage, public_key, certificate_sha256, api_key_sha256, created_at,
-                   updated_at, enrolled_at) VALUES (?, 'one', ?, '', '', '', 0, 0, 1)";
-        bench.config(sql, [SCANNER, VANTAGE]).await;
+        bench.enrol(SCANNER).await;
         bench.project().await;
         bench
+    }
+
+    async fn enrol(&self, scanner: Uuid) {
+        let sql = "INSERT INTO scanner (id, name, vantage, public_key, certificate_sha256, api_key_sha256, created_at,
+                   updated_at, enrolled_at) VALUES (?1, ?1, ?2, '', '', '', 0, 0, 1)";
+        self.config(sql, [scanner, VANTAGE]).await;
+    }
+
+    /// One more scanner in the vantage, which the scan may use.
+    async fn second(&self) -> Uuid {
+        let second = Uuid::from_u128(8);
+        self.enrol(second).await;
+        let sql = "INSERT INTO scan_scanner (scan, scanner, vantage, vantage_name) VALUES (?, ?, ?, 'Hall')";
+        self.config(sql, [self.scan, second, VANTAGE]).await;
+        second
     }
 
     /// What the manager does with its scanners.
@@ -204,13 +217,7 @@ async fn a_paused_scan_gives_out_nothing_and_its_scanners_are_told_until_it_goes
 #[tokio::test]
 async fn the_scanners_of_a_vantage_share_its_rate() {
     let bench = Bench::new().await;
-    let second = Uuid::from_u128(8);
-    let sql =
-        "INSERT INTO scanner (id, name, vantage, public_key, certificate_sha256, api_key_sha256, created_at,
-               updated_at, enrolled_at) VALUES (?, 'two', ?, '', '', '', 0, 0, 1)";
-    bench.config(sql, [second, VANTAGE]).await;
-    let sql = "INSERT INTO scan_scanner (scan, scanner, vantage, vantage_name) VALUES (?, ?, ?, 'Hall')";
-    bench.config(sql, [bench.scan, second, VANTAGE]).await;
+    let second = bench.second().await;
     bench.want().await;
     bench.step().await;
     let rate = async || {
@@ -397,12 +404,7 @@ async fn large_scans_idle_scanners_and_a_long_history_do_not_make_a_step_large()
 #[tokio::test]
 async fn a_batch_that_a_scanner_failed_goes_to_another_that_works_beside_it() {
     let bench = Bench::new().await;
-    let other = Uuid::from_u128(8);
-    let config =
-        "INSERT INTO scanner (id, name, vantage, public_key, certificate_sha256, api_key_sha256, created_at,
-                  updated_at, enrolled_at) VALUES (?, 'two', ?, '', '', '', 0, 0, 1)";
-    bench.config(config, [other, VANTAGE]).await;
-    bench.config("INSERT INTO scan_scanner SELECT scan, ?, vantage, 'Hall' FROM scan_scanner", [other]).await;
+    let other = bench.second().await;
     bench.sql("INSERT INTO scanner VALUES (?, 'v', '', '', '', '', 0)", [other.to_string()]).await;
     let want = |scanner: Uuid| {
         let until = bench.dispatcher.clock.now() + Duration::from_secs(30);

@@ -1,7 +1,9 @@
 //! Ed25519: the keys with which the appliance signs jobs and checkpoints, and how signatures of others are checked.
 
+use std::any::type_name;
 use std::fmt;
 use std::fs;
+use std::marker::PhantomData;
 use std::path::Path;
 
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
@@ -19,15 +21,54 @@ use crate::layout::write_file;
 const PKCS8: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// Signs jobs. The manager makes it; the dispatcher, and who imports by stick, use it.
-#[derive(Clone)]
-pub struct JobKey(SigningKey);
+/// A key that signs one kind of thing; the kind keeps one key from being taken for another.
+pub struct Key<Kind>(SigningKey, PhantomData<Kind>);
+
+/// What the manager makes, and the dispatcher, and who imports by stick, use.
+pub enum Jobs {}
+/// What only the manager has: it follows from the master key.
+pub enum Checkpoints {}
+
+/// Signs jobs.
+pub type JobKey = Key<Jobs>;
+/// Signs checkpoints of the audit.
+pub type CheckpointKey = Key<Checkpoints>;
+
+impl<Kind> Key<Kind> {
+    fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(bytes), PhantomData)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.0.verifying_key().to_bytes()
+    }
+
+    /// Signs.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).to_bytes()
+    }
+}
+
+impl<Kind> Clone for Key<Kind> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<Kind> fmt::Debug for Key<Kind> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(…)", type_name::<Self>())
+    }
+}
 
 impl JobKey {
     /// A new key.
     #[must_use]
     pub fn make(random: &Random) -> Self {
-        Self(SigningKey::from_bytes(&Zeroizing::new(random.bytes())))
+        Self::from_bytes(&Zeroizing::new(random.bytes()))
     }
 
     /// Reads the key from its file (PKCS#8 PEM).
@@ -41,7 +82,9 @@ impl JobKey {
         }
         let pem = fs::read(path).map(Zeroizing::new).map_err(|e| named(&e))?;
         let der = PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(|e| named(&e))?;
-        SigningKey::from_pkcs8_der(der.secret_pkcs8_der()).map(Self).map_err(|e| named(&e))
+        SigningKey::from_pkcs8_der(der.secret_pkcs8_der())
+            .map(|key| Self(key, PhantomData))
+            .map_err(|e| named(&e))
     }
 
     /// Writes the key to its file, readable by the file's group (the dispatcher).
@@ -67,53 +110,13 @@ impl JobKey {
             other => other.map(|key| (key, false)),
         }
     }
-
-    /// The public half.
-    #[must_use]
-    pub fn public(&self) -> [u8; 32] {
-        self.0.verifying_key().to_bytes()
-    }
-
-    /// Signs.
-    #[must_use]
-    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
-    }
 }
-
-impl fmt::Debug for JobKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JobKey(…)")
-    }
-}
-
-/// Signs checkpoints of the audit. Only the manager has it: it follows from the master key.
-#[derive(Clone)]
-pub struct CheckpointKey(SigningKey);
 
 impl CheckpointKey {
     /// The one key of this master key.
     #[must_use]
     pub fn of(master: &MasterKey) -> Self {
-        Self(SigningKey::from_bytes(&master.derive("audit-checkpoint")))
-    }
-
-    /// The public half.
-    #[must_use]
-    pub fn public(&self) -> [u8; 32] {
-        self.0.verifying_key().to_bytes()
-    }
-
-    /// Signs.
-    #[must_use]
-    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
-    }
-}
-
-impl fmt::Debug for CheckpointKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CheckpointKey(…)")
+        Self::from_bytes(&master.derive("audit-checkpoint"))
     }
 }
 

@@ -41,11 +41,11 @@ pub fn section(space: &Space, scenario: &Scenario, options: &Options, runs: usiz
     Ok(text + "\n")
 }
 
-/// What was said of hosts and ports: without the times, in one order. The last line, the summary, is left out: it
-/// counts repeated attempts.
+/// What was said of hosts and ports: without the times, in one order. The last two lines are left out: how large the
+/// random sample for the recall was, and the summary, which counts repeated attempts.
 fn answer(output: &str) -> String {
     let lines: Vec<&str> = output.lines().collect();
-    let hosts = lines.split_last().map_or(&[][..], |(_, hosts)| hosts);
+    let hosts = &lines[..lines.len().saturating_sub(2)];
     let mut said: Vec<&str> =
         hosts.iter().map(|line| line.split_once(" open ").map_or(*line, |(socket, _)| socket)).collect();
     said.sort_unstable();
@@ -58,8 +58,8 @@ mod tests {
 
     #[test]
     fn times_and_order_make_no_other_answer_but_states_do() {
-        let one = "10.98.0.1:22 open 0.1 ms\n10.98.0.1: 1 open, 9 closed\n10.98.0.2: every port closed (rst)\nsum\n";
-        let two = "10.98.0.2: every port closed (rst)\n10.98.0.1:22 open 0.9 ms\n10.98.0.1: 1 open, 9 closed\nmus\n";
+        let one = "10.98.0.1:22 open 0.1 ms\n10.98.0.1: 1 open, 9 closed\n10.98.0.2: every port closed (rst)\nrecall ≥ 9 %\nsum\n";
+        let two = "10.98.0.2: every port closed (rst)\n10.98.0.1:22 open 0.9 ms\n10.98.0.1: 1 open, 9 closed\nrecall ≥ 8 %\nmus\n";
         assert_eq!(answer(one), answer(two));
         assert_ne!(answer(one), answer(&two.replace("9 closed", "8 closed, 1 filtered")));
     }
