@@ -268,10 +268,10 @@ mod tests {
             "DELETE FROM audit_entry",
             "REPLACE INTO audit_entry SELECT * FROM audit_entry WHERE seq = 1",
             "INSERT OR REPLACE INTO audit_entry SELECT * FROM audit_entry WHERE seq = 2",
-            "INSERT INTO audit_entry SELECT 9, at, actor_kind, actor_id, actor_name, source, action, resource,
-               resource_id, outcome, entry, hash, hash FROM audit_entry WHERE seq = 2",
-            "INSERT INTO audit_entry SELECT NULL, at, actor_kind, actor_id, actor_name, source, action, resource,
-               resource_id, outcome, entry, hash, hash FROM audit_entry WHERE seq = 2",
+            "INSERT INTO audit_entry SELECT 9, at, class, actor_kind, actor_id, actor_name, method, agent, source,
+               action, resource, resource_id, outcome, entry, hash, hash FROM audit_entry WHERE seq = 2",
+            "INSERT INTO audit_entry SELECT NULL, at, class, actor_kind, actor_id, actor_name, method, agent,
+               source, action, resource, resource_id, outcome, entry, hash, hash FROM audit_entry WHERE seq = 2",
         ] {
             let tried = store.change(&actor, move |tx| {
                 tx.execute_batch(sql)?;

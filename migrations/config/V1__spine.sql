@@ -1,13 +1,17 @@
 -- config.db holds what must last: configuration, people, scans, the audit. Times are µs UTC.
 
 -- The audit chain. `entry` is the canonical JSON that the hash covers; the other columns repeat parts of it
--- so that pages can filter, and `portolan audit verify` compares them with it.
+-- so that pages can filter, and `portolan audit verify` compares them with it. From the first release on this table, the
+-- next one and their triggers stay as they are: any version must read any chain. A test holds them to it.
 CREATE TABLE audit_entry (
   seq INTEGER PRIMARY KEY,
   at INTEGER NOT NULL,
+  class TEXT NOT NULL CHECK (class IN ('change', 'sign-in', 'access')),
   actor_kind TEXT NOT NULL,
   actor_id TEXT NOT NULL,
   actor_name TEXT NOT NULL,
+  method TEXT NOT NULL,                  -- how the actor was known: a session, a token, …
+  agent TEXT NOT NULL,                   -- the program they used, as it called itself
   source TEXT NOT NULL,                  -- address the request came from; empty: the appliance itself
   action TEXT NOT NULL,
   resource TEXT NOT NULL,
@@ -18,7 +22,11 @@ CREATE TABLE audit_entry (
   hash BLOB NOT NULL CHECK (length(hash) = 32)
 ) STRICT;
 CREATE INDEX audit_entry_at ON audit_entry (at);
+CREATE INDEX audit_entry_class ON audit_entry (class, seq);
 CREATE INDEX audit_entry_actor ON audit_entry (actor_id, seq);
+CREATE INDEX audit_entry_name ON audit_entry (actor_name COLLATE NOCASE, seq);
+CREATE INDEX audit_entry_source ON audit_entry (source, seq);
+CREATE INDEX audit_entry_action ON audit_entry (action, seq);
 CREATE INDEX audit_entry_resource ON audit_entry (resource, resource_id, seq);
 
 CREATE TRIGGER audit_entry_no_update BEFORE UPDATE ON audit_entry

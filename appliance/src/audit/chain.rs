@@ -1,8 +1,9 @@
 //! The audit chain, without a database: what links entries, and how anyone checks the links.
 //!
-//! An entry's hash is SHA-256 over the version tag, the previous entry's hash (32 zero bytes before the first),
-//! the sequence number (8 bytes, big-endian) and the entry itself as canonical JSON (RFC 8785). Sequence numbers
-//! start at 1 and have no gaps. Integers beyond 2^53 are strings, since RFC 8785 writes numbers as doubles.
+//! An entry's digest is the SHA-256 of its canonical JSON (RFC 8785). Its hash is the SHA-256 over the version tag, the
+//! previous entry's hash (32 zero bytes before the first), the sequence number (8 bytes, big-endian) and that digest:
+//! so a copy of the chain may leave an entry's text out, give its digest, and still be followed to its end. Sequence
+//! numbers start at 1 and have no gaps. Integers beyond 2^53 are strings, since RFC 8785 writes numbers as doubles.
 
 use std::cmp::Reverse;
 
@@ -113,14 +114,26 @@ pub struct Summary {
     pub head: Head,
 }
 
+/// The digest of an entry: what stands for its text in the hash.
+#[must_use]
+pub fn digest(entry: &str) -> [u8; 32] {
+    Sha256::digest(entry.as_bytes()).into()
+}
+
 /// The hash of one entry in its place.
 #[must_use]
 pub fn hash(prev: &[u8; 32], seq: u64, entry: &str) -> [u8; 32] {
+    placed(prev, seq, &digest(entry))
+}
+
+/// As [`hash`], for an entry of which only the digest is known.
+#[must_use]
+pub fn placed(prev: &[u8; 32], seq: u64, digest: &[u8; 32]) -> [u8; 32] {
     let mut sha = Sha256::new();
     sha.update(TAG);
     sha.update(prev);
     sha.update(seq.to_be_bytes());
-    sha.update(entry.as_bytes());
+    sha.update(digest);
     sha.finalize().into()
 }
 

@@ -4,6 +4,7 @@
 //! The entries form a chain ([`chain`]) that anyone can check without this program's help; signed heads of it
 //! ([`checkpoint`]) show that its end is there and that it was not written anew.
 
+mod actor;
 pub mod chain;
 pub mod checkpoint;
 pub mod checkpoints;
@@ -13,97 +14,37 @@ pub mod routes;
 pub mod store;
 
 use std::fmt::Display;
-use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::clock::Timestamp;
+pub use actor::{Actor, ActorKind};
 pub use diff::{Change, diff};
 
-/// Who acts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Actor {
-    /// What kind of actor this is.
-    pub kind: ActorKind,
-    /// Stable identifier: a user's or scanner's id, else the name.
-    pub id: String,
-    /// Name as it was at that time.
-    pub name: String,
-    /// Address the request came from; absent for what the appliance does by itself.
-    pub source: Option<IpAddr>,
-}
-
-/// Kinds of [`Actor`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// What kind of entry it is: each kind has its own page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum ActorKind {
-    /// Someone who signed in.
-    User,
-    /// Someone who did not (a refused sign-in, a refused scanner).
-    Nobody,
-    /// A part of the appliance.
-    System,
-    /// An enrolled scanner.
-    Scanner,
-    /// Someone at the command line of the appliance.
-    Cli,
+pub enum Class {
+    /// Something was done.
+    #[default]
+    Change,
+    /// Someone showed who they are, or tried to, or no longer counts as known.
+    SignIn,
+    /// Something was looked at, or asked for and not allowed.
+    Access,
 }
 
-impl ActorKind {
+impl Class {
     /// The spelling in JSON and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::User => "user",
-            Self::Nobody => "nobody",
-            Self::System => "system",
-            Self::Scanner => "scanner",
-            Self::Cli => "cli",
+            Self::Change => "change",
+            Self::SignIn => "sign-in",
+            Self::Access => "access",
         }
-    }
-}
-
-impl Actor {
-    fn of(kind: ActorKind, id: impl Display, name: impl Into<String>) -> Self {
-        Self { kind, id: id.to_string(), name: name.into(), source: None }
-    }
-
-    /// A signed-in user.
-    pub fn user(id: Uuid, name: impl Into<String>) -> Self {
-        Self::of(ActorKind::User, id, name)
-    }
-
-    /// Someone unknown; `name` is what they called themselves, if anything.
-    pub fn nobody(name: impl Into<String>) -> Self {
-        let name = name.into();
-        Self::of(ActorKind::Nobody, "", name)
-    }
-
-    /// A part of the appliance: `manager`, `dispatcher`.
-    #[must_use]
-    pub fn system(part: &str) -> Self {
-        Self::of(ActorKind::System, part, part)
-    }
-
-    /// An enrolled scanner.
-    pub fn scanner(id: impl Display, name: impl Into<String>) -> Self {
-        Self::of(ActorKind::Scanner, id, name)
-    }
-
-    /// Someone at the appliance's command line.
-    pub fn cli(name: impl Into<String>) -> Self {
-        let name = name.into();
-        Self::of(ActorKind::Cli, name.clone(), name)
-    }
-
-    /// The same actor, seen from this address. IPv4-mapped addresses become IPv4.
-    #[must_use]
-    pub fn seen_from(mut self, source: IpAddr) -> Self {
-        self.source = Some(source.to_canonical());
-        self
     }
 }
 
@@ -135,6 +76,7 @@ impl Outcome {
 /// What happened, as the room that did it says; time and actor are added when it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
+    class: Class,
     action: String,
     resource: String,
     resource_id: String,
@@ -169,6 +111,7 @@ impl Entry {
     pub fn event(action: &str, detail: &impl Serialize) -> Self {
         let (resource, _) = action.split_once('.').unwrap_or((action, ""));
         Self {
+            class: Class::Change,
             action: action.into(),
             resource: resource.into(),
             resource_id: String::new(),
@@ -180,6 +123,7 @@ impl Entry {
 
     fn changed(verb: &str, resource: &str, id: impl Display, changes: Vec<Change>) -> Self {
         Self {
+            class: Class::Change,
             action: format!("{resource}.{verb}"),
             resource: resource.into(),
             resource_id: id.to_string(),
@@ -187,6 +131,16 @@ impl Entry {
             changes,
             detail: Value::Null,
         }
+    }
+
+    /// Someone showed who they are, tried to, or no longer counts as known. Otherwise as [`Entry::event`].
+    pub fn sign_in(action: &str, detail: &impl Serialize) -> Self {
+        Self { class: Class::SignIn, ..Self::event(action, detail) }
+    }
+
+    /// Something was looked at, or asked for and not allowed. Otherwise as [`Entry::event`].
+    pub fn access(action: &str, detail: &impl Serialize) -> Self {
+        Self { class: Class::Access, ..Self::event(action, detail) }
     }
 
     /// Names the resource it is about.
@@ -221,6 +175,7 @@ impl Entry {
     fn record(self, actor: &Actor, at: Timestamp) -> Record {
         Record {
             at,
+            class: self.class,
             actor: actor.clone(),
             action: self.action,
             resource: self.resource,
@@ -243,6 +198,8 @@ fn json(value: &impl Serialize) -> Value {
 pub struct Record {
     /// When.
     pub at: Timestamp,
+    /// What kind of entry it is.
+    pub class: Class,
     /// Who.
     pub actor: Actor,
     /// What was done: `subnet.created`.
@@ -262,20 +219,45 @@ pub struct Record {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use uuid::Uuid;
 
     use super::*;
 
     #[test]
     fn an_entry_says_who_what_and_how() {
-        let actor = Actor::user(Uuid::nil(), "ada").seen_from("::ffff:10.0.0.7".parse().unwrap());
-        let entry = Entry::event("sign-in.failed", &json!({ "password": "hunter2", "tries": 3 }))
+        let actor = Actor::user(Uuid::nil(), "ada")
+            .seen_from("::ffff:10.0.0.7".parse().unwrap())
+            .by("session")
+            .with_agent("curl/8");
+        let entry = Entry::sign_in("sign-in.failed", &json!({ "password": "hunter2", "tries": 3 }))
             .on("user", "ada")
             .outcome(Outcome::Refused);
         let record = entry.record(&actor, Timestamp::EPOCH);
         let text = serde_json::to_string(&record).unwrap();
         assert!(!text.contains("hunter2"));
+        assert_eq!((record.class, record.actor.method.as_str()), (Class::SignIn, "session"));
         assert_eq!(record.actor.source, Some("10.0.0.7".parse().unwrap()));
         assert_eq!((record.resource.as_str(), record.resource_id.as_str()), ("user", "ada"));
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
+
+    #[test]
+    fn the_published_entry_is_what_we_write() {
+        let page = include_str!("../../../docs/formats/audit-chain.md");
+        let actor = Actor::user("01932f8e-7a10-7c41-9b2e-000000000001".parse().unwrap(), "ada")
+            .seen_from("10.30.8.50".parse().unwrap())
+            .by("session")
+            .with_agent("curl/8.5.0");
+        let entry = Entry::updated(
+            "subnet",
+            "01932f8e-7a10-7c41-9b2e-000000000011",
+            &json!({ "cidr": "10.20.0.0/17", "owner": "grace" }),
+            &json!({ "cidr": "10.20.0.0/16" }),
+        );
+        let record = entry.record(&actor, Timestamp::parse("2026-11-22T16:44:11.204513Z").unwrap());
+        let text = chain::canonical(serde_json::to_value(record).unwrap()).unwrap();
+        assert!(page.contains(&format!("```\n{text}\n```")), "not on the page: {text}");
+        let hash = portolan_scanner::wire::hex::encode(&chain::Head::EMPTY.link(text).hash);
+        assert!(page.contains(&format!("Its hash is `{hash}`.")), "not on the page: {hash}");
     }
 }

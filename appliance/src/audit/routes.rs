@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::chain::{self, Head};
 use super::names::{Names, Thing};
 use super::store::{self, Filter, Span};
-use super::{Actor, Change, Outcome, Record};
+use super::{Actor, Change, Class, Outcome, Record};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::web::{Access, Answer, Call, NoInput, Reply, Routes};
@@ -60,6 +60,7 @@ struct Line {
     /// Place in the chain, from 1.
     seq: u64,
     at: Timestamp,
+    class: Class,
     actor: Actor,
     action: String,
     resource: String,
@@ -116,8 +117,8 @@ fn searchable(query: &AuditQuery) -> Result<()> {
 }
 
 fn line(seq: u64, thing: Option<Thing>, record: Record) -> Line {
-    let Record { at, actor, action, resource, resource_id, outcome, .. } = record;
-    Line { seq, at, actor, action, resource, resource_id, thing, outcome }
+    let Record { at, class, actor, action, resource, resource_id, outcome, .. } = record;
+    Line { seq, at, class, actor, action, resource, resource_id, thing, outcome }
 }
 
 fn after(cursor: &str, sort: &Sort) -> Result<u64> {
@@ -145,6 +146,7 @@ struct EntryPage {
     /// Place in the chain, from 1.
     seq: u64,
     at: Timestamp,
+    class: Class,
     actor: Actor,
     action: String,
     resource: String,
@@ -179,10 +181,11 @@ async fn show(call: Call, _: NoInput) -> Answer<EntryPage> {
     };
     let (link, thing, record, head) = call.app.store.read(read).await?.ok_or_else(none)?;
     let before = Head { seq: link.seq.saturating_sub(1), hash: link.prev };
-    let Record { at, actor, action, resource, resource_id, outcome, changes, detail } = record;
+    let Record { at, class, actor, action, resource, resource_id, outcome, changes, detail } = record;
     Ok(Reply::ok(EntryPage {
         seq: link.seq,
         at,
+        class,
         actor,
         action,
         resource,

@@ -82,7 +82,7 @@ impl Fleet {
             "count": times,
             "minute": refused.minute,
         });
-        let entry = Entry::event("scanner.refused", &detail)
+        let entry = Entry::sign_in("scanner.refused", &detail)
             .on("scanner", &refused.scanner)
             .outcome(Outcome::Refused);
         self.0.parts.store.change(&actor, move |_| Ok((entry, ()))).await

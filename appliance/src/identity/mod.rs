@@ -157,7 +157,7 @@ impl Identity {
             created_at: self.0.clock.now(),
         };
         let made = user.clone();
-        let actor = Actor::user(user.id, user.name.clone()).seen_from(call.source);
+        let actor = call.acting(Actor::user(user.id, user.name.clone()).by("setup-code"));
         self.0
             .store
             .change(&actor, move |tx| {
@@ -197,12 +197,9 @@ impl Identity {
                 let _ = self.0.wrong.take(call.source);
                 // A name that nobody has is often a password in the wrong field: it is not written down.
                 let id = user.map_or_else(|| "unknown".to_owned(), |user| user.id.to_string());
-                let detail = serde_json::json!({ "agent": call.agent });
-                let entry = Entry::event("sign-in", &detail).on("user", id).outcome(Outcome::Refused);
-                self.0
-                    .store
-                    .change(&Actor::nobody("").seen_from(call.source), move |_| Ok((entry, ())))
-                    .await?;
+                let entry = Entry::sign_in("sign-in", &()).on("user", id).outcome(Outcome::Refused);
+                let actor = call.acting(Actor::nobody("").by("password"));
+                self.0.store.change(&actor, move |_| Ok((entry, ()))).await?;
                 Err(Error::invalid("password", "does not fit the name"))
             }
         }
@@ -220,7 +217,7 @@ impl Identity {
             .store
             .change(&call.actor(), move |tx| {
                 store::end_session(tx, &hash)?;
-                Ok((Entry::event("sign-out", &()).on("user", id), ()))
+                Ok((Entry::sign_in("sign-out", &()).on("user", id), ()))
             })
             .await
     }
@@ -229,7 +226,7 @@ impl Identity {
         let minted = self.0.tokens.mint(&self.0.random);
         let now = self.0.clock.now();
         let (id, source, agent) = (user.id, call.source.to_string(), call.agent.clone());
-        let actor = Actor::user(user.id, user.name.clone()).seen_from(call.source);
+        let actor = call.acting(Actor::user(user.id, user.name.clone()).by("password"));
         self.0
             .store
             .change(&actor, move |tx| {
@@ -242,8 +239,7 @@ impl Identity {
                     agent: &agent,
                 };
                 store::start_session(tx, &row)?;
-                let detail = serde_json::json!({ "agent": agent });
-                Ok((Entry::event("sign-in", &detail).on("user", id), ()))
+                Ok((Entry::sign_in("sign-in", &()).on("user", id), ()))
             })
             .await?;
         Ok(minted.token)

@@ -34,7 +34,7 @@ pub struct Call {
     pub caller: Caller,
     /// The peer's address.
     pub source: IpAddr,
-    /// The `User-Agent`, cut to 200 bytes.
+    /// The `User-Agent`, at most 200 bytes of it.
     pub agent: String,
     /// The name the caller reached us by (the `Host` header), never trusted for more than display.
     pub host: String,
@@ -74,9 +74,15 @@ impl Call {
     #[must_use]
     pub fn actor(&self) -> Actor {
         let actor = match &self.caller.user {
-            Some(user) => Actor::user(user.id, user.name.clone()),
+            Some(user) => Actor::user(user.id, user.name.clone()).by("session"),
             None => Actor::nobody(""),
         };
-        actor.seen_from(self.source)
+        self.acting(actor)
+    }
+
+    /// Someone who acts by this call, though not as its caller: who signs in by it, or tries to.
+    #[must_use]
+    pub fn acting(&self, actor: Actor) -> Actor {
+        actor.seen_from(self.source).with_agent(&self.agent)
     }
 }

@@ -10,6 +10,7 @@ use super::reply::{File, Outcome, SessionCookie};
 use super::route::{Access, Route};
 use super::router::Site;
 use super::wrong::Wrong;
+use crate::audit::Actor;
 use crate::error::Error;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
@@ -70,7 +71,7 @@ fn asked(site: &Site, parts: &Parts, params: Vec<(String, String)>, api: bool) -
             app: site.app.clone(),
             caller: Caller::default(),
             source: source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            agent: text(header::USER_AGENT).map_or_else(String::new, |agent| cut(agent, 200)),
+            agent: agent(&parts.headers),
             host: authority.or(text(header::HOST)).map_or_else(String::new, |host| cut(host, 255)),
             request_id: parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone()),
             idempotency_key: parts
@@ -86,6 +87,14 @@ fn asked(site: &Site, parts: &Parts, params: Vec<(String, String)>, api: bool) -
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers.clone(),
     }
+}
+
+/// What the caller's program calls itself, without control characters; what is not UTF-8 in it is marked as that.
+fn agent(headers: &HeaderMap) -> String {
+    let said = headers.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
+    let mut agent = String::from_utf8_lossy(said).replace(char::is_control, "");
+    agent.truncate(agent.floor_char_boundary(Actor::AGENT));
+    agent
 }
 
 async fn caller(asked: &Asked) -> Result<Caller, Error> {
