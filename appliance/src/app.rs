@@ -1,5 +1,6 @@
 //! The wiring: the only place where rooms are put together.
 
+use crate::audit::Trail;
 use crate::audit::checkpoints::{self, Checkpoints};
 use crate::clock::Clock;
 use crate::docs::Docs;
@@ -51,6 +52,8 @@ pub struct Services {
     pub identity: Identity,
     /// What they may do.
     pub roles: Roles,
+    /// What was looked at, and what was refused.
+    pub audit: Trail,
     /// Signed heads of the audit.
     pub checkpoints: Checkpoints,
     /// What scans cover.
@@ -105,6 +108,7 @@ impl App {
         let Parts { clock, random, store, jobs, master, keys, public, releases, results } = parts;
         let ids = Ids::with(clock.clone(), random.clone());
         let session_key = *master.derive("session");
+        let audit = Trail::new(store.clone(), clock.clone());
         let checkpoints = Checkpoints::new(store.clone(), clock.clone(), CheckpointKey::of(&master));
         let scope = Scope::new(store.clone(), jobs.clone(), clock.clone(), ids.clone());
         let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random.clone(), session_key);
@@ -150,6 +154,7 @@ impl App {
             results,
             identity,
             roles,
+            audit,
             checkpoints,
             scope,
             fleet,

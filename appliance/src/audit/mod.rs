@@ -9,9 +9,12 @@ pub mod chain;
 pub mod checkpoint;
 pub mod checkpoints;
 mod diff;
+pub mod filter;
 mod names;
+mod query;
 pub mod routes;
 pub mod store;
+mod trail;
 
 use std::fmt::Display;
 
@@ -22,6 +25,8 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 pub use actor::{Actor, ActorKind};
 pub use diff::{Change, diff};
+pub use filter::Filter;
+pub use trail::Trail;
 
 /// What kind of entry it is: each kind has its own page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -10,7 +10,7 @@ use super::Record;
 use crate::error::Result;
 
 /// Resources that have a name and, most of them, a page: resource, SQL that finds the name, path of the page.
-const NAMED: [(&str, &str, Option<&str>); 10] = [
+const NAMED: [(&str, &str, Option<&str>); 11] = [
     ("subnet", "SELECT name FROM subnet WHERE id = ?", Some("/subnets/")),
     ("exclusion", "SELECT substr(addresses, 1, 80) FROM exclusion WHERE id = ?", Some("/exclusions/")),
     ("port-list", "SELECT name FROM port_list WHERE id = ?", Some("/port-lists/")),
@@ -20,6 +20,7 @@ const NAMED: [(&str, &str, Option<&str>); 10] = [
     ("scan", "SELECT template_name FROM scan WHERE id = ?", Some("/scans/")),
     ("role", "SELECT name FROM role WHERE id = ?", Some("/roles/")),
     ("token", "SELECT name FROM token WHERE id = ?", Some("/tokens/")),
+    ("results", "SELECT template_name FROM scan WHERE id = ?", Some("/scans/")),
     ("user", "SELECT name FROM user WHERE id = ?", None),
 ];
 
@@ -37,16 +38,16 @@ pub struct Thing {
 pub struct Names(BTreeMap<(String, String), Option<Thing>>);
 
 impl Names {
-    /// The thing that an entry tells of, if it has a name.
+    /// What the thing is called that entries tell of, if it has a name.
     ///
     /// # Errors
     /// Any from the database.
-    pub fn of(&mut self, connection: &Connection, record: &Record) -> Result<Option<Thing>> {
-        let key = (record.resource.clone(), record.resource_id.clone());
+    pub fn find(&mut self, connection: &Connection, resource: &str, id: &str) -> Result<Option<Thing>> {
+        let key = (resource.to_owned(), id.to_owned());
         if let Some(known) = self.0.get(&key) {
             return Ok(known.clone());
         }
-        let thing = find(connection, &key.0, &key.1)?;
+        let thing = find(connection, resource, id)?;
         self.0.insert(key, thing.clone());
         Ok(thing)
     }

@@ -1,10 +1,9 @@
 //! The audit's SQL: append, and nothing that changes what is there.
 
-use rusqlite::types::Value as Sql;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params, params_from_iter};
 
 use super::chain::{self, Break, Head, Link, Summary, Verifier};
-use super::{Actor, Entry, Outcome, Record};
+use super::{Actor, Entry, Filter, Record};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 
@@ -119,55 +118,6 @@ fn column_that_differs(row: &Row, entry: &str) -> Result<Option<&'static str>> {
     Ok(None)
 }
 
-/// Which entries a list shows; what is empty lets everything through.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// The actor's id, or its name in any case.
-    pub actor: Option<String>,
-    /// An action, or all of a family: `subnet.*`.
-    pub action: Option<String>,
-    /// The kind of thing: `subnet`.
-    pub resource: Option<String>,
-    /// The thing itself.
-    pub resource_id: Option<String>,
-    /// How it ended.
-    pub outcome: Option<Outcome>,
-    /// Not before this.
-    pub from: Option<Timestamp>,
-    /// Before this.
-    pub to: Option<Timestamp>,
-    /// Words that all stand somewhere in the entry.
-    pub q: Option<String>,
-}
-
-impl Filter {
-    /// The conditions in SQL, each with its parameter.
-    fn conditions(&self) -> Vec<(&'static str, Sql)> {
-        let text = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());
-        let mut conditions = Vec::new();
-        let mut add = |sql, value: Option<Sql>| conditions.extend(value.map(|value| (sql, value)));
-        add("? IN (actor_id, lower(actor_name))", text(&self.actor).map(|a| a.to_ascii_lowercase().into()));
-        match text(&self.action).map(|a| a.strip_suffix(".*").map(|f| format!("{f}.")).ok_or(a)) {
-            Some(Ok(family)) => add("action LIKE ? ESCAPE '\\'", Some((escaped(&family) + "%").into())),
-            Some(Err(action)) => add("action = ?", Some(action.into())),
-            None => {}
-        }
-        add("resource = ?", text(&self.resource).map(Sql::from));
-        add("resource_id = ?", text(&self.resource_id).map(Sql::from));
-        add("outcome = ?", self.outcome.map(|outcome| outcome.as_str().to_owned().into()));
-        add("at >= ?", self.from.map(|at| at.micros().into()));
-        add("at < ?", self.to.map(|at| at.micros().into()));
-        for word in self.q.iter().flat_map(|q| q.split_whitespace()) {
-            add("entry LIKE ? ESCAPE '\\'", Some(format!("%{}%", escaped(word)).into()));
-        }
-        conditions
-    }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_")
-}
-
 /// Where a page of the list starts and how it runs.
 #[derive(Clone, Copy, Debug)]
 pub struct Span {
@@ -184,16 +134,16 @@ pub struct Span {
 /// # Errors
 /// Any from the database.
 pub fn list(connection: &Connection, filter: &Filter, span: Span) -> Result<(Vec<(u64, Record)>, u64)> {
+    let all = count(connection, filter)?;
     let mut conditions = filter.conditions();
-    let all = count(connection, &conditions)?;
     let (behind, order) = if span.ascending { ("seq > ?", "ASC") } else { ("seq < ?", "DESC") };
     if let Some(after) = span.after {
-        conditions.push((behind, i64::try_from(after).unwrap_or(i64::MAX).into()));
+        conditions.add(behind, [i64::try_from(after).unwrap_or(i64::MAX).into()]);
     }
-    let (wherever, limit) = (wherever(&conditions), span.limit);
+    let (wherever, limit) = (conditions.sql(), span.limit);
     let sql = format!("SELECT seq, entry FROM audit_entry {wherever} ORDER BY seq {order} LIMIT {limit}");
     let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query(params_from_iter(conditions.iter().map(|(_, value)| value)))?;
+    let mut rows = statement.query(params_from_iter(conditions.values))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.push((row.get(0)?, record(row.get_ref(1)?.as_str().map_err(Error::internal)?)?));
@@ -201,36 +151,42 @@ pub fn list(connection: &Connection, filter: &Filter, span: Span) -> Result<(Vec
     Ok((found, all))
 }
 
-fn count(connection: &Connection, conditions: &[(&'static str, Sql)]) -> Result<u64> {
-    let sql = format!("SELECT count(*) FROM audit_entry {}", wherever(conditions));
-    let values = params_from_iter(conditions.iter().map(|(_, value)| value));
-    Ok(connection.query_row(&sql, values, |row| row.get(0))?)
-}
-
-fn wherever(conditions: &[(&'static str, Sql)]) -> String {
-    let all: Vec<&str> = conditions.iter().map(|(sql, _)| *sql).collect();
-    if all.is_empty() { String::new() } else { format!("WHERE {}", all.join(" AND ")) }
+/// How many entries the filter lets through.
+///
+/// # Errors
+/// Any from the database.
+pub fn count(connection: &Connection, filter: &Filter) -> Result<u64> {
+    let conditions = filter.conditions();
+    let sql = format!("SELECT count(*) FROM audit_entry {}", conditions.sql());
+    Ok(connection.query_row(&sql, params_from_iter(conditions.values), |row| row.get(0))?)
 }
 
 fn record(entry: &str) -> Result<Record> {
     Ok(serde_json::from_str(entry)?)
 }
 
+/// At most so many choices are offered.
+const CHOICES: u32 = 200;
+
 /// The actions and the resources that occur, ascending: what a filter can offer.
 ///
 /// # Errors
 /// Any from the database.
 pub fn choices(connection: &Connection) -> Result<(Vec<String>, Vec<String>)> {
-    let column = |sql: &str| -> Result<Vec<String>> {
-        Ok(connection
-            .prepare_cached(sql)?
-            .query_map([], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?)
-    };
-    Ok((
-        column("SELECT DISTINCT action FROM audit_entry ORDER BY action")?,
-        column("SELECT DISTINCT resource FROM audit_entry ORDER BY resource")?,
-    ))
+    Ok((distinct(connection, "action")?, distinct(connection, "resource")?))
+}
+
+/// The values of an indexed column: one step down the index for each, however many entries have it.
+fn distinct(connection: &Connection, column: &'static str) -> Result<Vec<String>> {
+    let sql = format!(
+        "WITH RECURSIVE found (value) AS (
+           SELECT min({column}) FROM audit_entry
+           UNION ALL
+           SELECT (SELECT min({column}) FROM audit_entry WHERE {column} > value) FROM found WHERE value IS NOT NULL
+         ) SELECT value FROM found WHERE value IS NOT NULL LIMIT {CHOICES}"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// One entry as it stands in the chain, and what it says.
@@ -249,6 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::audit::{Class, Outcome};
     use crate::clock::Clock;
     use crate::sqlite::Opening;
     use crate::store::Store;
@@ -309,6 +266,8 @@ mod tests {
             Filter { resource: some("subnet"), ..Filter::default() },
             Filter { outcome: Some(Outcome::Done), ..Filter::default() },
             Filter { q: some("50% of_it"), ..Filter::default() },
+            Filter { q: some("ADA subnet.cre"), ..Filter::default() },
+            Filter { class: Some(Class::Change), ..Filter::default() },
         ] {
             assert_eq!(seqs(&store, by_ada.clone(), Some(9)).await, (vec![7, 5, 3], 5), "{by_ada:?}");
         }
@@ -316,8 +275,12 @@ mod tests {
         let window =
             Filter { from: Some(seventh), to: Some(seventh + Duration::from_secs(1)), ..Filter::default() };
         assert_eq!(seqs(&store, window, None).await, (vec![7], 1));
-        let nothing = Filter { q: some("50_"), action: some(""), ..Filter::default() };
-        assert_eq!(seqs(&store, nothing, None).await, (vec![], 0));
+        let by_bob = Filter { class: Some(Class::SignIn), actor: some("BOB"), ..Filter::default() };
+        assert_eq!(seqs(&store, by_bob, None).await, (vec![10, 8, 6], 5));
+        for nothing in ["hash", "500", "ubnet", "ada bob", "it_of"] {
+            let nothing = Filter { q: some(nothing), ..Filter::default() };
+            assert_eq!(seqs(&store, nothing.clone(), None).await, (vec![], 0), "{nothing:?}");
+        }
         let oldest = Span { ascending: true, after: Some(8), limit: 3 };
         let (rows, _) = store.read(move |c| list(c, &Filter::default(), oldest)).await.unwrap();
         assert_eq!(rows.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [9, 10]);
@@ -364,5 +327,47 @@ mod tests {
             let seen = store.read(move |c| verify(c, Some(head))).await.unwrap();
             assert_eq!(seen, Err(found), "{sql}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_reads_like_sql_or_a_search_language_is_only_ever_looked_for() {
+        let (clock, hand) = Clock::settable(Timestamp::EPOCH);
+        let store = Store::in_memory(clock).unwrap();
+        filled(&store, &hand).await;
+        for text in [
+            "' OR 1=1 --",
+            "x'; DROP TABLE audit_entry; --",
+            "\" OR ada",
+            "ada\" OR \"bob",
+            "words : ada",
+            "{words} : ada",
+            "NOT ada",
+            "^ada",
+            "ada +",
+            "NEAR(ada bob, 5)",
+            "a*b",
+            "ada\0\"",
+            "%",
+            "_",
+            "subnet.*'",
+            "\\",
+            "\u{10ffff}",
+        ] {
+            let some = || Some(text.to_owned());
+            for filter in [
+                Filter { actor: some(), ..Filter::default() },
+                Filter { action: some(), ..Filter::default() },
+                Filter { resource: some(), ..Filter::default() },
+                Filter { resource_id: some(), ..Filter::default() },
+            ] {
+                assert_eq!(seqs(&store, filter.clone(), None).await.1, 0, "{filter:?}");
+            }
+            // A search finds what has these words, and never fails.
+            let (_, found) = seqs(&store, Filter { q: some(), ..Filter::default() }, None).await;
+            let wordless = crate::audit::filter::phrases(text).is_none();
+            assert!(if wordless { found == 10 } else { found <= 5 }, "{text}: {found}");
+        }
+        let head = store.audit_head().await.unwrap();
+        assert_eq!(store.read(move |c| verify(c, Some(head))).await.unwrap().unwrap().count, 10);
     }
 }

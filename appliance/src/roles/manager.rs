@@ -72,7 +72,10 @@ pub async fn run(
     let scope = tokio::spawn(scope::manager_task(app.scope.clone()));
     // Dropped with the pages: the loader may be stopped at any point.
     let loading = tokio::spawn(loader.run());
-    let proving = tokio::spawn(checkpoints::keep(app.checkpoints.clone(), stop.clone().asked()));
+    let trailing = tokio::spawn(app.audit.clone().keep(stop.clone().asked()));
+    // The last head is signed when what was counted is told.
+    let told = async { drop(trailing.await) };
+    let proving = tokio::spawn(checkpoints::keep(app.checkpoints.clone(), told));
     let served = web::serve(listener, config, site.router(), stop.asked()).await;
     loading.abort();
     fleet.abort();

@@ -43,7 +43,12 @@ pub async fn handle(site: &Site, route: &Route, api: bool, request: Request) -> 
     let mut typed = Value::Object(Map::new());
     match run(site, route, &mut asked, &parts.method, body, &mut typed).await {
         Ok(outcome) => present(site, route, &asked, outcome),
-        Err(error) => refuse(site, route, &asked, error, typed).await,
+        Err(error) => {
+            if matches!(error, Error::Forbidden) {
+                denied(route, &asked.call).await;
+            }
+            refuse(site, route, &asked, error, typed).await
+        }
     }
 }
 
@@ -131,7 +136,34 @@ async fn run(
         Access::Scope(_) => return Err(Error::Forbidden),
     }
     let input = read(route, asked, method, body, typed).await?;
-    (route.handler)(asked.call.clone(), input).await
+    let outcome = (route.handler)(asked.call.clone(), input).await?;
+    if let Some((resource, action)) = look(route, &outcome) {
+        let thing = (resource, asked.call.param("id"));
+        site.app.audit.accessed(&asked.call.actor(), &action, thing, &route.name()).await?;
+    }
+    Ok(outcome)
+}
+
+/// The resource and action of the entry that a look leaves: at what the row says is not for everyone, and at whatever is
+/// taken away as a file by who needs a scope for it.
+fn look(route: &Route, outcome: &Outcome) -> Option<(&'static str, String)> {
+    let file = outcome.dress.file.is_some() && matches!(route.access, Access::Scope(_));
+    match route.viewed {
+        _ if route.method != Method::GET => None,
+        Some(resource) => Some((resource, format!("{resource}.viewed"))),
+        None => file.then(|| (route.tag, format!("{}.exported", route.tag))),
+    }
+}
+
+/// Writes down that the caller may not do what they asked for. They are refused whether that works or not.
+async fn denied(route: &Route, call: &Call) {
+    let scope = match route.access {
+        Access::Scope(scope) => scope,
+        Access::Public | Access::SignedIn => "",
+    };
+    if let Err(error) = call.app.audit.denied(&call.actor(), &route.name(), scope).await {
+        tracing::error!(%error, "a refusal could not be written to the audit");
+    }
 }
 
 /// The input as JSON: from the query of a GET, else from a form or a JSON object.

@@ -95,10 +95,20 @@ pub struct Route {
     pub rate_limited: bool,
     /// Other media types this route can answer in (a file), for the OpenAPI document.
     pub media: &'static [&'static str],
+    /// What it shows is not for everyone: a look at it is an entry of the audit, about this kind of thing.
+    pub viewed: Option<&'static str>,
     pub(super) shape: Arc<Shape>,
     pub(super) input: SchemaOf,
     pub(super) output: SchemaOf,
     pub(super) handler: Arc<Erased>,
+}
+
+impl Route {
+    /// Method and path, as the audit names it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
 }
 
 /// A room's rows. The builder's adjectives ([`Routes::page`], [`Routes::nav`] …) apply to the last row added.
@@ -205,6 +215,13 @@ impl Routes {
         self.edit(|row| row.media = media)
     }
 
+    /// What the last row shows is not for everyone: who looks at it leaves an entry `<resource>.viewed`, once in ten
+    /// minutes for the same actor and thing (the path's `id`, if there is one).
+    #[must_use]
+    pub fn viewed(self, resource: &'static str) -> Self {
+        self.edit(|row| row.viewed = Some(resource))
+    }
+
     /// The last row is explained on another page of `docs/` than the rest.
     #[must_use]
     pub fn docs(self, docs: &'static str) -> Self {
@@ -245,6 +262,7 @@ impl Routes {
             before_setup: false,
             rate_limited: false,
             media: &[],
+            viewed: None,
             shape: Arc::new(Shape::of::<I>()),
             input: |generator| generator.subschema_for::<I>(),
             output: |generator| generator.subschema_for::<O>(),

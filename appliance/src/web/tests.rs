@@ -279,6 +279,78 @@ async fn wrong_passwords_are_few_a_minute_whatever_their_pace() {
     assert_eq!(site.send_json(Method::POST, "/sign-in", &right).await.status, StatusCode::OK);
 }
 
+/// Resources that are not for everyone: who sees them leaves an entry.
+const SENSITIVE: [&str; 7] = ["audit", "users", "sessions", "tokens", "settings", "siem", "oidc"];
+
+#[test]
+fn what_is_not_for_everyone_leaves_an_entry_of_who_looked() {
+    let site = TestSite::empty();
+    let silent: Vec<String> = site
+        .site
+        .rows()
+        .filter(|row| row.method == Method::GET && row.viewed.is_none())
+        .filter(|row| {
+            let Access::Scope(scope) = row.access else { return false };
+            SENSITIVE.iter().any(|resource| scope.strip_prefix(resource) == Some(":view"))
+        })
+        .map(Route::name)
+        .collect();
+    assert!(silent.is_empty(), "say .viewed(\"what it shows\") in the table: {silent:?}");
+}
+
+/// Action, resource, id, route and count of the entries of access so far, oldest first; asking leaves one too.
+async fn accesses(site: &TestSite) -> Vec<Value> {
+    let answer = site.get("/audit?class=access&sort=seq&limit=500").await.json();
+    let mut all = Vec::new();
+    for line in answer["items"].as_array().unwrap() {
+        let entry = site.get(&format!("/audit/{}", line["seq"])).await.json();
+        all.push(json!([
+            entry["action"],
+            entry["resource_id"],
+            entry["detail"]["route"],
+            entry["actor"]["method"]
+        ]));
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_look_and_a_file_leave_one_entry_each_and_what_is_for_everyone_none() {
+    let site = TestSite::new().await;
+    for path in ["/audit", "/audit/1", "/audit", "/scans", "/subnets", "/me", "/scanners"] {
+        assert_eq!(site.get(path).await.status, StatusCode::OK, "{path}");
+    }
+    let missing = "/scanners/019aab00-0000-7000-8000-000000000000";
+    assert_eq!(site.get(missing).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(accesses(&site).await, [json!(["audit.viewed", "", "GET /audit", "session"])]);
+}
+
+#[tokio::test]
+async fn who_asks_for_what_they_may_not_is_written_down_and_a_flood_is_one_entry() {
+    let site = TestSite::new().await;
+    let copy = "INSERT INTO user (id, name, password_hash, is_owner, created_at)
+                SELECT '019aab00-0000-7000-8000-00000000000e', 'eve', password_hash, 0, 0 FROM user";
+    let entry = crate::audit::Entry::event("x.y", &json!(null));
+    let actor = crate::audit::Actor::system("test");
+    site.app.store.change(&actor, move |tx| Ok((entry, tx.execute(copy, [])?))).await.unwrap();
+    let mut eve = site.stranger();
+    let signed_in =
+        eve.send_json(Method::POST, "/sign-in", &json!({"name": "eve", "password": PASSWORD})).await;
+    eve.take_cookie(&signed_in);
+    for _ in 0..20 {
+        assert_eq!(eve.get("/audit/7").await.status, StatusCode::FORBIDDEN);
+    }
+    assert_eq!(eve.send_json(Method::POST, "/subnets", &json!({})).await.status, StatusCode::FORBIDDEN);
+    site.hand.advance(std::time::Duration::from_secs(60));
+    site.app.audit.tell(false).await.unwrap();
+    let denied = site.get("/audit?action=access.denied&outcome=refused&actor=EVE&sort=seq").await.json();
+    let routes: Vec<&Value> =
+        denied["items"].as_array().unwrap().iter().map(|line| &line["resource_id"]).collect();
+    assert_eq!(routes, ["GET /audit/{seq}", "POST /subnets", "GET /audit/{seq}"]);
+    let last = site.get(&format!("/audit/{}", denied["items"][2]["seq"])).await.json();
+    assert_eq!(last["detail"], json!({ "route": "GET /audit/{seq}", "scope": "audit:view", "count": 19 }));
+}
+
 #[test]
 fn a_form_shown_again_shows_nothing_its_sender_may_not_see() {
     let site = TestSite::empty();

@@ -18,6 +18,7 @@ pub fn routes() -> Routes {
         .get("/audit/checkpoints", Access::Scope("audit:view"), list)
         .page("audit/checkpoints/list.html")
         .summary("The chain's state and its signed heads")
+        .viewed("audit")
         .post("/audit/checkpoints", Access::Scope("audit:verify"), make)
         .summary("Sign the head as it is now")
         .get("/audit/checkpoints/test", Access::Scope("audit:verify"), ask)
@@ -30,6 +31,7 @@ pub fn routes() -> Routes {
         .get("/audit/checkpoints/{seq}", Access::Scope("audit:view"), show)
         .page("audit/checkpoints/show.html")
         .summary("One checkpoint, as it was signed")
+        .viewed("audit")
 }
 
 /// What the list takes.
