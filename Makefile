@@ -41,6 +41,8 @@ lint: duckdb ## format, clippy, licences and sources of all crates, shell script
 	cargo clippy $(APPLIANCE) --all-targets -- -D warnings
 	cargo clippy $(SCANNER) --all-targets -- -D warnings
 	cargo clippy $(SCANNER) --no-default-features --all-targets -- -D warnings
+	cargo clippy $(SCANNER) --no-default-features --features usb --all-targets -- -D warnings
+	cargo clippy $(SCANNER) --no-default-features --features pq --all-targets -- -D warnings
 	tools/cargo-deny.sh check licenses bans sources
 	shellcheck tools/*.sh scanner/install.sh .ci/run
 
@@ -55,8 +57,8 @@ e2e: build scanner-all ## end-to-end and browser tests against the real binaries
 scanner: ## the scanner as one static binary, for any Linux of this CPU
 	@tools/scanner.sh link
 
-scanner-all: ## the same, and what it is with fewer features
-	@tools/scanner.sh link none
+scanner-all: ## the same in all its flavours: by stick, with a post-quantum key exchange, by hand alone
+	@tools/scanner.sh link usb pq none
 
 scanner-reproducible: ## build the static scanner in two folders and compare
 	@tools/scanner-reproducible.sh link

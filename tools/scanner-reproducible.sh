@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the static scanner in two folders and compares: tools/scanner-reproducible.sh [link|none]
+# Builds the static scanner in two folders and compares: tools/scanner-reproducible.sh [link|usb|pq|none]
 #
 # What is built is the checkout as it is, with what git does not know but does not ignore either.
 set -eu

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Builds the scanner as static binaries and holds each to its limits: tools/scanner.sh [link|none]…
+# Builds the scanner as static binaries and holds each to its limits: tools/scanner.sh [link|usb|pq|none]…
 #
-# Each goes to $CARGO_TARGET_DIR/static/: portolan-scanner (with the link) and portolan-scanner-none, with the
-# list of what is linked into it (CycloneDX) beside it. What
-# comes out depends on the source, the toolchain and the C library alone, not on the folder or the day.
+# Each goes to $CARGO_TARGET_DIR/static/: portolan-scanner (with the link), portolan-scanner-usb, and so on, with the
+# list of what is linked into it (CycloneDX) beside it. What comes out depends on the source, the
+# toolchain and the C library alone, not on the folder or the day.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -43,11 +43,13 @@ build() {
 for flavour in "$@"; do
     case $flavour in
         link) build portolan-scanner 3000000 scanner ;;
+        usb) build portolan-scanner-usb 2000000 scanner --no-default-features --features usb ;;
+        pq) build portolan-scanner-pq 5000000 scanner --no-default-features --features pq ;;
         none)
             # "z" is 31 KB less than the profile's "s", without which it would be above its limit.
             export CARGO_PROFILE_SCANNER_SMALL_OPT_LEVEL=z
             build portolan-scanner-none 1000000 scanner-small --no-default-features
             ;;
-        *) echo "tools/scanner.sh: $flavour is not link or none" >&2; exit 2 ;;
+        *) echo "tools/scanner.sh: $flavour is not link, usb, pq or none" >&2; exit 2 ;;
     esac
 done

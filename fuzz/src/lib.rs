@@ -7,15 +7,19 @@ use portolan_scanner::net::{Cidr, Ports, Range, Ranges, packet};
 use portolan_scanner::wire::fields::Fields;
 use portolan_scanner::wire::hint::{MAX_NAME, MAX_NAMES, MAX_TEXT};
 use portolan_scanner::wire::http_signature::{Params, digest_from_header, signature_from_header};
-use portolan_scanner::wire::{Error, Hint, Job, Receipt, Results, Said, Text, kind, results, seal, split};
+use portolan_scanner::wire::{
+    Enrol, Error, Hint, Job, Receipt, Results, Said, Text, kind, results, seal, split,
+};
+use portolan_scanner::work::child::Line;
 
 /// What a target does with any bytes. It panics if something does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("banner", banner),
     ("certificate", read_certificate),
+    ("child", child),
     ("frame", frame),
     ("http", http),
     ("job", job),
@@ -29,6 +33,7 @@ fn again(frame: &[u8]) -> Result<String, Error> {
         "job" => Job::decode(signed.text)?.encode(),
         "results" => Results::decode(signed.text)?.encode(),
         "receipt" => Receipt::decode(signed.text)?.encode(),
+        "enrol" => Enrol::decode(signed.text)?.encode(),
         other => return Err(Error::Kind(other.to_owned())),
     };
     Ok(seal(text, |_| signed.signature))
@@ -60,6 +65,18 @@ pub fn job(bytes: &[u8]) {
         let hosts = job.block_targets(block);
         assert!((1..=u128::from(job.block_hosts)).contains(&hosts.count()));
         assert_eq!(hosts.subtract(&job.targets), Ranges::new());
+    }
+}
+
+/// What a probe says, line by line, and the hosts of its blocks.
+pub fn child(bytes: &[u8]) {
+    let mut body = String::new();
+    for line in bytes.split(|byte| *byte == b'\n').filter_map(|line| str::from_utf8(line).ok()) {
+        match Line::parse(line) {
+            Some(Line::Body(line)) => body = body + &line + "\n",
+            Some(Line::Dot) => read_alike(&std::mem::take(&mut body)),
+            _ => {}
+        }
     }
 }
 

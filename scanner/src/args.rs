@@ -40,6 +40,12 @@ impl Args {
         Self { left: words.into_iter().collect() }
     }
 
+    /// The first word, if it is no option.
+    pub fn word(&mut self) -> Option<String> {
+        let first = self.left.first()?;
+        (!first.starts_with('-')).then(|| self.left.remove(0))
+    }
+
     /// Whether a flag is given.
     pub fn flag(&mut self, name: &str) -> bool {
         let before = self.left.len();
@@ -103,6 +109,15 @@ mod tests {
         assert!(!args.flag("--json"));
         assert_eq!(args.value("--ca"), Ok(None));
         assert_eq!(args.finish(), Ok(()));
+    }
+
+    #[test]
+    fn a_word_comes_first_and_is_no_option() {
+        let mut args = args("run --dir init");
+        assert_eq!(args.word(), Some("run".into()));
+        assert_eq!(args.word(), None);
+        assert_eq!(args.value("--dir"), Ok(Some("init".into())));
+        assert_eq!(args.word(), None);
     }
 
     #[test]

@@ -5,8 +5,10 @@ mod sys;
 
 use std::process::ExitCode;
 
-#[cfg(feature = "link")]
-use portolan_scanner::{args::Args, link, upgrade};
+#[cfg(feature = "network")]
+use portolan_scanner::link;
+#[cfg(feature = "signed")]
+use portolan_scanner::{args::Args, stick, upgrade, work::Error};
 
 const HELP: &str = "\
 Portolan scanner: probes TCP ports, by hand or for a Portolan appliance.
@@ -17,6 +19,7 @@ Commands:
   probe      probe ports by hand, without an appliance
   enrol      make this scanner known to an appliance, with a one-time token
   run        do the jobs of the appliance
+  stick      do jobs that come on a stick, where no network leads to the appliance
   upgrade    replace this program by a newer one whose signature is good
 
   --version  print the version
@@ -40,15 +43,17 @@ fn main() -> ExitCode {
         };
     match arguments.first().map(String::as_str) {
         Some("probe") => probe::main(&arguments[1..]),
-        #[cfg(feature = "link")]
+        #[cfg(feature = "network")]
         Some("enrol") => link(&arguments[1..], link::ENROL_HELP, link::enrol),
-        #[cfg(feature = "link")]
+        #[cfg(feature = "network")]
         Some("run") => link(&arguments[1..], link::RUN_HELP, link::run),
-        #[cfg(feature = "link")]
+        #[cfg(feature = "signed")]
+        Some("stick") => link(&arguments[1..], stick::HELP, stick::main),
+        #[cfg(feature = "signed")]
         Some("upgrade") => link(&arguments[1..], upgrade::HELP, |args, _| upgrade::main(args)),
-        #[cfg(not(feature = "link"))]
-        Some(command @ ("enrol" | "run" | "upgrade")) => {
-            eprintln!("portolan-scanner: {command}: this program was built without the feature `link`");
+        // Those of them that are not above.
+        Some(command) if ["enrol", "run", "stick", "upgrade"].contains(&command) => {
+            eprintln!("portolan-scanner: {command}: this program was built without the feature for it");
             ExitCode::from(2)
         }
         Some("--version" | "-V") => {
@@ -78,12 +83,12 @@ fn print_whole(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A subcommand of the link: its options, and whether the process was asked to end.
-#[cfg(feature = "link")]
-type Subcommand = fn(Args, fn() -> bool) -> Result<(), link::Error>;
+/// A subcommand that works for an appliance: its options, and whether the process was asked to end.
+#[cfg(feature = "signed")]
+type Subcommand = fn(Args, fn() -> bool) -> Result<(), Error>;
 
-/// Runs a subcommand of the link.
-#[cfg(feature = "link")]
+/// Runs a subcommand that works for an appliance.
+#[cfg(feature = "signed")]
 fn link(arguments: &[String], help: &str, command: Subcommand) -> ExitCode {
     let mut args = Args::new(arguments.iter().cloned());
     if args.flag("--help") || args.flag("-h") {
@@ -98,11 +103,7 @@ fn link(arguments: &[String], help: &str, command: Subcommand) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portolan-scanner: {error}");
-            ExitCode::from(if matches!(error, link::Error::Usage(_) | link::Error::Option { .. }) {
-                2
-            } else {
-                1
-            })
+            ExitCode::from(if matches!(error, Error::Usage(_) | Error::Option { .. }) { 2 } else { 1 })
         }
     }
 }

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::args::Args;
-use crate::link::{Error, keys};
+use crate::crypto;
 use crate::wire::{base64, hex};
+use crate::work::Error;
 
 /// The help of the subcommand `upgrade`.
 pub const HELP: &str = "\
@@ -81,7 +82,7 @@ fn proven(from: &Path, bytes: &[u8], key: Option<PathBuf>, sha256: Option<String
         (None, Some(written)) => {
             let wanted = hex::decode(&written.trim().to_ascii_lowercase())
                 .map_err(|_| Error::option("--sha256", "write 64 hexadecimal digits"))?;
-            if keys::sha256(bytes) != wanted {
+            if crypto::sha256(bytes) != wanted {
                 return Err(Error::option("--sha256", "the file has another one: nothing was changed"));
             }
             Ok("the SHA-256 is the one given; without a pinned key nothing says who made the file".into())
@@ -118,7 +119,7 @@ fn verify(key: &str, bytes: &[u8], signature: &str) -> Result<String, &'static s
     public.copy_from_slice(&key[10..]);
     over_file.copy_from_slice(&first[10..]);
     let commented = [&over_file, comment.as_bytes()].concat();
-    if !keys::verify(&public, bytes, &over_file) || !keys::verify(&public, &commented, &over_comment) {
+    if !crypto::verify(&public, bytes, &over_file) || !crypto::verify(&public, &commented, &over_comment) {
         return Err("the signature does not fit: the file was changed or cut");
     }
     Ok(comment.to_owned())

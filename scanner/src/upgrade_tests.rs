@@ -1,22 +1,19 @@
-use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair};
-
 use super::*;
-use crate::link::testing::temporary;
+use crate::crypto::Identity;
+use crate::work::testing::temporary;
 
 /// A key pair, and its public key file.
-fn key() -> (Ed25519KeyPair, String) {
-    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-    let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-    let word = base64::encode(&[b"Ed12345678", pair.public_key().as_ref()].concat());
-    (pair, format!("untrusted comment: a key\n{word}\n"))
+fn key() -> (Identity, String) {
+    let key = Identity::from_pkcs8(&Identity::generate().unwrap()).unwrap();
+    let word = base64::encode(&[&b"Ed12345678"[..], &key.public_key()].concat());
+    (key, format!("untrusted comment: a key\n{word}\n"))
 }
 
-fn signed(pair: &Ed25519KeyPair, bytes: &[u8], comment: &str) -> String {
-    let over_file = pair.sign(bytes);
-    let over_comment = pair.sign(&[over_file.as_ref(), comment.as_bytes()].concat());
-    let first = base64::encode(&[b"Ed12345678", over_file.as_ref()].concat());
-    let second = base64::encode(over_comment.as_ref());
+fn signed(key: &Identity, bytes: &[u8], comment: &str) -> String {
+    let over_file = key.sign(bytes);
+    let over_comment = key.sign(&[&over_file, comment.as_bytes()].concat());
+    let first = base64::encode(&[&b"Ed12345678"[..], &over_file].concat());
+    let second = base64::encode(&over_comment);
     format!("untrusted comment: x\n{first}\ntrusted comment: {comment}\n{second}\n")
 }
 
@@ -99,7 +96,7 @@ fn without_a_pinned_key_only_a_given_sha_256_will_do_and_it_says_what_that_lacks
     let (pair, pinned) = key();
     let [from, key] = ["new", "scanner.pub"].map(|name| folder.path(name));
     fs::write(&from, b"program").unwrap();
-    let sum = hex::encode(&keys::sha256(b"program"));
+    let sum = hex::encode(&crypto::sha256(b"program"));
     let ask = |key: Option<&PathBuf>, sum: Option<&str>| {
         proven(&from, b"program", key.cloned(), sum.map(str::to_owned))
     };

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use portolan_tests::binaries;
 
 /// The commands whose options the manual page lists, under a heading of the same name.
-const COMMANDS: [&str; 4] = ["probe", "enrol", "run", "upgrade"];
+const COMMANDS: [&str; 5] = ["probe", "enrol", "run", "stick", "upgrade"];
 
 fn scanner(arguments: &[&str]) -> String {
     let output = Command::new(binaries::scanner()).args(arguments).output().expect("the scanner starts");

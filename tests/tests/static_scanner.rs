@@ -9,7 +9,12 @@ use portolan_scanner::wire::base64;
 use portolan_tests::binaries::static_scanner;
 
 /// Each flavour and the size that it stays under, in bytes.
-const FLAVOURS: [(&str, u64); 2] = [("portolan-scanner", 3_000_000), ("portolan-scanner-none", 1_000_000)];
+const FLAVOURS: [(&str, u64); 4] = [
+    ("portolan-scanner", 3_000_000),
+    ("portolan-scanner-usb", 2_000_000),
+    ("portolan-scanner-pq", 5_000_000),
+    ("portolan-scanner-none", 1_000_000),
+];
 
 /// `PT_INTERP`: the segment that names a dynamic linker.
 const INTERPRETER: u32 = 3;

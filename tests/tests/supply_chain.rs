@@ -8,7 +8,12 @@ use portolan_tests::binaries::{repository, static_scanner};
 use serde_json::Value;
 
 /// Cargo's options for each flavour, by the heading of its table.
-const FLAVOURS: [(&str, &[&str]); 2] = [("link", &[]), ("none", &["--no-default-features"])];
+const FLAVOURS: [(&str, &[&str]); 4] = [
+    ("link", &[]),
+    ("usb", &["--no-default-features", "--features", "usb"]),
+    ("pq", &["--no-default-features", "--features", "pq"]),
+    ("none", &["--no-default-features"]),
+];
 
 /// Each third-party crate that is linked: name and version, and its licence.
 fn linked(options: &[&str]) -> BTreeMap<String, String> {
@@ -52,7 +57,8 @@ fn the_page_lists_what_is_linked() {
 
 #[test]
 fn the_list_beside_a_binary_is_cyclonedx_and_whole() {
-    for (name, (_, options)) in [("portolan-scanner", FLAVOURS[0]), ("portolan-scanner-none", FLAVOURS[1])] {
+    let names = ["", "-usb", "-pq", "-none"].map(|end| format!("portolan-scanner{end}"));
+    for (name, (_, options)) in names.iter().zip(FLAVOURS) {
         let text = fs::read(static_scanner(&format!("{name}.cdx.json"))).expect("it can be read");
         let list: Value = serde_json::from_slice(&text).expect("it is JSON");
         assert_eq!((&list["bomFormat"], &list["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));

@@ -7,8 +7,8 @@ use ed25519_dalek::{Signature, Signer, SigningKey};
 use portolan_scanner::net::{Ports, Ranges};
 use portolan_scanner::wire::http_signature::{self, Params};
 use portolan_scanner::wire::{
-    self, Certificate, Hint, HostRecord, Id, Job, Method, PortRecord, Preset, Reason, Receipt, Results, Said,
-    Sample, Text, hex,
+    self, Certificate, Enrol, Hint, HostRecord, Id, Job, Method, PortRecord, Preset, Reason, Receipt,
+    Results, Said, Sample, Text, hex,
 };
 use portolan_tests::binaries;
 use sha2::{Digest, Sha256};
@@ -126,6 +126,22 @@ fn results(job: &str) -> Results {
     }
 }
 
+/// The token of the vectors.
+const TOKEN: &str = "ptt_a-token-for-tests-only";
+
+fn enrol() -> Enrol {
+    let public_key = scanner().verifying_key().to_bytes();
+    let proof = hmac_sha256(&hash(TOKEN), Enrol::proven(id(3), &public_key).as_bytes());
+    Enrol { scanner: id(3), public_key, proof, clock: NOON }
+}
+
+/// RFC 2104, written out, with a key shorter than a block.
+fn hmac_sha256(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    let pad = |with: u8| (0..64).map(|i| key.get(i).unwrap_or(&0) ^ with).collect::<Vec<u8>>();
+    let inner = Sha256::digest([pad(0x36).as_slice(), text].concat());
+    Sha256::digest([pad(0x5c).as_slice(), &inner].concat()).into()
+}
+
 #[test]
 fn the_vectors_are_what_is_written_today() {
     for (name, key) in [("appliance.key", appliance()), ("scanner.key", scanner())] {
@@ -136,6 +152,8 @@ fn the_vectors_are_what_is_written_today() {
     let results_frame = seal(&scanner(), results(&job_frame).encode());
     let receipt = Receipt { frame: hash(&results_frame), accepted: NOON + 9_500_000 };
     let receipt_frame = seal(&appliance(), receipt.encode());
+    let enrol_frame = seal(&scanner(), enrol().encode());
+    settle("enrol.frame", &enrol_frame);
     settle("job.frame", &job_frame);
     settle("results.frame", &results_frame);
     settle("receipt.frame", &receipt_frame);
@@ -144,6 +162,7 @@ fn the_vectors_are_what_is_written_today() {
         sum("job.frame", &job_frame),
         sum("results.frame", &results_frame),
         sum("receipt.frame", &receipt_frame),
+        sum("enrol.frame", &enrol_frame),
     ];
     settle("SHA256SUMS", &sums.concat());
 }
@@ -162,6 +181,7 @@ fn the_vectors_are_read_and_their_signatures_hold() {
     let results = Results::decode(&verified("results.frame", &scanner())).expect("results");
     assert_eq!(results.check_against(&job), Ok(()));
     assert_eq!(hex::encode(&results.job), hex::encode(&Sha256::digest(read("job.frame"))));
+    assert_eq!(Enrol::decode(&verified("enrol.frame", &scanner())), Ok(enrol()));
     let receipt = Receipt::decode(&verified("receipt.frame", &appliance())).expect("a receipt");
     assert_eq!(hex::encode(&receipt.frame), hex::encode(&Sha256::digest(read("results.frame"))));
 }

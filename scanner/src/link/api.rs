@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock::Clock;
 use super::connection::{Dial, SERVER_NAME, Stream};
-use super::keys::{self, Identity};
 use super::{Error, VERSION, http};
+use crate::crypto::{self, Identity};
 use crate::wire::fields::Fields;
 use crate::wire::http_signature::{self, Params};
 use crate::wire::{Id, MAX_FRAME, hex};
+use crate::work::clock::Clock;
 
 /// How long an answer may take that has no reason to take long.
 pub const SHORT: Duration = Duration::from_secs(15);
@@ -110,10 +110,10 @@ impl Client {
         let Some(who) = &self.credentials else {
             return Ok(http::request(path, &headers, body));
         };
-        let digest = http_signature::digest_to_header(&keys::sha256(body));
+        let digest = http_signature::digest_to_header(&crypto::sha256(body));
         let params = Params {
             created: self.clock.appliance_now().div_euclid(1_000_000),
-            nonce: hex::encode(&keys::random::<16>()?),
+            nonce: hex::encode(&crypto::random::<16>()?),
             keyid: who.scanner,
         };
         let base = http_signature::base("POST", path, None, &digest, &params);

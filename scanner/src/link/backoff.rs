@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::keys;
+use crate::crypto;
 
 /// Waits that double from 1 s to a limit, each shortened by chance to between half and all of it, so that many
 /// scanners do not come back at once.
@@ -23,7 +23,7 @@ impl Backoff {
     pub fn wait(&mut self) -> Duration {
         let full = self.next;
         self.next = (full * 2).min(self.limit);
-        let chance = keys::random::<1>().map_or(0, |[byte]| byte);
+        let chance = crypto::random::<1>().map_or(0, |[byte]| byte);
         full / 2 + full / 2 * u32::from(chance) / 255
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::client::WebPkiServerVerifier;
@@ -13,9 +13,10 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use super::clock::Clock;
-use super::{Error, keys};
+use super::{Error, say};
+use crate::crypto;
 use crate::net::{Range, Ranges, addr_to_u128};
+use crate::work::clock::Clock;
 
 /// The name that every appliance's certificate for scanners carries, whatever address is dialled.
 pub const SERVER_NAME: &str = "portolan-ingest";
@@ -52,6 +53,8 @@ pub struct Tls {
     stop: fn() -> bool,
     /// What the address was last resolved to.
     resolved: Mutex<Vec<IpAddr>>,
+    /// How the first connection is protected is told.
+    told: Once,
 }
 
 impl Tls {
@@ -64,7 +67,7 @@ impl Tls {
         clock: Arc<Clock>,
         stop: fn() -> bool,
     ) -> Result<Self, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(crypto::for_appliance());
         let unusable = |error: rustls::Error| Error::Protocol(error.to_string());
         let verifier = Arc::new(PinnedCa { trust: ca, provider: Arc::clone(&provider) });
         let builder = ClientConfig::builder_with_details(provider, clock)
@@ -81,7 +84,13 @@ impl Tls {
                 )
                 .map_err(unusable)?,
         };
-        Ok(Self { address: with_port(address), config: Arc::new(config), stop, resolved: Mutex::default() })
+        Ok(Self {
+            address: with_port(address),
+            config: Arc::new(config),
+            stop,
+            resolved: Mutex::default(),
+            told: Once::new(),
+        })
     }
 
     fn connect(&self, deadline: Instant) -> Result<ClientConnectionOnTcp, Error> {
@@ -118,7 +127,7 @@ impl Tls {
         let mut connection = self.connect(deadline)?;
         connection.conn.complete_io(&mut connection.sock).map_err(Error::Network)?;
         let shown = connection.conn.peer_certificates().unwrap_or_default();
-        let ca = shown.iter().find(|certificate| keys::sha256(certificate) == *pin);
+        let ca = shown.iter().find(|certificate| crypto::sha256(certificate) == *pin);
         ca.map(|certificate| certificate.to_vec())
             .ok_or(Error::Protocol("the CA certificate is not shown".into()))
     }
@@ -126,7 +135,15 @@ impl Tls {
 
 impl Dial for Tls {
     fn dial(&self, deadline: Instant) -> Result<Box<dyn Stream>, Error> {
-        Ok(Box::new(self.connect(deadline)?))
+        let mut connection = self.connect(deadline)?;
+        connection.conn.complete_io(&mut connection.sock).map_err(Error::Network)?;
+        self.told.call_once(|| {
+            let exchange =
+                connection.conn.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name);
+            let exchange = exchange.map_or_else(|| "unknown".into(), |name| format!("{name:?}"));
+            say(format_args!("connected to {}: TLS 1.3, key exchange {exchange}", self.address));
+        });
+        Ok(Box::new(connection))
     }
 
     fn appliance(&self) -> Ranges {
@@ -198,6 +215,13 @@ impl Write for Timed {
     }
 }
 
+impl rustls::time_provider::TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let micros = u64::try_from(self.appliance_now()).ok()?;
+        Some(UnixTime::since_unix_epoch(Duration::from_micros(micros)))
+    }
+}
+
 /// The one CA that is trusted.
 #[derive(Debug, Clone)]
 pub enum Trust {
@@ -218,7 +242,7 @@ impl PinnedCa {
         match &self.trust {
             Trust::Ca(der) => Ok(CertificateDer::from(der.clone())),
             Trust::Pin(pin) => {
-                let ca = shown.iter().find(|certificate| keys::sha256(certificate) == *pin);
+                let ca = shown.iter().find(|certificate| crypto::sha256(certificate) == *pin);
                 ca.map(|ca| ca.clone().into_owned()).ok_or(CertificateError::UnknownIssuer.into())
             }
         }

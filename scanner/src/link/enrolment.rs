@@ -1,6 +1,5 @@
 //! Enrolment: a one-time token becomes a certificate and an API key.
 
-use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,14 +8,16 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::api::{Answer, Client};
-use super::clock::Clock;
 use super::connection::{Tls, Trust};
-use super::folder::{Folder, Settings};
-use super::keys::{self, Identity};
+use super::settings::Settings;
 use super::{Error, VERSION, say};
 use crate::args::Args;
+use crate::crypto::{self, Identity};
 use crate::wire::fields::Fields;
 use crate::wire::{base64, enrolment_proof, hex};
+use crate::work::clock::Clock;
+use crate::work::folder::Folder;
+use crate::work::options::{identity, job_key, token as token_from};
 
 /// How long the appliance's answer to one request may take: it waits 30 s for its manager.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -53,16 +54,8 @@ pub fn enrol(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// The scanner's key; one from an enrolment that broke off is taken up again, so that its token still fits.
-fn identity(folder: &Folder) -> Result<Identity, Error> {
-    if !folder.has("identity.key") {
-        folder.write("identity.key", &Identity::generate()?)?;
-    }
-    Identity::from_pkcs8(&folder.read("identity.key")?)
-}
-
 fn ask(client: &mut Client, identity: &Identity, token: &str, stop: fn() -> bool) -> Result<Fields, Error> {
-    let proof = identity.sign(enrolment_proof(&keys::sha256(token.as_bytes())).as_bytes());
+    let proof = identity.sign(enrolment_proof(&crypto::sha256(token.as_bytes())).as_bytes());
     let body = Fields::new()
         .with("token", token)
         .with("public-key", base64::encode(&identity.public_key()))
@@ -124,11 +117,6 @@ fn trust(file: Option<String>, sha256: Option<String>) -> Result<Trust, Error> {
     }
 }
 
-fn job_key(written: &str) -> Result<[u8; 32], Error> {
-    let what = "write the key as the appliance's page shows it: 44 characters of base64";
-    base64::decode_array(written.trim()).map_err(|_| Error::option("--job-key", what))
-}
-
 /// A certificate as DER, from a file of PEM or DER.
 fn certificate(path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = std::fs::read(path).map_err(Error::file(path))?;
@@ -139,22 +127,6 @@ fn certificate(path: &Path) -> Result<Vec<u8>, Error> {
     pem.map_err(|_| {
         Error::option("--ca", format_args!("{} holds no certificate (PEM or DER)", path.display()))
     })
-}
-
-fn token_from(given: Option<String>) -> Result<String, Error> {
-    let token = match given {
-        Some(token) if token == "-" => {
-            let mut text = String::new();
-            let read = io::stdin().take(1024).read_to_string(&mut text);
-            read.map(|_| text).map_err(Error::file("standard input"))?
-        }
-        Some(token) => token,
-        None => std::env::var("PORTOLAN_TOKEN").unwrap_or_default(),
-    };
-    let token = token.trim().to_owned();
-    let proper = !token.is_empty() && token.len() <= 256 && token.bytes().all(|b| b.is_ascii_graphic());
-    let what = "give the one-time token of the appliance's page (\"-\" reads it from standard input)";
-    if proper { Ok(token) } else { Err(Error::option("--token", what)) }
 }
 
 #[cfg(test)]
@@ -189,8 +161,8 @@ mod tests {
         let proof = base64::decode_array(fields.get("proof").unwrap()).unwrap();
         let key = base64::decode_array(fields.get("public-key").unwrap()).unwrap();
         // What the manager checks, which knows of the token the hash alone.
-        let said = enrolment_proof(&keys::sha256(b"ptt_token"));
-        assert!(keys::verify(&key, said.as_bytes(), &proof));
+        let said = enrolment_proof(&crypto::sha256(b"ptt_token"));
+        assert!(crypto::verify(&key, said.as_bytes(), &proof));
     }
 
     #[test]

@@ -5,27 +5,20 @@
 
 mod api;
 mod backoff;
-mod child;
-mod clock;
 mod connection;
 mod enrolment;
-mod error;
-mod folder;
 pub mod http;
-mod journal;
-mod keeper;
-pub(crate) mod keys;
 mod runner;
 mod sender;
 mod session;
-mod spool;
+mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use error::Error;
-pub use keys::sha256;
+pub use crate::work::Error;
 
 use crate::args::Args;
+use crate::work::say;
 
 /// The version that this scanner tells the appliance.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -71,9 +64,4 @@ pub fn enrol(args: Args, stop: fn() -> bool) -> Result<(), Error> {
 /// One sentence that says what to do.
 pub fn run(args: Args, stop: fn() -> bool) -> Result<(), Error> {
     session::run(args, stop)
-}
-
-/// Says something to whoever reads the log.
-fn say(text: impl std::fmt::Display) {
-    eprintln!("portolan-scanner: {text}");
 }

@@ -7,15 +7,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::super::folder::{Folder, Settings};
-use super::super::keys::{self, Identity};
 use super::super::session::Session;
+use super::super::settings::Settings;
 use super::super::testing::{self, Appliance, Request, temporary};
 use super::super::{Error, sender};
 use super::work;
+use crate::crypto::{self, Identity};
 use crate::net::{Ports, Ranges, u128_to_addr};
 use crate::wire::fields::Fields;
 use crate::wire::{Job, Results, hex, seal, split};
+use crate::work::folder::Folder;
 
 /// Reads the job, then prints the file that belongs to the step it is told to start at.
 const PRINT: &str =
@@ -72,7 +73,7 @@ impl Bench {
                     200,
                     format!(
                         "kind: receipt\nframe: {}\naccepted: 1\n",
-                        hex::encode(&keys::sha256(&request.body))
+                        hex::encode(&crypto::sha256(&request.body))
                     ),
                 )
             }
@@ -140,7 +141,7 @@ impl Bench {
         for frames in told.results.values() {
             assert_eq!(frames.len(), 1);
             assert_eq!(frames[0].check_against(&self.job), Ok(()));
-            assert_eq!(frames[0].job, keys::sha256(self.frame().as_bytes()));
+            assert_eq!(frames[0].job, crypto::sha256(self.frame().as_bytes()));
         }
     }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::api::Client;
 use super::backoff::Backoff;
 use super::session::Session;
-use super::spool::Name;
-use super::{Error, keys, say};
+use super::{Error, say};
+use crate::crypto;
 use crate::wire::hex;
+use crate::work::spool::Name;
 
 /// How long a frame may take: 4 MiB on a slow line.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -36,7 +37,7 @@ pub fn run(session: &Session) -> Result<(), Error> {
 /// Sends one frame; it leaves the spool only when the appliance has it, or says that it will never take it.
 pub fn send(session: &Session, client: &mut Client, name: &Name) -> Result<(), Error> {
     let frame = session.spool.read(name)?;
-    let hash = hex::encode(&keys::sha256(&frame));
+    let hash = hex::encode(&crypto::sha256(&frame));
     match client.post("/scanner/v1/results", &frame, PATIENCE) {
         Ok(answer) if answer.fields()?.get("frame") == Some(hash.as_str()) => session.spool.remove(name),
         Ok(_) => Err(Error::Protocol("the receipt is for another frame".into())),

@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 
 use super::api::{self, Client, Credentials};
 use super::backoff::Backoff;
-use super::clock::Clock;
 use super::connection::{Dial, Tls, Trust};
-use super::folder::{Folder, Settings};
-use super::journal::Journal;
-use super::keys::Identity;
-use super::spool::Spool;
+use super::settings::Settings;
 use super::{Error, VERSION, runner, say, sender};
 use crate::args::Args;
+use crate::crypto::Identity;
+use crate::net::Ranges;
 use crate::wire::fields::Fields;
+use crate::work::clock::Clock;
+use crate::work::folder::Folder;
+use crate::work::journal::Journal;
+use crate::work::spool::Spool;
+use crate::work::{self, Desk, MOST_KEPT};
 
 /// How often the appliance hears that this scanner lives.
 const HEARTBEAT: Duration = Duration::from_mins(1);
 
 /// How long the appliance may keep a question for work open.
 const LONG_POLL: Duration = Duration::from_secs(25);
-
-/// What the appliance may leave with the scanner before it stops probing, in bytes: some days of it being away.
-const MOST_KEPT: u64 = 256 << 20;
 
 /// What the threads of a running scanner share.
 pub struct Session {
@@ -46,10 +46,7 @@ pub struct Session {
 
 pub fn run(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
     let folder = Folder::at(args.required("--dir")?);
-    let mut probe: Vec<OsString> = ["/proc/self/exe", "probe", "--job", "-"].map(Into::into).into();
-    if let Some(file) = args.value("--never-scan")? {
-        probe.extend(["--never-scan".into(), file.into()]);
-    }
+    let probe = work::probe(args.value("--never-scan")?);
     args.finish()?;
     let settings = folder.settings()?;
     let _lock = folder.lock()?;
@@ -86,6 +83,19 @@ impl Session {
     /// A connection of one's own to the appliance.
     pub fn client(&self) -> Client {
         Client::new(Arc::clone(&self.dial), Arc::clone(&self.clock), Some(Arc::clone(&self.credentials)))
+    }
+
+    /// What a job at work needs.
+    pub fn desk<'a>(&'a self, stopping: &'a dyn Fn() -> bool, appliance: &'a dyn Fn() -> Ranges) -> Desk<'a> {
+        Desk {
+            spool: &self.spool,
+            clock: &self.clock,
+            identity: &self.credentials.identity,
+            probe: &self.probe,
+            most_kept: self.most_kept,
+            stopping,
+            appliance,
+        }
     }
 
     /// Whether everything is to end.

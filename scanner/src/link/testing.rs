@@ -2,65 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Cursor, Read, Write};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::api::{Client, Credentials};
-use super::clock::Clock;
 use super::connection::{Dial, Stream};
-use super::folder::Folder;
-use super::keys::{self, Identity};
 use super::{Error, http};
-use crate::net::{Ports, Ranges};
+use crate::crypto::{self, Identity};
+use crate::net::Ranges;
 use crate::wire::http_signature::{self, Params};
-use crate::wire::{Id, Job, Method, Preset};
-
-/// Removes its folder when it goes.
-pub struct Guard(PathBuf);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// An empty folder of this name.
-pub fn temporary(name: &str) -> (Folder, Guard) {
-    let path = std::env::temp_dir().join(format!("portolan-link-{name}-{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&path);
-    let folder = Folder::at(&path);
-    folder.create().expect("the system's temporary folder can be written to");
-    (folder, Guard(path))
-}
-
-/// A job of five blocks and more for [`SCANNER`].
-pub fn job() -> Job {
-    Job {
-        id: Id::from_bytes([1; 16]),
-        scan: Id::from_bytes([2; 16]),
-        batch: 0,
-        epoch: 0,
-        scanner: SCANNER,
-        vantage: Id::from_bytes([4; 16]),
-        issued: 0,
-        expires: i64::MAX,
-        preset: Preset::Normal,
-        rate: 100,
-        host_rate: 10,
-        timeout_ms: 500,
-        retries: 1,
-        method: Method::Connect,
-        hints: false,
-        own: false,
-        seed: [5; 16],
-        block_hosts: 2,
-        targets: Ranges::parse("127.0.0.0-127.0.0.10").unwrap(),
-        ports: Ports::parse("22,80-81").unwrap(),
-    }
-}
-
-pub const SCANNER: Id = Id::from_bytes([3; 16]);
+use crate::work::clock::Clock;
+pub use crate::work::testing::{Guard, SCANNER, job, temporary};
 
 /// What a client asked.
 #[derive(Debug, Clone)]
@@ -192,10 +144,10 @@ pub fn credentials() -> Arc<Credentials> {
 /// Checks a request as an appliance would.
 pub fn check_signature(request: &Request, credentials: &Credentials) {
     let digest = http_signature::digest_from_header(request.header("content-digest")).unwrap();
-    assert_eq!(digest, keys::sha256(&request.body));
+    assert_eq!(digest, crypto::sha256(&request.body));
     let params = Params::from_header(request.header("signature-input")).unwrap();
     assert_eq!(params.keyid, credentials.scanner);
     let base = http_signature::base("POST", &request.path, None, request.header("content-digest"), &params);
     let signature = http_signature::signature_from_header(request.header("signature")).unwrap();
-    assert!(keys::verify(&credentials.identity.public_key(), base.as_bytes(), &signature));
+    assert!(crypto::verify(&credentials.identity.public_key(), base.as_bytes(), &signature));
 }

@@ -34,7 +34,7 @@ mod talk;
 #[cfg(test)]
 mod testing;
 mod throttle;
-#[cfg(feature = "link")]
+#[cfg(feature = "network")]
 mod tls;
 mod watch;
 

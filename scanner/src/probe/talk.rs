@@ -14,16 +14,16 @@ use super::pace::{Instant, SECOND};
 use super::preset::Close;
 use crate::sys::Socket;
 
-#[cfg(feature = "link")]
+#[cfg(feature = "network")]
 pub use super::tls::Config;
-#[cfg(feature = "link")]
+#[cfg(feature = "network")]
 use super::tls::{Handshake, Step};
 
 /// Without the feature `link` there is no TLS to ask with.
-#[cfg(not(feature = "link"))]
+#[cfg(not(feature = "network"))]
 pub struct Config;
 
-#[cfg(not(feature = "link"))]
+#[cfg(not(feature = "network"))]
 impl Config {
     pub fn new() -> Self {
         Self
@@ -57,7 +57,7 @@ pub struct Talk {
 enum State {
     Connecting,
     Listening(Vec<u8>),
-    #[cfg(feature = "link")]
+    #[cfg(feature = "network")]
     Asking(Box<Handshake>),
 }
 
@@ -91,7 +91,7 @@ impl Talk {
                 self.ask(now, config)?;
             }
         }
-        #[cfg(feature = "link")]
+        #[cfg(feature = "network")]
         if let State::Asking(handshake) = &mut self.state {
             match handshake.step(&self.socket) {
                 Step::Wait => {}
@@ -123,14 +123,14 @@ impl Talk {
     }
 
     /// The peer was silent.
-    #[cfg(feature = "link")]
+    #[cfg(feature = "network")]
     fn ask(&mut self, now: Instant, config: &Config) -> Option<()> {
         self.state = State::Asking(Box::new(Handshake::begin(config, self.target.ip())?));
         self.until = now + PATIENCE;
         Some(())
     }
 
-    #[cfg(not(feature = "link"))]
+    #[cfg(not(feature = "network"))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "there is nothing to ask with")]
     fn ask(&mut self, _now: Instant, _config: &Config) -> Option<()> {
         Some(())

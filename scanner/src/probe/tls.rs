@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portolan_scanner::wire::Certificate;
-use portolan_scanner::{certificate, link};
+use portolan_scanner::{certificate, crypto};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -25,7 +25,7 @@ pub struct Config(Option<Arc<ClientConfig>>);
 impl Config {
     /// With every cipher suite that the library has.
     pub fn new() -> Self {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(crypto::provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12]);
         let config = builder.ok().map(|builder| {
@@ -74,7 +74,7 @@ impl Handshake {
             }
             let refused = tls.process_new_packets().is_err();
             if let Some(leaf) = tls.peer_certificates().and_then(<[_]>::first) {
-                let leaf = certificate::read(leaf, link::sha256(leaf));
+                let leaf = certificate::read(leaf, crypto::sha256(leaf));
                 tls.send_close_notify();
                 // It is a courtesy: the peer may be gone.
                 let _ = tls.write_tls(&mut socket);

@@ -62,6 +62,16 @@ impl<'a> Lines<'a> {
         }
     }
 
+    /// The blank line behind the header of a kind that has no body.
+    pub fn no_body(&mut self) -> Result<(), Error> {
+        self.blank()?;
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Body { line: 1, what: "this kind has no body" })
+        }
+    }
+
     /// What is left.
     pub fn rest(&self) -> &'a str {
         self.rest

@@ -5,6 +5,7 @@
 //! the published description, `tests/vectors/` its examples.
 
 pub mod base64;
+mod enrol;
 mod enrolment;
 mod error;
 pub mod fields;
@@ -20,6 +21,7 @@ mod reason;
 mod receipt;
 pub mod results;
 
+pub use enrol::Enrol;
 pub use enrolment::enrolment_proof;
 pub use error::Error;
 pub use hint::{Certificate, Hint, Said, Text};
@@ -79,7 +81,7 @@ pub fn seal(unsigned: String, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> String {
     frame
 }
 
-/// The kind that a frame's text names (`job`, `results`, `receipt`), known or not.
+/// The kind that a frame's text names (`job`, `results`, `receipt`, `enrol`), known or not.
 ///
 /// # Errors
 /// Not a frame of this version, or no kind in its second line.

@@ -32,10 +32,7 @@ impl Receipt {
         let mut lines = Lines::of_kind(text, "receipt")?;
         let receipt =
             Self { frame: lines.header::<Hex<32>>("frame")?.0, accepted: lines.header("accepted")? };
-        lines.blank()?;
-        match lines.next()? {
-            None => Ok(receipt),
-            Some(_) => Err(Error::Body { line: 1, what: "a receipt has no body" }),
-        }
+        lines.no_body()?;
+        Ok(receipt)
     }
 }

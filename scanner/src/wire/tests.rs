@@ -123,6 +123,7 @@ fn again(frame: &[u8]) -> Result<String, Error> {
         "job" => Job::decode(signed.text)?.encode(),
         "results" => Results::decode(signed.text)?.encode(),
         "receipt" => Receipt::decode(signed.text)?.encode(),
+        "enrol" => Enrol::decode(signed.text)?.encode(),
         other => return Err(Error::Kind(other.to_owned())),
     };
     Ok(seal(text, |_| signed.signature))
@@ -133,6 +134,9 @@ fn frame() -> impl Strategy<Value = String> {
         job().prop_map(|job| job.encode()),
         results().prop_map(|results| results.encode()),
         any::<([u8; 32], i64)>().prop_map(|(frame, accepted)| Receipt { frame, accepted }.encode()),
+        (an_id(), any::<([u8; 32], [u8; 32], i64)>()).prop_map(|(scanner, (public_key, proof, clock))| {
+            Enrol { scanner, public_key, proof, clock }.encode()
+        }),
     ];
     (text, any::<[u8; 32]>())
         .prop_map(|(text, half)| seal(text, |_| [half, half].concat().try_into().unwrap()))
@@ -355,7 +359,7 @@ fn a_body_line_that_cannot_stand_is_refused() {
 #[test]
 fn the_published_vectors_are_read_and_the_refused_ones_refused() {
     let folder = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors"));
-    for name in ["job", "results", "receipt"] {
+    for name in ["job", "results", "receipt", "enrol"] {
         let frame = std::fs::read(folder.join(name).with_extension("frame")).unwrap();
         assert_eq!(again(&frame).map(String::into_bytes), Ok(frame), "{name}");
     }

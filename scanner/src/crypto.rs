@@ -1,10 +1,18 @@
-//! What ring does for the scanner: SHA-256, Ed25519, randomness.
+//! The one place that knows the cryptographic library: ring, or with the feature `pq` aws-lc-rs, which offers the
+//! same by the same names.
 
-use ring::digest;
-use ring::rand::{SecureRandom, SystemRandom};
-use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+#[cfg(feature = "pq")]
+use aws_lc_rs as library;
+#[cfg(not(feature = "pq"))]
+use ring as library;
 
-use super::Error;
+#[cfg(feature = "network")]
+use library::rand::SecureRandom;
+use library::rand::SystemRandom;
+use library::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use library::{digest, hmac};
+
+use crate::work::Error;
 
 /// SHA-256.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -13,7 +21,15 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
+/// HMAC-SHA-256.
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut tag = [0; 32];
+    tag.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref());
+    tag
+}
+
 /// Bytes from the system's generator.
+#[cfg(feature = "network")]
 pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Crypto("the system gives no randomness"))?;
@@ -23,6 +39,26 @@ pub fn random<const N: usize>() -> Result<[u8; N], Error> {
 /// Whether this is the key's Ed25519 signature over the message.
 pub fn verify(public_key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     UnparsedPublicKey::new(&ED25519, public_key).verify(message, signature).is_ok()
+}
+
+/// What TLS is made of here.
+#[cfg(feature = "network")]
+pub fn provider() -> rustls::crypto::CryptoProvider {
+    #[cfg(feature = "pq")]
+    return rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "pq"))]
+    rustls::crypto::ring::default_provider()
+}
+
+/// What TLS to the appliance is made of. With `pq` the key exchange is X25519MLKEM768 and no other, so that an
+/// appliance without it is refused and not spoken to less safely.
+#[cfg(feature = "network")]
+pub fn for_appliance() -> rustls::crypto::CryptoProvider {
+    rustls::crypto::CryptoProvider {
+        #[cfg(feature = "pq")]
+        kx_groups: vec![rustls::crypto::aws_lc_rs::kx_group::X25519MLKEM768],
+        ..provider()
+    }
 }
 
 /// The scanner's own key.
@@ -44,12 +80,14 @@ impl Identity {
         Ed25519KeyPair::from_pkcs8(pkcs8).map(Self).map_err(|_| Error::Crypto(broken))
     }
 
+    /// Its public half.
     pub fn public_key(&self) -> [u8; 32] {
         let mut key = [0; 32];
         key.copy_from_slice(self.0.public_key().as_ref());
         key
     }
 
+    /// Its Ed25519 signature over a message.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         let mut signature = [0; 64];
         signature.copy_from_slice(self.0.sign(message).as_ref());

@@ -45,6 +45,8 @@ pub enum Error {
         /// Its sentence.
         detail: String,
     },
+    /// Something on a stick cannot be taken, or could not be done.
+    Stick(String),
     /// A signal asked this process to end.
     Stopped,
     /// The probe process cannot be started, or fails over and over.
@@ -63,8 +65,9 @@ impl Error {
         Self::Option { name, what: what.to_string() }
     }
 
+    #[cfg(feature = "network")]
     /// Whether the appliance said this word.
-    pub(super) fn is(&self, word: &str) -> bool {
+    pub(crate) fn is(&self, word: &str) -> bool {
         matches!(self, Self::Refused { slug, .. } if slug == word)
     }
 }
@@ -89,6 +92,7 @@ impl fmt::Display for Error {
             Self::Refused { status, slug, detail } => {
                 write!(f, "the appliance refused: {status} {slug}: {detail}")
             }
+            Self::Stick(what) => f.write_str(what),
             Self::Stopped => f.write_str("stopped by a signal"),
             Self::Probe(what) => write!(f, "the probe process failed: {what}"),
             Self::Crypto(what) => f.write_str(what),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Error;
 use super::folder::{Folder, private_folder, sync_folder};
@@ -82,10 +82,11 @@ impl Journal {
         }
     }
 
+    #[cfg(any(test, feature = "network"))]
     /// Removes the journals of all jobs but this one.
     pub fn forget_others(folder: &Folder, hash: &[u8; 32]) -> Result<(), Error> {
         let (journals, keep) = (folder.path("journal"), path(folder, hash));
-        let forget = |journals: &Path| -> io::Result<()> {
+        let forget = |journals: &std::path::Path| -> io::Result<()> {
             for entry in fs::read_dir(journals)? {
                 let path = entry?.path();
                 if path != keep {

@@ -2,11 +2,10 @@
 
 use std::fs::File;
 
-use super::Error;
 use super::child::Head;
 use super::journal::{Done, Journal};
-use super::session::Session;
 use super::spool::Name;
+use super::{Desk, Error};
 use crate::wire::{HostRecord, Job, MAX_FRAME, Reason, Results, Sample, results, seal};
 
 /// A part of a block is sent when its text is longer than this. One host more takes at most 2.4 MB for its
@@ -18,7 +17,7 @@ const GROUP: usize = 64;
 
 /// Takes the blocks of a job, line by line.
 pub struct Keeper<'a> {
-    session: &'a Session,
+    desk: &'a Desk<'a>,
     job: &'a Job,
     pub hash: [u8; 32],
     pub journal: &'a mut Journal,
@@ -29,8 +28,8 @@ pub struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    pub fn new(session: &'a Session, job: &'a Job, hash: [u8; 32], journal: &'a mut Journal) -> Self {
-        Self { session, job, hash, journal, open: None, finished: Vec::new() }
+    pub fn new(desk: &'a Desk<'a>, job: &'a Job, hash: [u8; 32], journal: &'a mut Journal) -> Self {
+        Self { desk, job, hash, journal, open: None, finished: Vec::new() }
     }
 
     /// Begins a block.
@@ -63,7 +62,7 @@ impl<'a> Keeper<'a> {
     /// Throws away a block that was begun but not finished.
     pub fn abandon(&mut self) {
         if let Some(block) = self.open.take() {
-            self.session.spool.discard(&block.parts);
+            self.desk.spool.discard(&block.parts);
         }
     }
 
@@ -81,8 +80,8 @@ impl<'a> Keeper<'a> {
             part: u32::try_from(block.parts.len()).unwrap_or(u32::MAX),
             last,
             scanner: self.job.scanner,
-            clock: self.session.clock.now(),
-            offset: self.session.clock.offset(),
+            clock: self.desk.clock.now(),
+            offset: self.desk.clock.offset(),
             started: block.head.started,
             ended: block.head.ended,
             probes: 0,
@@ -100,9 +99,9 @@ impl<'a> Keeper<'a> {
         block.open += part.hosts.iter().map(open_ports).sum::<u64>();
         block.reached = part.hosts.last().map(|host| host.last);
         let name = Name { job: self.hash, block: block.head.block, part: part.part };
-        let frame = seal(part.encode(), |text| self.session.credentials.identity.sign(text));
+        let frame = seal(part.encode(), |text| self.desk.identity.sign(text));
         block.parts.push(name);
-        block.files.push(self.session.spool.prepare(&name, &frame)?);
+        block.files.push(self.desk.spool.prepare(&name, &frame)?);
         block.text.clear();
         Ok(())
     }
@@ -115,7 +114,7 @@ impl<'a> Keeper<'a> {
         let whole = self.prepare(&mut block, true).and_then(|()| self.check(&block, cancelled));
         // Ahead is what was done before a restart, out of turn.
         if whole.is_err() || self.journal.is_ahead(block.head.block) {
-            self.session.spool.discard(&block.parts);
+            self.desk.spool.discard(&block.parts);
             return whole;
         }
         self.finished.push(block);
@@ -139,11 +138,11 @@ impl<'a> Keeper<'a> {
         }
         let mut finished = std::mem::take(&mut self.finished);
         let files: Vec<File> = finished.iter_mut().flat_map(|block| block.files.drain(..)).collect();
-        self.session.spool.settle(&files)?;
+        self.desk.spool.settle(&files)?;
         let done = |block: &Block| Done { block: block.head.block, probes: block.probes, open: block.open };
         self.journal.note(&finished.iter().map(done).collect::<Vec<_>>())?;
         let names: Vec<Name> = finished.iter().flat_map(|block| block.parts.iter().copied()).collect();
-        self.session.spool.publish(&names)
+        self.desk.spool.publish(&names)
     }
 }
 

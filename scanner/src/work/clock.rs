@@ -1,9 +1,7 @@
 //! The scanner's clock, and what is known of the appliance's.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use rustls::pki_types::UnixTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// This machine's clock and its offset to the appliance's. Clocks behind an air gap are wrong; nothing here trusts
 /// this machine's to be right.
@@ -38,13 +36,6 @@ impl Clock {
     pub fn learn(&self, theirs: i64, sent: i64) {
         let between = sent.midpoint(self.now());
         self.offset.store(theirs.saturating_sub(between), Ordering::Relaxed);
-    }
-}
-
-impl rustls::time_provider::TimeProvider for Clock {
-    fn current_time(&self) -> Option<UnixTime> {
-        let micros = u64::try_from(self.appliance_now()).ok()?;
-        Some(UnixTime::since_unix_epoch(Duration::from_micros(micros)))
     }
 }
 

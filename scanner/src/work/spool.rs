@@ -8,7 +8,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use super::Error;
 use super::folder::{Folder, private_folder, sync_folder, write_private};
@@ -31,11 +30,11 @@ pub struct Name {
 }
 
 impl Name {
-    fn file(&self) -> String {
+    pub fn file(&self) -> String {
         format!("{}-{}-{}.frame", hex::encode(&self.job), self.block, self.part)
     }
 
-    fn parse(file: &str) -> Option<Self> {
+    pub fn parse(file: &str) -> Option<Self> {
         let mut words = file.strip_suffix(".frame")?.split('-');
         let name = Self {
             job: hex::decode(words.next()?).ok()?,
@@ -111,8 +110,9 @@ impl Spool {
         Ok(())
     }
 
+    #[cfg(feature = "network")]
     /// Waits until a frame joins the spool, at most so long.
-    pub fn wait(&self, at_most: Duration) {
+    pub fn wait(&self, at_most: std::time::Duration) {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.bell.wait_timeout_while(rung, at_most, |rung| !*rung);
         *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
@@ -144,12 +144,14 @@ impl Spool {
         fs::remove_file(&path).map_err(Error::file(path))
     }
 
+    #[cfg(any(test, feature = "network"))]
     /// Puts a frame aside that the appliance will never take.
     pub fn set_aside(&self, name: &Name) -> Result<(), Error> {
         let path = self.folder.join(name.file());
         fs::rename(&path, self.refused().join(name.file())).map_err(Error::file(path))
     }
 
+    #[cfg(any(test, feature = "network"))]
     /// How many frames of this job were put aside.
     pub fn set_aside_of(&self, job: &[u8; 32]) -> Result<usize, Error> {
         Ok(names(&self.refused())?.iter().filter(|name| name.job == *job).count())

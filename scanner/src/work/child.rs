@@ -31,18 +31,26 @@ pub enum Line {
         rate: u64,
     },
     /// It will say no more.
-    End { state: EndState, detail: String },
+    End {
+        /// How the job ended for it.
+        state: EndState,
+        /// In words; empty where all is well.
+        detail: String,
+    },
 }
 
 /// The first line of a block.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Head {
+    /// Which block of the job.
     pub block: u64,
     /// µs, this machine's clock.
     pub started: i64,
+    /// Likewise.
     pub ended: i64,
     /// Connection attempts.
     pub sent: u64,
+    /// What a second look at some of it showed.
     pub sample: Sample,
 }
 
@@ -60,12 +68,16 @@ pub enum Event {
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndState {
+    /// Every block is done.
     Done,
+    /// Somebody wanted it to end.
     Cancelled,
+    /// It could not go on.
     Failed,
 }
 
 impl EndState {
+    /// As the protocol spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -170,6 +182,7 @@ impl Probe {
         }
     }
 
+    /// Ends it at once.
     pub fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.process.kill();
