@@ -2,6 +2,7 @@
 
 use crate::audit::Trail;
 use crate::audit::checkpoints::{self, Checkpoints};
+use crate::audit::siem::{self, Siem};
 use crate::clock::Clock;
 use crate::docs::Docs;
 use crate::fleet::{self, Fleet};
@@ -56,6 +57,8 @@ pub struct Services {
     pub audit: Trail,
     /// Signed heads of the audit.
     pub checkpoints: Checkpoints,
+    /// Where audit entries are sent.
+    pub siem: Siem,
     /// What scans cover.
     pub scope: Scope,
     /// Scanners and vantages.
@@ -110,6 +113,7 @@ impl App {
         let session_key = *master.derive("session");
         let audit = Trail::new(store.clone(), clock.clone());
         let checkpoints = Checkpoints::new(store.clone(), clock.clone(), CheckpointKey::of(&master));
+        let siem = Siem::new(store.clone(), (clock.clone(), ids.clone()), random.clone(), master);
         let scope = Scope::new(store.clone(), jobs.clone(), clock.clone(), ids.clone());
         let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random.clone(), session_key);
         let roles = Roles::new(store.clone(), clock.clone(), ids.clone());
@@ -156,6 +160,7 @@ impl App {
             roles,
             audit,
             checkpoints,
+            siem,
             scope,
             fleet,
             scans,
@@ -189,6 +194,7 @@ pub fn tables() -> Vec<Routes> {
         roles::routes::routes(),
         audit::routes::routes(),
         checkpoints::routes::routes(),
+        siem::routes::routes(),
         docs::routes::routes(),
     ]
 }

@@ -17,7 +17,7 @@ mod embedded {
 }
 
 /// Tables that [`Store::note`] may write: traces of use and proofs, none of them configuration.
-const NOTED: [&str; 2] = ["session", "audit_checkpoint"];
+const NOTED: [&str; 3] = ["session", "audit_checkpoint", "delivery"];
 
 /// No authorizer: what a connection may do by itself.
 const EVERYTHING: Option<fn(AuthContext<'_>) -> Authorization> = None;

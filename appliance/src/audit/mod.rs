@@ -13,6 +13,7 @@ pub mod filter;
 mod names;
 mod query;
 pub mod routes;
+pub mod siem;
 pub mod store;
 mod trail;
 

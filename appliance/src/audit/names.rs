@@ -10,7 +10,7 @@ use super::Record;
 use crate::error::Result;
 
 /// Resources that have a name and, most of them, a page: resource, SQL that finds the name, path of the page.
-const NAMED: [(&str, &str, Option<&str>); 11] = [
+const NAMED: [(&str, &str, Option<&str>); 12] = [
     ("subnet", "SELECT name FROM subnet WHERE id = ?", Some("/subnets/")),
     ("exclusion", "SELECT substr(addresses, 1, 80) FROM exclusion WHERE id = ?", Some("/exclusions/")),
     ("port-list", "SELECT name FROM port_list WHERE id = ?", Some("/port-lists/")),
@@ -21,6 +21,7 @@ const NAMED: [(&str, &str, Option<&str>); 11] = [
     ("role", "SELECT name FROM role WHERE id = ?", Some("/roles/")),
     ("token", "SELECT name FROM token WHERE id = ?", Some("/tokens/")),
     ("results", "SELECT template_name FROM scan WHERE id = ?", Some("/scans/")),
+    ("receiver", "SELECT name FROM receiver WHERE id = ?", Some("/receivers/")),
     ("user", "SELECT name FROM user WHERE id = ?", None),
 ];
 

@@ -98,6 +98,8 @@ pub const ALL: &[Scope] = &[
     scope("scanners:manage", "Add, change and revoke scanners and vantages", ADMIN),
     scope("audit:view", "Read the audit log", ADMIN),
     scope("audit:verify", "Sign the audit's head and check the whole chain", ADMIN),
+    scope("receivers:view", "See where audit entries are sent", ADMIN),
+    scope("receivers:manage", "Add, change, test and delete receivers of audit entries", ADMIN),
     scope("users:view", "See accounts and their roles", ADMIN),
     scope("users:manage", "Add, change, disable and delete accounts, and give them roles", ADMIN),
     scope("sessions:view", "See everyone's sessions", ADMIN),

@@ -2,7 +2,7 @@
 
 use super::{Failure, ServeArgs, Stop};
 use crate::app::{App, Parts, Public, tables};
-use crate::audit::checkpoints;
+use crate::audit::{checkpoints, siem};
 use crate::blocking;
 use crate::clock::Clock;
 use crate::error::Error;
@@ -70,6 +70,7 @@ pub async fn run(
     }
     let fleet = tokio::spawn(fleet::manager_task(app.fleet.clone()));
     let scope = tokio::spawn(scope::manager_task(app.scope.clone()));
+    let sending = tokio::spawn(siem::keep(app.siem.clone()));
     // Dropped with the pages: the loader may be stopped at any point.
     let loading = tokio::spawn(loader.run());
     let trailing = tokio::spawn(app.audit.clone().keep(stop.clone().asked()));
@@ -80,6 +81,7 @@ pub async fn run(
     loading.abort();
     fleet.abort();
     scope.abort();
+    sending.abort();
     // It signs the head once more; nothing is written after it.
     proving.await.map_err(Error::internal)?;
     Ok(served?)

@@ -1,0 +1,398 @@
+//! Receivers: where audit entries are sent as they are written, for a SIEM or a log server of the site.
+//!
+//! Each receiver has its own place in the chain and moves on only once a batch has arrived; so an outage of days loses
+//! nothing, and what was sent before a failure may come twice (the number in the chain tells). A new receiver begins at
+//! the entry that tells of its making. Nothing is sent anywhere unless a receiver says so.
+
+mod message;
+pub mod routes;
+mod send;
+mod store;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Transaction};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::{Actor, Entry, Outcome};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Result};
+use crate::ids::{Ids, Random};
+use crate::noun::{self, DeletePage, Refusals};
+use crate::secrets::MasterKey;
+use crate::store::Store;
+use crate::tls;
+use crate::web::{ListQuery, Page};
+use message::Message;
+use send::{Target, Url};
+pub use task::keep;
+
+/// The most receivers there may be: each costs a connection of its own at a time.
+const RECEIVERS_MAX: usize = 16;
+/// The longest address.
+const ADDRESS_MAX: usize = 500;
+/// The longest CA, in bytes of PEM.
+const CA_MAX: usize = 64 * 1024;
+/// Bytes of a webhook's secret: 16 to 200 characters are taken.
+const SECRET: std::ops::RangeInclusive<usize> = 16..=200;
+
+/// How a receiver is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// RFC 5424 in datagrams (RFC 5426). Nobody says whether they arrive.
+    SyslogUdp,
+    /// RFC 5424 over TCP, octet-counted (RFC 6587).
+    SyslogTcp,
+    /// RFC 5424 over TLS (RFC 5425).
+    SyslogTls,
+    /// A POST over HTTP or HTTPS, signed.
+    Webhook,
+}
+
+/// How an entry is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Body {
+    /// The entry as it was hashed, with its number and hash.
+    Json,
+    /// ArcSight's Common Event Format.
+    Cef,
+}
+
+impl Body {
+    fn media(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Cef => "text/plain; charset=utf-8",
+        }
+    }
+}
+
+/// A word of an enum as SQL keeps it: as JSON spells it.
+macro_rules! as_word {
+    ($kind:ty) => {
+        impl ToSql for $kind {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                match serde_json::to_value(self) {
+                    Ok(serde_json::Value::String(word)) => Ok(word.into()),
+                    _ => Err(rusqlite::Error::InvalidQuery),
+                }
+            }
+        }
+
+        impl FromSql for $kind {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                serde_json::from_value(value.as_str()?.into()).map_err(FromSqlError::other)
+            }
+        }
+    };
+}
+as_word!(Kind);
+as_word!(Body);
+
+/// What whoever makes a receiver decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fields {
+    /// What it is called.
+    pub name: String,
+    /// How it is spoken to.
+    pub kind: Kind,
+    /// `host:port`, or a webhook's URL.
+    pub address: String,
+    /// How entries are written.
+    pub body: Body,
+    /// PEM of who signs its certificate; empty where there is no TLS.
+    pub ca: String,
+    /// Whether entries are sent.
+    pub enabled: bool,
+}
+
+/// How far a receiver has come.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct State {
+    /// The last entry that it has.
+    pub seq: u64,
+    /// When that arrived.
+    pub at: Timestamp,
+    /// How many entries wait for it.
+    pub waiting: u64,
+    /// How often it was tried in vain since.
+    pub tries: u64,
+    /// Since when it fails.
+    pub failing_since: Option<Timestamp>,
+    /// What was said the last time it failed.
+    pub error: String,
+}
+
+/// A receiver.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Receiver {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+    /// How it is spoken to.
+    pub kind: Kind,
+    /// `host:port`, or a webhook's URL.
+    pub address: String,
+    /// How entries are written.
+    pub body: Body,
+    /// PEM of who signs its certificate.
+    pub ca: String,
+    /// Whether entries are sent.
+    pub enabled: bool,
+    /// How far it has come.
+    pub state: State,
+    /// Counts its changes.
+    pub version: i64,
+    /// When it was made or last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A receiver as it is made or changed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiverInput {
+    /// What it is called.
+    pub name: String,
+    /// How it is spoken to.
+    pub kind: Kind,
+    /// `host:port`, or a webhook's URL.
+    pub address: String,
+    /// How entries are written.
+    pub body: Body,
+    /// PEM of who signs its certificate; needed for TLS.
+    #[serde(default)]
+    pub ca: String,
+    /// A webhook's secret, 16 to 200 characters. Never shown again; on a change, empty keeps what is there.
+    #[serde(default)]
+    #[schemars(extend("format" = "password"))]
+    pub secret: String,
+    /// Whether entries are sent.
+    #[serde(default)]
+    pub enabled: bool,
+    /// For a change: the version that was read (JSON may say it as `If-Match`).
+    #[serde(default)]
+    pub version: Option<i64>,
+}
+
+/// How a test went.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Tested {
+    /// Whether the receiver said that it has the test; never over UDP.
+    pub arrived: bool,
+    /// The same in a sentence, with what went wrong.
+    pub words: String,
+}
+
+impl Fields {
+    fn check(input: &ReceiverInput, has_secret: bool) -> Result<Self> {
+        let mut refusals = Refusals::new();
+        let name = refusals.name(&input.name);
+        let address = refusals.line("address", &input.address, ADDRESS_MAX);
+        let ca = input.ca.replace("\r\n", "\n").trim().to_owned();
+        let mut secure = input.kind == Kind::SyslogTls;
+        if input.kind == Kind::Webhook {
+            match Url::parse(&address) {
+                Ok(url) => secure = url.secure,
+                Err(wrong) => refusals.say("address", wrong),
+            }
+            let given = input.secret.len();
+            if !(SECRET.contains(&given) || given == 0 && has_secret) {
+                refusals.say("secret", "takes 16 to 200 characters: it signs what the webhook gets");
+            }
+        } else {
+            if !host_and_port(&address) {
+                refusals.say("address", "is written as host:port, [IPv6]:port");
+            }
+            if !input.secret.is_empty() {
+                refusals.say("secret", "is for a webhook alone");
+            }
+        }
+        if ca.len() > CA_MAX {
+            refusals.say("ca", format!("at most {CA_MAX} bytes are read"));
+        } else if secure {
+            refusals.take("ca", send::client(&ca));
+        } else if !ca.is_empty() {
+            refusals.say("ca", "is for TLS alone");
+        }
+        refusals.end()?;
+        Ok(Self { name, kind: input.kind, address, body: input.body, ca, enabled: input.enabled })
+    }
+}
+
+/// `name:port`, `10.0.0.1:514` or `[::1]:514`.
+fn host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let plain = |host: &str| {
+        !host.is_empty()
+            && host.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-_".contains(letter))
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host = bracketed.map_or_else(|| plain(host), |host| host.parse::<std::net::Ipv6Addr>().is_ok());
+    host && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// The service.
+#[derive(Clone)]
+pub struct Siem {
+    store: Store,
+    clock: Clock,
+    ids: Ids,
+    random: Random,
+    master: MasterKey,
+    host: String,
+}
+
+impl Siem {
+    /// The service.
+    #[must_use]
+    pub fn new(store: Store, (clock, ids): (Clock, Ids), random: Random, master: MasterKey) -> Self {
+        let host = tls::host_name().unwrap_or_else(|| "portolan".to_owned());
+        Self { store, clock, ids, random, master, host }
+    }
+
+    /// One page of the receivers.
+    ///
+    /// # Errors
+    /// `Invalid` on the query's fields; any from the database.
+    pub async fn page(&self, query: ListQuery) -> Result<Page<Receiver>> {
+        let read = move |db: &Connection| store::page(db, &query)?.try_map(|receiver| shown(db, receiver));
+        self.store.read(read).await
+    }
+
+    /// A receiver.
+    ///
+    /// # Errors
+    /// `NotFound`; any from the database.
+    pub async fn one(&self, id: Uuid) -> Result<Receiver> {
+        self.store.read(move |db| shown(db, store::one(db, id)?)).await
+    }
+
+    /// A receiver, and what keeps it from being deleted: nothing.
+    ///
+    /// # Errors
+    /// `NotFound`; any from the database.
+    pub async fn one_and_uses(&self, id: Uuid) -> Result<DeletePage<Receiver>> {
+        Ok(DeletePage { item: self.one(id).await?, in_use: vec![] })
+    }
+
+    /// Makes a receiver.
+    ///
+    /// # Errors
+    /// `Invalid`; any from the database.
+    pub async fn create(&self, actor: &Actor, input: ReceiverInput) -> Result<Receiver> {
+        noun::not_yet(input.version)?;
+        let (id, now) = (self.ids.new(), self.clock.now());
+        let fields = Fields::check(&input, false)?;
+        let sealed = self.sealed(id, input.secret);
+        let change = move |tx: &Transaction| {
+            if store::count(tx)? >= RECEIVERS_MAX {
+                return Err(Error::invalid(
+                    "name",
+                    format!("there are {RECEIVERS_MAX} receivers: delete one first"),
+                ));
+            }
+            let head = super::store::head(tx)?.seq;
+            store::insert(tx, id, &fields, sealed.as_deref(), (now, head))?;
+            Ok((Entry::created("receiver", id, &fields), shown(tx, store::one(tx, id)?)?))
+        };
+        self.store.change(actor, change).await
+    }
+
+    /// Changes a receiver. Where it stands in the chain stays.
+    ///
+    /// # Errors
+    /// `NotFound`, `Stale`, `Invalid`; any from the database.
+    pub async fn update(&self, actor: &Actor, id: Uuid, input: ReceiverInput) -> Result<Receiver> {
+        let now = self.clock.now();
+        let had = self.store.read(move |db| Ok(store::one(db, id)?.sealed.is_some())).await?;
+        let fields = Fields::check(&input, had)?;
+        let sealed = self.sealed(id, input.secret);
+        let change = move |tx: &Transaction| {
+            let before = store::one(tx, id)?;
+            let write = || store::update(tx, id, &fields, sealed.as_deref(), now);
+            let mut entries = before.kept.change("receiver", input.version, &fields, write)?;
+            if sealed.is_some() {
+                if entries.is_empty() {
+                    noun::based_on(input.version, before.kept.version)?;
+                    store::update(tx, id, &fields, sealed.as_deref(), now)?;
+                }
+                entries.push(Entry::event("receiver.secret-changed", &()).on("receiver", id));
+            }
+            Ok((entries, shown(tx, store::one(tx, id)?)?))
+        };
+        self.store.changes(actor, change).await
+    }
+
+    /// Deletes a receiver, and gives what it was.
+    ///
+    /// # Errors
+    /// `NotFound`, `Stale`; any from the database.
+    pub async fn delete(&self, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Receiver> {
+        let change = move |tx: &Transaction| {
+            let before = store::one(tx, id)?;
+            noun::if_based_on(version, before.kept.version)?;
+            let entry = Entry::deleted("receiver", id, &before.kept.fields);
+            let gone = shown(tx, before)?;
+            store::delete(tx, id)?;
+            Ok((entry, gone))
+        };
+        self.store.change(actor, change).await
+    }
+
+    /// Sends one message that is no entry of the chain, and says how that went.
+    ///
+    /// # Errors
+    /// `NotFound`; any from the database.
+    pub async fn test(&self, actor: &Actor, id: Uuid) -> Result<Tested> {
+        let receiver = self.store.read(move |db| store::one(db, id)).await?;
+        let (target, now) = (self.target(&receiver)?, self.clock.now());
+        let entry = Entry::event("receiver.tested", &()).on("receiver", id);
+        let record = entry.clone().record(actor, now);
+        let text = super::chain::canonical(serde_json::to_value(&record)?)?;
+        let test = Message { seq: 0, record, entry: text, hash: String::new() };
+        let failure = target.send(&self.host, &[test], now).await.err();
+        let outcome = if failure.is_none() { Outcome::Done } else { Outcome::Failed };
+        self.store.change(actor, move |_| Ok((entry.outcome(outcome), ()))).await?;
+        let words = match (&failure, target.kind) {
+            (Some(failure), _) => format!("The test did not arrive: {failure}."),
+            (None, Kind::SyslogUdp) => {
+                "The test was sent. Over UDP nobody says whether it arrived.".to_owned()
+            }
+            (None, _) => "The test arrived.".to_owned(),
+        };
+        Ok(Tested { arrived: failure.is_none() && target.kind != Kind::SyslogUdp, words })
+    }
+
+    fn target(&self, receiver: &store::Receiver) -> Result<Target> {
+        let Fields { kind, address, body, ca, .. } = receiver.kept.fields.clone();
+        let secret = match &receiver.sealed {
+            Some(sealed) => self.master.open(&identity(receiver.kept.id), sealed)?,
+            None => Zeroizing::default(),
+        };
+        Ok(Target { kind, address, body, ca, secret })
+    }
+
+    fn sealed(&self, id: Uuid, secret: String) -> Option<Vec<u8>> {
+        let secret = Zeroizing::new(secret);
+        (!secret.is_empty()).then(|| self.master.seal(&identity(id), secret.as_bytes(), &self.random))
+    }
+}
+
+fn identity(id: Uuid) -> String {
+    format!("receiver/{id}/secret")
+}
+
+fn shown(db: &Connection, receiver: store::Receiver) -> Result<Receiver> {
+    let noun::Kept { id, fields, version, updated_at } = receiver.kept;
+    let Fields { name, kind, address, body, ca, enabled } = fields;
+    let state = store::state(db, id)?;
+    Ok(Receiver { id, name, kind, address, body, ca, enabled, state, version, updated_at })
+}

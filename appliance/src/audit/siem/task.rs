@@ -1,0 +1,132 @@
+//! What the manager does for receivers in the background.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::message::Message;
+use super::{RECEIVERS_MAX, Siem, store};
+use crate::audit::{Actor, Entry, Outcome};
+use crate::error::Result;
+
+/// How often the chain is looked at for new entries.
+const ROUND: Duration = Duration::from_secs(1);
+/// The most entries of a batch: a receiver that was away for days is given these at a time, and nothing is read ahead.
+const BATCH: usize = 500;
+/// The longest wait between two tries.
+const WAIT_MAX: Duration = Duration::from_mins(5);
+
+/// Sends each receiver what it does not have, until it is dropped.
+pub async fn keep(siem: Siem) {
+    let mut under_way = BTreeMap::<Uuid, ()>::new();
+    let mut sending = JoinSet::new();
+    loop {
+        match due(&siem).await {
+            Ok(receivers) => {
+                for receiver in receivers {
+                    let id = receiver.kept.id;
+                    if under_way.insert(id, ()).is_none() {
+                        let siem = siem.clone();
+                        sending.spawn(async move { (id, siem.catch_up(receiver).await) });
+                    }
+                }
+            }
+            Err(error) => tracing::error!(%error, "receivers of the audit could not be read"),
+        }
+        let round = tokio::time::sleep(ROUND);
+        tokio::pin!(round);
+        loop {
+            tokio::select! {
+                () = &mut round => break,
+                Some(ended) = sending.join_next() => match ended {
+                    Ok((id, outcome)) => {
+                        under_way.remove(&id);
+                        if let Err(error) = outcome {
+                            tracing::error!(%error, receiver = %id, "a receiver of the audit could not be served");
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "the sending of audit entries ended"),
+                },
+            }
+        }
+    }
+}
+
+/// The receivers that lack something and are not resting after a failure.
+async fn due(siem: &Siem) -> Result<Vec<store::Receiver>> {
+    let now = siem.clock.now();
+    siem.store
+        .read(move |db| {
+            let mut due = Vec::new();
+            for receiver in store::enabled(db, RECEIVERS_MAX)? {
+                let state = store::state(db, receiver.kept.id)?;
+                let rested = state.failing_since.is_none_or(|since| now >= since + rest(state.tries));
+                if state.waiting > 0 && rested {
+                    due.push(receiver);
+                }
+            }
+            Ok(due)
+        })
+        .await
+}
+
+/// How long after its first failure a receiver that failed so often is tried again: the gaps double up to [`WAIT_MAX`].
+fn rest(tries: u64) -> Duration {
+    (0..tries)
+        .map(|tried| WAIT_MAX.min(ROUND * 2u32.saturating_pow(u32::try_from(tried).unwrap_or(u32::MAX))))
+        .sum()
+}
+
+impl Siem {
+    /// Sends a receiver batch after batch until it has all, or one does not arrive.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn catch_up(&self, receiver: store::Receiver) -> Result<()> {
+        let (id, target) = (receiver.kept.id, self.target(&receiver)?);
+        loop {
+            let before = self.store.read(move |db| store::state(db, id)).await?;
+            let links = self.store.read(move |db| store::after(db, before.seq, BATCH)).await?;
+            let Some(last) = links.last().map(|link| link.seq) else { return Ok(()) };
+            let messages: Vec<Message> = links.into_iter().map(Message::of).collect::<Result<_>>()?;
+            let now = self.clock.now();
+            match target.send(&self.host, &messages, now).await {
+                Ok(()) => {
+                    self.store.note(move |tx| store::arrived(tx, id, last, now)).await?;
+                    if let Some(since) = before.failing_since {
+                        self.tell(id, Outcome::Done, &serde_json::json!({ "failed_since": since })).await?;
+                    }
+                }
+                Err(failure) => {
+                    let error = failure.to_string();
+                    let said = error.clone();
+                    self.store.note(move |tx| store::failed(tx, id, &said, now)).await?;
+                    if before.failing_since.is_none() {
+                        self.tell(id, Outcome::Failed, &serde_json::json!({ "error": error })).await?;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// That a receiver began to fail, or works again: once each, not for every try.
+    async fn tell(&self, id: Uuid, outcome: Outcome, detail: &serde_json::Value) -> Result<()> {
+        let action = if outcome == Outcome::Done { "receiver.recovered" } else { "receiver.failing" };
+        let entry = Entry::event(action, detail).on("receiver", id).outcome(outcome);
+        self.store.change(&Actor::system("manager"), move |_| Ok((entry, ()))).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gaps_between_tries_grow_to_five_minutes() {
+        let gaps: Vec<u64> = (1..12).map(|tries| (rest(tries) - rest(tries - 1)).as_secs()).collect();
+        assert_eq!(gaps, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+    }
+}
