@@ -33,6 +33,8 @@ need mandoc mandoc
 need curl curl
 need openssl openssl
 need systemd-analyze systemd
+need rsyslogd rsyslog
+[ -e "/usr/lib/$(uname -m)-linux-gnu/rsyslog/lmnsd_ossl.so" ] || packages="$packages rsyslog-openssl"
 need fc-list fontconfig
 [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || packages="$packages fonts-dejavu-core"
 if [ "${1:-}" = bench ]; then
