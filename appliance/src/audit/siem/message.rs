@@ -1,4 +1,4 @@
-//! What a receiver is sent for an audit entry: JSON with the entry as it was hashed, or ArcSight's CEF; for syslog in a
+//! What a receiver is sent for an audit entry: JSON with the entry as it was hashed, or `ArcSight`'s CEF; for syslog in a
 //! header of RFC 5424.
 
 use std::fmt::Write as _;

@@ -61,7 +61,7 @@ pub enum Kind {
 pub enum Body {
     /// The entry as it was hashed, with its number and hash.
     Json,
-    /// ArcSight's Common Event Format.
+    /// `ArcSight`'s Common Event Format.
     Cef,
 }
 
