@@ -178,6 +178,24 @@ fn what_it_finds_open_is_listened_to() {
 }
 
 #[test]
+fn a_rule_that_chooses_another_table_divides_the_targets_too() {
+    let Some(site) = Site::new("syn-rule") else { return };
+    for (ip, half, gateway) in [("ip", "10.95.1.128/25", "10.95.0.9"), ("ip -6", "fd95:1::8/125", "fd95::9")]
+    {
+        site.near.run(&format!("{ip} rule add to {half} lookup 95"));
+        site.near.run(&format!("{ip} route add default via {gateway} table 95"));
+    }
+    let output = site.probe("--targets 10.95.1.127-10.95.1.128,fd95:1::7-fd95:1::8 --ports 80");
+    let expected = [
+        "10.95.1.127 80 80 open syn-ack",
+        "10.95.1.128 80 80 unreachable host-unreachable",
+        "fd95:1::7 80 80 open syn-ack",
+        "fd95:1::8 80 80 unreachable host-unreachable",
+    ];
+    assert_eq!(found(&output), expected, "{}", complaint(&output));
+}
+
+#[test]
 fn this_machine_itself_is_connected_to() {
     let Some(site) = Site::new("syn-own") else { return };
     let output = site.probe("--targets 127.0.0.1,10.95.0.1,10.95.0.2,fd95::1 --ports 80 --own");

@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use portolan_scanner::net::{Ranges, addr_to_u128};
+
 use crate::probe::pace::Instant;
 use crate::probe::patience::CLASSES;
 use crate::probe::schedule::Probe;
@@ -134,6 +136,16 @@ impl Flights {
         self.free.push(slot);
     }
 
+    /// Ends what flies to these addresses.
+    pub fn end_to(&mut self, addresses: &Ranges) {
+        for slot in 0..Slot::try_from(self.all.len()).expect("there are fewer flights than 2^32") {
+            let Flight { state, probe, .. } = self.at(slot);
+            if *state == State::Flying && addresses.contains(addr_to_u128(probe.target.ip())) {
+                self.end(slot);
+            }
+        }
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         *self = Self::new(self.most, self.ports);
@@ -209,5 +221,9 @@ mod tests {
         assert_eq!([found(0), found(1)], [None, None]);
         assert_eq!(found(2), Some((slots[2], State::Gone)));
         assert_eq!(flights.flying(), 4);
+        flights.end_to(&Ranges::parse("10.0.0.8").unwrap());
+        assert_eq!(flights.flying(), 4);
+        flights.end_to(&Ranges::parse("10.0.0.8/29").unwrap());
+        assert_eq!((flights.flying(), flights.next_expiry()), (0, None));
     }
 }

@@ -379,6 +379,7 @@ impl Method for Syn {
     fn abandon_to(&mut self, addresses: &Ranges, ends: &mut impl Ends) {
         self.connect.abandon_to(addresses, ends);
         self.neighbours.abandon_to(addresses);
+        self.flights.end_to(addresses);
     }
 }
 

@@ -130,15 +130,16 @@ impl Neighbours {
         self.waiting = 0;
     }
 
-    /// Forgets who waits to go to these addresses.
+    /// Forgets who waits to go to these addresses; a neighbour for whom nobody waits any more is not asked again.
     pub fn abandon_to(&mut self, addresses: &Ranges) {
-        for state in self.all.values_mut() {
-            if let State::Asked { waiting, .. } = state {
-                let before = waiting.len();
-                waiting.retain(|probe| !addresses.contains(addr_to_u128(probe.target.ip())));
-                self.waiting -= before - waiting.len();
-            }
-        }
+        self.all.retain(|_, state| {
+            let State::Asked { waiting, .. } = state else { return true };
+            let before = waiting.len();
+            waiting.retain(|probe| !addresses.contains(addr_to_u128(probe.target.ip())));
+            self.waiting -= before - waiting.len();
+            !waiting.is_empty()
+        });
+        self.due.retain(|(_, place)| self.all.contains_key(place));
     }
 
     /// Puts an end to the waiting for one; gives who waited.
@@ -192,6 +193,7 @@ mod tests {
         assert_eq!(all.waiting(), 1);
         all.abandon_to(&Ranges::parse("10.0.0.8/29").unwrap());
         assert_eq!((all.waiting(), all.learn(place(), CARD, 2)), (0, vec![]));
+        assert_eq!((all.due(), all.overdue(9 * SECOND)), (None, None), "it is not asked again");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use portolan_scanner::net::packet::Mac;
 use portolan_scanner::net::{Range, addr_to_u128, u128_to_addr};
 
+use crate::sys::errno;
 use crate::sys::packet::routes;
 
 const AF_INET: u8 = 2;
@@ -18,9 +19,10 @@ const DONE: u16 = 3;
 const GET_LINK: u16 = 18;
 const GET_ROUTE: u16 = 26;
 const GET_NEIGHBOUR: u16 = 30;
+const GET_RULE: u16 = 34;
 const REQUEST: u16 = 0x001;
 const DUMP: u16 = 0x300;
-/// The head of a message, and of what it holds of routes, links and neighbours.
+/// The head of a message, and of what it holds of routes and rules, of links and neighbours.
 const HEAD: usize = 16;
 const ROUTE: usize = 12;
 const LINK: usize = 16;
@@ -83,13 +85,16 @@ impl Netlink {
         Ok(links)
     }
 
-    /// The prefixes of every route, of every table: within one that no other divides, every address goes one way.
+    /// The prefixes of every route, of every table, and of the rules that choose among tables: within one that no
+    /// other divides, every address goes one way.
     pub fn prefixes(&mut self) -> io::Result<Vec<Range>> {
         let mut prefixes = Vec::new();
-        for family in [AF_INET, AF_INET6] {
+        for (kind, family) in
+            [GET_ROUTE, GET_RULE].into_iter().flat_map(|kind| [(kind, AF_INET), (kind, AF_INET6)])
+        {
             let mut request = [0; ROUTE];
             request[0] = family;
-            self.ask(GET_ROUTE, DUMP, &request, |body| {
+            let asked = self.ask(kind, DUMP, &request, |body| {
                 let free = (if family == AF_INET { 32 } else { 128 }) - u32::from(*body.get(1)?);
                 let address = attribute(body, ROUTE, 1).and_then(address);
                 let nothing = if family == AF_INET {
@@ -101,7 +106,13 @@ impl Netlink {
                 let size = 1u128.checked_shl(free).unwrap_or(0).wrapping_sub(1);
                 prefixes.push(Range { first, last: first.saturating_add(size) });
                 Some(())
-            })?;
+            });
+            // A kernel can be built without rules.
+            if kind == GET_ROUTE
+                || !asked.as_ref().is_err_and(|e| e.raw_os_error() == Some(errno::EOPNOTSUPP))
+            {
+                asked?;
+            }
         }
         Ok(prefixes)
     }
