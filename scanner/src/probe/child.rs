@@ -54,13 +54,7 @@ fn run(never_scan: &[PathBuf]) -> io::Result<()> {
     let mut input = Input::new()?;
     let (excluded, job) = input.job()?;
     guard.add(&excluded);
-    if !job.own {
-        let own = job.targets.intersect(&own::addresses()?);
-        if !own.is_empty() {
-            eprintln!("{own}: this machine itself, left out");
-            guard.add(&own);
-        }
-    }
+    own::leave_out(&job.targets, job.own, &mut guard)?;
     let warnings = guard.warnings(&job);
     let schedule = Schedule::new(job, &guard).map_err(io::Error::other)?;
     eprintln!("{warnings}{}", Forecast::of(schedule.job(), schedule.hosts_at_once()));

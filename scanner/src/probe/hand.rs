@@ -138,8 +138,8 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         guard.add(&found.spared);
     }
     let warnings = guard.warnings(&job);
-    if !own {
-        leave_out_own(&job, &mut guard)?;
+    if own::leave_out(&job.targets, own, &mut guard)? == job.targets {
+        return Err(io::Error::other("nothing is left to be probed"));
     }
     let mut schedule = Schedule::new(job.clone(), &guard).map_err(io::Error::other)?;
     announce(&schedule, &warnings);
@@ -200,19 +200,6 @@ fn announce(schedule: &Schedule, warnings: &str) {
         job.host_rate,
         Forecast::of(job, schedule.hosts_at_once()),
     );
-}
-
-/// Takes this machine's own addresses out, and says so.
-fn leave_out_own(job: &Job, guard: &mut Guard) -> io::Result<()> {
-    let own = job.targets.intersect(&own::addresses()?);
-    if own.count() == job.hosts() {
-        return Err(io::Error::other(format!("{own} is this machine itself; --own probes it all the same")));
-    }
-    if !own.is_empty() {
-        eprintln!("{own}: this machine itself, left out; --own probes it");
-        guard.add(&own);
-    }
-    Ok(())
 }
 
 /// What was last said of the progress.

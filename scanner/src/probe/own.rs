@@ -1,4 +1,4 @@
-//! The addresses of this machine, as the kernel lists them.
+//! The addresses of this machine, as the kernel lists them, and the two that lead to it from anywhere: `0.0.0.0`, `::`.
 //!
 //! Loopback is not among them: whoever writes 127.0.0.1 or `::1` can mean this machine only, while an address on
 //! a network may be this machine's by accident, inside a subnet.
@@ -7,6 +7,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use portolan_scanner::net::{Range, Ranges, addr_to_u128, u128_to_addr};
+
+use super::guard::Guard;
 
 /// The addresses of this machine in this network namespace.
 ///
@@ -18,7 +20,31 @@ pub fn addresses() -> io::Result<Ranges> {
         other => other.map_err(|error| io::Error::new(error.kind(), format!("{file}: {error}"))),
     };
     let (trie, inet6) = (read("/proc/net/fib_trie")?, read("/proc/net/if_inet6")?);
-    Ok(ipv4(&trie).chain(ipv6(&inet6)).map(Range::single).collect())
+    let any = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].map(addr_to_u128);
+    Ok(ipv4(&trie).chain(ipv6(&inet6)).chain(any).map(Range::single).collect())
+}
+
+/// Has the guard take out what can hardly be meant, and says so: this machine, unless it is (`own`), and what is on one
+/// link only, as an address does not say on which. Gives what it was.
+///
+/// # Errors
+/// As [`addresses`].
+pub fn leave_out(targets: &Ranges, own: bool, guard: &mut Guard) -> io::Result<Ranges> {
+    let own = if own { Ranges::new() } else { addresses()? };
+    let links = Ranges::parse("fe80::/10").expect("a list that a test reads");
+    let mut out = Ranges::new();
+    for (what, why) in [
+        (own, "this machine itself, left out; --own probes it all the same"),
+        (links, "of one link only, left out"),
+    ] {
+        let hit = targets.intersect(&what);
+        if !hit.is_empty() {
+            eprintln!("{hit}: {why}");
+            guard.add(&hit);
+            out = out.union(&hit);
+        }
+    }
+    Ok(out)
 }
 
 /// From which address of this machine all targets of a family are connected to, where there is no doubt: it has one
@@ -31,7 +57,8 @@ pub fn sources(targets: &Ranges) -> io::Result<Vec<IpAddr>> {
 }
 
 fn unambiguous(targets: &Ranges, own: &Ranges) -> Vec<IpAddr> {
-    let near = Ranges::parse("127.0.0.0/8, ::1, fe80::/10, 169.254.0.0/16, ff00::/8, 224.0.0.0/4");
+    let near =
+        Ranges::parse("0.0.0.0, ::, 127.0.0.0/8, ::1, fe80::/10, 169.254.0.0/16, ff00::/8, 224.0.0.0/4");
     let near = near.expect("a list that a test reads");
     if !targets.intersect(&near.union(own)).is_empty() {
         return Vec::new();
@@ -68,6 +95,8 @@ fn ipv6(inet6: &str) -> impl Iterator<Item = u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::testing::job;
+    use portolan_scanner::wire::Job;
 
     #[test]
     fn a_source_is_only_named_where_there_is_no_doubt() {
@@ -83,8 +112,19 @@ mod tests {
             ("10.0.0.0/30, 127.0.0.1", "10.0.0.5"),
             ("10.0.0.0/30, fe80::7", "10.0.0.5"),
             ("10.0.0.0/30", "fe80::1"),
+            ("10.0.0.0/30, 0.0.0.0", "10.0.0.5"),
         ] {
             assert_eq!(of(targets, own), [v4; 0], "{targets} from {own}");
+        }
+    }
+
+    #[test]
+    fn what_leads_to_this_machine_from_anywhere_is_its_own_and_a_links_address_is_nobodys() {
+        let targets = Ranges::parse("0.0.0.0, ::, fe80::9, 127.0.0.1, 2001:db8::9").unwrap();
+        for (own, wanted) in [(false, "0.0.0.0, ::, fe80::9"), (true, "fe80::9")] {
+            let (wanted, mut guard) = (Ranges::parse(wanted).unwrap(), Guard::default());
+            assert_eq!(leave_out(&targets, own, &mut guard).unwrap(), wanted);
+            assert_eq!(guard.spares(&Job { targets: targets.clone(), ..job("::1", "80") }).hosts, wanted);
         }
     }
 
