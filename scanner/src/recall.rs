@@ -14,8 +14,9 @@ const MOST: u64 = 1_000_000_000;
 /// measured.
 ///
 /// It rests on this:
-/// - The sample is drawn from all pairs of host and port that were to be probed, each as likely as any other, whatever
-///   became of it. The scanner does so, by a random order whose key is the job's seed.
+/// - The sample is drawn from all pairs of host and port that were to be probed, each as likely as any other, by a random
+///   order whose key is the job's seed. A host that is left alone meanwhile is not looked at a second time: of such
+///   hosts nothing is measured.
 /// - Whether the second look at a pair is lost does not depend on whether the first was. Of pairs that answer, those
 ///   which the second look hears are then a fair sample. Loss that comes and goes within less than the time between
 ///   both looks satisfies this; a host or a path that is dead to both is not seen, nor is a firewall that drops both.

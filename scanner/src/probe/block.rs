@@ -29,8 +29,9 @@ pub struct Host {
     pub queued: bool,
     /// The turns that wait for it.
     pub waiting: VecDeque<Turn>,
-    /// How many of its open ports were asked what they are.
+    /// How many of its open ports were asked what they are, and how many bytes of lines it takes to tell.
     pub asked: u32,
+    said: usize,
     /// Nothing more goes to it, for this reason.
     pub over: Option<Reason>,
     /// How long its answers take.
@@ -61,7 +62,7 @@ pub enum Look {
     First,
     /// To settle a pair of the sample: there will be a second look.
     Sampled,
-    /// To see a pair of the sample again, long after it was settled.
+    /// To see a pair of the sample again, a quarter of a second after it was settled.
     Second,
     /// To see whether the pair's host opens ports that the job does not ask for: not the pair's port is probed.
     Decoy(u8),
@@ -86,8 +87,8 @@ pub enum Second {
     Nothing,
     /// It answered, as it had the first time.
     Again,
-    /// It answered only now.
-    Missed,
+    /// It answered only now, and is settled as this.
+    Missed(Reason),
 }
 
 fn open(reason: Reason) -> bool {
@@ -151,6 +152,8 @@ pub struct Block {
     pub sent: u64,
     /// What probing some of its pairs a second time showed.
     pub sample: Sample,
+    /// How many bytes of lines it takes to tell what open ports said.
+    pub hinted: usize,
     /// How many pairs are not decided.
     pub left: u32,
     /// How many pairs wait for their hosts.
@@ -164,7 +167,7 @@ pub struct Block {
     /// The next place in the random order whose pair is of the sample, and how far it is from one to the next.
     next_sampled: u64,
     every: u64,
-    /// Places of ports that are never looked at a second time: equipment behind them is fragile.
+    /// Places of ports behind which equipment is fragile: they are never looked at a second time.
     fragile: Vec<u32>,
     /// Pairs of the sample that still have their second look to come.
     looks: BTreeSet<Pair>,
@@ -189,6 +192,7 @@ impl Block {
                 queued: false,
                 waiting: VecDeque::new(),
                 asked: 0,
+                said: 0,
                 over: None,
                 round_trip: RoundTrip::default(),
                 watch: Watch::default(),
@@ -202,6 +206,7 @@ impl Block {
             started: now,
             sent: 0,
             sample: Sample::default(),
+            hinted: 0,
             left,
             waiting: 0,
             order: job.pairs(number),
@@ -275,7 +280,8 @@ impl Block {
         let host = self.host_of(turn.pair);
         match turn.look {
             Look::Decoy(_) => _ = self.decoy(host, false),
-            Look::Second => _ = self.looks.remove(&turn.pair),
+            // It counts as one that was not answered.
+            Look::Second => _ = self.second(turn.pair, Reason::NoAnswer, 0),
             Look::First | Look::Sampled => {
                 self.looks.remove(&turn.pair);
                 return self.hosts[host].over.is_some_and(|reason| self.settle(turn.pair, reason, 0));
@@ -314,27 +320,26 @@ impl Block {
             return Second::Nothing;
         }
         self.sample.answered += 1;
-        if self.resettle(pair, reason, round_trip) {
-            self.sample.missed += 1;
-            return Second::Missed;
-        }
-        Second::Again
+        let Some(reason) = self.resettle(pair, reason, round_trip) else { return Second::Again };
+        self.sample.missed += 1;
+        Second::Missed(reason)
     }
 
     /// More was heard of a pair that was settled as silent, or an answer of one that was not to be reached; returns
-    /// whether it was.
-    pub fn resettle(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> bool {
-        let first = self.slots[pair as usize].reason();
-        let wrong = first.is_some_and(|first| match first.state() {
+    /// as what it is settled if it was. Of a host that opens everything an open port says nothing.
+    pub fn resettle(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> Option<Reason> {
+        let wrong = match self.slots[pair as usize].reason()?.state() {
             State::Filtered => true,
             State::Unreachable => answer(reason),
             _ => false,
-        });
-        if wrong {
+        };
+        let open_all = self.hosts[self.host_of(pair)].over == Some(Reason::OpenAll);
+        let reason = if open_all && open(reason) { Reason::OpenAll } else { reason };
+        wrong.then(|| {
             self.slots[pair as usize] = Slot::Settled(reason);
             self.note(pair, reason, round_trip);
-        }
-        wrong
+            reason
+        })
     }
 
     /// Whether there is nothing to be done for it any more.
@@ -375,7 +380,12 @@ impl Block {
         self.drawn += 1;
         let pair =
             Pair::try_from(self.order.at(at)).expect("a permutation stays within its count, which fits");
-        Some((pair, drawn && !self.fragile.contains(&(pair % self.ports))))
+        Some((pair, drawn && !self.is_fragile(pair)))
+    }
+
+    /// Whether equipment behind a pair's port is fragile.
+    pub fn is_fragile(&self, pair: Pair) -> bool {
+        self.fragile.contains(&(pair % self.ports))
     }
 
     /// The pairs of a host.
@@ -436,7 +446,7 @@ impl Block {
                 self.hosts[host].over = Some(reason);
             }
         }
-        self.said = kept.said;
+        kept.said.into_iter().for_each(|(pair, said)| self.hint(pair, said));
         let looks: BTreeSet<Pair> = kept.looks.into_iter().collect();
         for pair in kept.again {
             let slot = self.slots.get_mut(pair as usize)?;
@@ -490,9 +500,17 @@ impl Block {
         }
     }
 
-    /// Keeps what an open port said of itself.
+    /// Keeps what an open port said of itself, as far as a host may have that much.
     pub fn hint(&mut self, pair: Pair, said: Said) {
-        self.said.insert(pair, said);
+        let (mut lines, hint) = (String::new(), Hint { port: 0, said });
+        hint.write(&mut lines);
+        let host = self.host_of(pair);
+        let host = &mut self.hosts[host];
+        if host.said + lines.len() <= MAX_HINTS {
+            host.said += lines.len();
+            self.hinted += lines.len();
+            self.said.insert(pair, hint.said);
+        }
     }
 
     /// Settles every pair that is not yet, for the same reason.
@@ -538,21 +556,12 @@ impl Block {
         records
     }
 
-    /// What the open ports of a host said of themselves, as far as a host may have that.
+    /// What the open ports of a host said of themselves.
     fn hints(&self, host: u32, ports: &[u16]) -> Vec<Hint> {
-        let (mut lines, mut hints) = (String::new(), Vec::new());
-        for (pair, said) in self.said.range(host * self.ports..(host + 1) * self.ports) {
-            if self.slots[*pair as usize] != Slot::Settled(Reason::SynAck) {
-                continue;
-            }
-            let hint = Hint { port: ports[self.port_of(*pair)], said: said.clone() };
-            hint.write(&mut lines);
-            if lines.len() > MAX_HINTS {
-                break;
-            }
-            hints.push(hint);
-        }
-        hints
+        let said = self.said.range(host * self.ports..(host + 1) * self.ports);
+        said.filter(|(pair, _)| self.slots[**pair as usize] == Slot::Settled(Reason::SynAck))
+            .map(|(pair, said)| Hint { port: ports[self.port_of(*pair)], said: said.clone() })
+            .collect()
     }
 }
 
@@ -649,6 +658,29 @@ mod tests {
                 "10.0.0.3-10.0.0.3 refused []",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_open_late_on_a_host_that_opens_everything_is_not_listed() {
+        let (mut block, _) = block("10.0.0.1", "20-29");
+        block.settle(0, Reason::SynAck, 5);
+        block.settle(1, Reason::NoAnswer, 0);
+        assert_eq!(block.opens_all(0), (1, 8));
+        assert_eq!(block.resettle(1, Reason::SynAck, 5), Some(Reason::OpenAll));
+        assert_eq!(block.open(), 0);
+    }
+
+    #[test]
+    fn a_second_look_that_is_given_up_counts_as_not_answered() {
+        let (mut block, _) = block("10.0.0.1", "20-29");
+        block.looks.extend([0, 1]);
+        block.settle(0, Reason::Refused, 5);
+        block.leave(0, Reason::Distress);
+        for pair in [0, 1] {
+            assert!(!block.give_up(Turn::new(pair, Look::Second)));
+        }
+        let seen = Sample { probed: 1, answered: 0, missed: 0 };
+        assert_eq!((block.sample, block.is_done()), (seen, true), "the other was not even looked at once");
     }
 
     #[test]

@@ -8,6 +8,9 @@ const ENOUGH_PAIRS: u128 = 1 << 20;
 const ENOUGH_HOSTS: u128 = 1 << 14;
 const ENOUGH_BLOCKS: u128 = 1 << 12;
 
+/// How much is kept of what open ports said until their blocks are done, in bytes of lines; more is dropped.
+pub const ENOUGH_SAID: usize = 16 << 20;
+
 /// The most pairs a block may have; [`Job::block_hosts_for`] keeps far below.
 const MAX_PAIRS: u128 = 1 << 25;
 

@@ -7,7 +7,7 @@ pub mod output;
 use std::fmt::Write as _;
 
 use portolan_scanner::net::{Ports, u128_to_addr};
-use portolan_scanner::recall::{percent, recall_at_least};
+use portolan_scanner::recall::{percent, percent_of, recall_at_least};
 use portolan_scanner::wire::{Certificate, HostRecord, Said, Sample, State, Text, hex};
 use std::net::SocketAddr;
 
@@ -17,7 +17,7 @@ pub type Counts = [u128; 5];
 /// How a scan by hand ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Closing<'a> {
-    /// `done`, `cancelled` or `failed`.
+    /// `done`, `interrupted` or `failed`.
     pub end: &'a str,
     /// Hosts asked for.
     pub hosts: u128,
@@ -140,7 +140,7 @@ pub fn closing_json(closing: &Closing<'_>, text: &mut String) {
             json_counts(counts),
             // Four decimals, as the percentage has two.
             recall_at_least(sample)
-                .map_or("null".into(), |bound| format!("{:.4}", (bound * 1e4).floor() / 1e4)),
+                .map_or("null".into(), |bound| format!("{:.4}", percent_of(bound) / 100.0)),
             sample.probed,
             sample.answered,
             sample.missed,

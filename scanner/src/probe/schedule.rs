@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 
 use portolan_scanner::net::{Permutation, Ranges};
-use portolan_scanner::wire::{HostRecord, Job, Reason, Sample, State};
+use portolan_scanner::wire::{HostRecord, Job, Reason, Sample};
 
 use super::block::{self, Block, Host, Look, Turn};
 use super::bounds;
@@ -314,8 +314,8 @@ impl Schedule {
         }
         if !self.blocks[index].is_settled(probe.turn.pair) {
             self.settle(index, probe, reason, round_trip);
-        } else if self.blocks[index].resettle(probe.turn.pair, reason, round_trip) {
-            self.progress.open += u64::from(reason.state() == State::Open);
+        } else if self.blocks[index].resettle(probe.turn.pair, reason, round_trip) == Some(Reason::SynAck) {
+            self.progress.open += 1;
         }
     }
 
@@ -469,7 +469,8 @@ impl Schedule {
             Look::Decoy(number) => SocketAddr::new(address, self.decoy_port(address, number)),
             _ => SocketAddr::new(address, port),
         };
-        let (class, wait) = self.patience.class(self.due_in(turn, round_trip));
+        let fragile = self.blocks[index].is_fragile(turn.pair);
+        let (class, wait) = self.patience.class(self.due_in(turn, round_trip, fragile));
         let span = Span { since: now, until: now + wait, class };
         Probe { target, span, step: self.step + index as u64, turn }
     }

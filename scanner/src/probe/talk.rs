@@ -87,8 +87,8 @@ impl Talk {
             if over || (now >= self.until && !heard.is_empty()) {
                 return Some(Text::escape(heard, MAX_TEXT).map(Said::Banner));
             }
-            if now >= self.until {
-                self.ask(now, config)?;
+            if now >= self.until && self.ask(now, config).is_none() {
+                return Some(None);
             }
         }
         #[cfg(feature = "network")]
@@ -148,4 +148,18 @@ fn listen(mut socket: &Socket, heard: &mut Vec<u8>) -> bool {
         }
     }
     true
+}
+
+#[cfg(all(test, feature = "link"))]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_peer_that_cannot_be_asked_for_its_certificate_is_let_go() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut talk = Talk::begin(silent.local_addr().unwrap(), 0).unwrap();
+        let later = 2 * PATIENCE;
+        assert_eq!((0..1_000).find_map(|_| talk.look(later, &Config::unable())), Some(None));
+    }
 }

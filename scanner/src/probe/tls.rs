@@ -36,6 +36,12 @@ impl Config {
         });
         Self(config)
     }
+
+    /// As where the library cannot do it.
+    #[cfg(test)]
+    pub fn unable() -> Self {
+        Self(None)
+    }
 }
 
 /// A handshake under way.

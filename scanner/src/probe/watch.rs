@@ -54,8 +54,8 @@ pub struct Watch {
     last: u32,
     /// Pairs first attempted after that one that are settled without an answer.
     silent: u32,
-    /// Since when.
-    silent_since: Instant,
+    /// Those of them for which nothing was heard of any host since they were asked.
+    doubtful: u32,
     /// The quickest of the first answers, in microseconds.
     base: u32,
     /// Slow answers in a row.
@@ -83,7 +83,7 @@ impl Watch {
     pub fn answered(&mut self, order: u32, micros: u32, now: Instant, limits: &Limits) -> bool {
         self.answered += u32::from(order > 0);
         if order > self.last {
-            (self.last, self.silent) = (order, 0);
+            (self.last, self.silent, self.doubtful) = (order, 0, 0);
         }
         if self.answered <= BASE {
             self.base = if self.base == 0 { micros } else { self.base.min(micros) };
@@ -100,30 +100,24 @@ impl Watch {
         micros > self.base.saturating_mul(2).max(self.base.saturating_add(SLOWER))
     }
 
-    /// A pair is settled without an answer.
-    pub fn unanswered(&mut self, order: u32, now: Instant) {
+    /// A pair is settled without an answer; in doubt, if no other host answered either since it was asked.
+    pub fn unanswered(&mut self, order: u32, doubtful: bool) {
         if order > self.last {
             self.silent += 1;
-            if self.silent == 1 {
-                self.silent_since = now;
-            }
+            self.doubtful += u32::from(doubtful);
         }
     }
 
-    /// What is wrong with it, if something is.
-    pub fn distress(&self, now: Instant, limits: &Limits) -> Option<Distress> {
+    /// What is wrong with it, if something is; beyond doubt, if only what is not in doubt is to count.
+    pub fn distress(&self, now: Instant, limits: &Limits, beyond_doubt: bool) -> Option<Distress> {
         if self.slow >= limits.slow && now >= self.slow_since + limits.over {
             return Some(Distress::Slow { base: self.base });
         }
-        let enough = self.answered >= limits.answers && self.silent >= limits.answers;
-        let chance = f64::from(self.last) / (f64::from(self.last) + f64::from(self.silent));
+        let silent = self.silent - if beyond_doubt { self.doubtful } else { 0 };
+        let enough = self.answered >= limits.answers && silent >= limits.answers;
+        let chance = f64::from(self.last) / (f64::from(self.last) + f64::from(silent));
         (enough && chance.powf(f64::from(self.answered)) < limits.chance)
-            .then_some(Distress::Silent { answered: self.answered, silent: self.silent })
-    }
-
-    /// Since when it has been silent, if it has.
-    pub fn silent_since(&self) -> Option<Instant> {
-        (self.silent > 0).then_some(self.silent_since)
+            .then_some(Distress::Silent { answered: self.answered, silent })
     }
 
     /// Whether it is in a row of slow or missing answers that may become distress.
@@ -191,9 +185,9 @@ mod tests {
             if (state >> 33) % 1_000 < share {
                 watch.answered(order, 500, 0, limits);
             } else {
-                watch.unanswered(order, 0);
+                watch.unanswered(order, false);
             }
-            watch.distress(0, limits).is_some()
+            watch.distress(0, limits, false).is_some()
         })
     }
 
@@ -216,12 +210,12 @@ mod tests {
             for _ in 0..answers {
                 let order = watch.sent();
                 watch.answered(order, 500, 0, limits);
-                assert_eq!(watch.distress(0, limits), None);
+                assert_eq!(watch.distress(0, limits, false), None);
             }
             let noticed = (1..100).find(|_| {
                 let order = watch.sent();
-                watch.unanswered(order, 0);
-                watch.distress(0, limits).is_some()
+                watch.unanswered(order, false);
+                watch.distress(0, limits, false).is_some()
             });
             assert!(noticed.is_some_and(|after| after <= within), "{noticed:?} after {answers} answers");
         }
@@ -235,8 +229,8 @@ mod tests {
             watch.answered(order, 500, 0, &USUAL);
         }
         for order in (1..=1_000).filter(|order| order % 10 == 0) {
-            watch.unanswered(order, 0);
-            assert_eq!(watch.distress(0, &USUAL), None);
+            watch.unanswered(order, false);
+            assert_eq!(watch.distress(0, &USUAL, false), None);
         }
     }
 
@@ -246,11 +240,11 @@ mod tests {
         (0..8).for_each(|_| _ = watch.answered(1, 1_000, 0, &USUAL));
         // All at one moment, as after this process was stopped for a while.
         (0..40).for_each(|_| assert!(watch.answered(1, 300_000, 9 * SECOND, &USUAL)));
-        assert_eq!(watch.distress(9 * SECOND, &USUAL), None);
+        assert_eq!(watch.distress(9 * SECOND, &USUAL, false), None);
         watch.answered(1, 300_000, 12 * SECOND, &USUAL);
-        assert_eq!(watch.distress(12 * SECOND, &USUAL), Some(Distress::Slow { base: 1_000 }));
+        assert_eq!(watch.distress(12 * SECOND, &USUAL, false), Some(Distress::Slow { base: 1_000 }));
         watch.answered(1, 1_000, 12 * SECOND, &USUAL);
-        assert_eq!(watch.distress(12 * SECOND, &USUAL), None);
+        assert_eq!(watch.distress(12 * SECOND, &USUAL, false), None);
     }
 
     #[test]

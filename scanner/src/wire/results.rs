@@ -40,7 +40,7 @@ pub struct Results {
 /// first has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sample {
-    /// Pairs that were probed a second time.
+    /// Pairs that were probed a second time, or would have been, had their host not been left alone.
     pub probed: u64,
     /// Of those, how many answered the second time, be it open or closed.
     pub answered: u64,

@@ -3,6 +3,7 @@
 use portolan_scanner::wire::Said;
 
 use super::{Instant, Probe, Schedule};
+use crate::probe::bounds::ENOUGH_SAID;
 use crate::probe::method::Ask;
 
 /// How many open ports of a host are asked: one that has more is no ordinary host.
@@ -30,9 +31,10 @@ impl Schedule {
         Ask::Now
     }
 
-    /// What the port of a probe in flight said of itself.
+    /// What the port of a probe in flight said of itself; it is kept as far as there is room.
     pub fn said(&mut self, probe: Probe, said: Said) {
-        if let Some(index) = self.index(probe.step) {
+        let kept: usize = self.blocks.iter().map(|block| block.hinted).sum();
+        if let Some(index) = self.index(probe.step).filter(|_| kept < ENOUGH_SAID) {
             self.blocks[index].hint(probe.turn.pair, said);
         }
     }
@@ -111,6 +113,22 @@ mod tests {
         for bad in ["\nsays", "\nname a"] {
             assert!(again.restore(&saved.replacen("\nsays", bad, 1).replacen("\\x0d", "\\xZZ", 1)).is_err());
         }
+    }
+
+    #[test]
+    fn what_is_kept_of_hosts_that_say_much_is_bounded_for_each_and_for_all() {
+        let mut schedule = Schedule::new(job("10.0.0.0/26", "1-20"), &Guard::default()).unwrap();
+        let names = vec![Text::escape(&[0; 253], 253).unwrap(); 32];
+        let leaf = Certificate { sha256: [1; 32], expires: None, subject: None, names };
+        for _ in 0..64 * 20 {
+            let open = probe(&mut schedule, SECOND);
+            schedule.said(open, Said::Certificate(leaf.clone()));
+            schedule.answered(open, Reason::SynAck, 5);
+        }
+        let hosts = schedule.blocks[0].records(&schedule.ports);
+        assert!(hosts.iter().all(|host| host.hints.len() <= 16), "half a MiB each");
+        let all = hosts.iter().map(|host| host.hints.len()).sum::<usize>() * 32 * 1_012;
+        assert!((15 << 20..17 << 20).contains(&all), "{all} bytes");
     }
 
     #[test]

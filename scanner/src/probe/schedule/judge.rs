@@ -10,6 +10,7 @@ use super::{
     Block, Due, ENOUGH_PORTS, HIGH_PORTS, Instant, Look, Probe, RETRY_GAP, Rate, RoundTrip, Schedule, Turn,
 };
 use crate::probe::block::{Second, answer};
+use crate::probe::guard::is_fragile;
 use crate::probe::throttle::{Change, WHOLE};
 
 impl Schedule {
@@ -19,10 +20,11 @@ impl Schedule {
     }
 
     /// How long a turn is waited for: what the host's answers say, or else twice what all answers say; twice as long
-    /// with each retry. Nothing is known before the first answers, nor may a second look miss one.
-    pub(super) fn due_in(&self, turn: Turn, host: RoundTrip) -> u64 {
+    /// with each retry. Nothing is known before the first answers, nor may a second look miss one; and fragile
+    /// equipment is tried again only when nothing of the attempt before lingers.
+    pub(super) fn due_in(&self, turn: Turn, host: RoundTrip, fragile: bool) -> u64 {
         let all = || self.round_trip.timeout().map(|all| 2 * all);
-        let wanted = if turn.settles() { host.timeout().or_else(all) } else { None };
+        let wanted = if turn.settles() && !fragile { host.timeout().or_else(all) } else { None };
         wanted.map_or(u64::MAX, |wanted| self.patience.class(wanted).1 << turn.attempt.min(16))
     }
 
@@ -64,9 +66,8 @@ impl Schedule {
             Look::Second => {
                 let second = block.second(turn.pair, reason, round_trip);
                 if second != Second::Nothing {
-                    let missed = second == Second::Missed;
-                    self.progress.open += u64::from(missed && reason.state() == State::Open);
-                    let change = self.throttle.look(missed, now);
+                    self.progress.open += u64::from(second == Second::Missed(Reason::SynAck));
+                    let change = self.throttle.look(second != Second::Again, now);
                     self.change(change);
                 }
             }
@@ -89,7 +90,8 @@ impl Schedule {
                     self.again.push(Reverse(Due { at: known + RETRY_GAP, step: probe.step, what }));
                 }
                 if !answer(reason) && reason.state() != State::NotProbed {
-                    self.blocks[index].hosts[place].watch.unanswered(turn.order, probe.span.until);
+                    let doubtful = self.heard <= probe.span.since;
+                    self.blocks[index].hosts[place].watch.unanswered(turn.order, doubtful);
                     self.look_after(index, place, probe.span.until);
                 }
                 self.suspect(index, place, probe.span.since);
@@ -103,14 +105,16 @@ impl Schedule {
         if host.over.is_some() {
             return;
         }
-        let Some(distress) = host.watch.distress(now, &self.numbers.distress) else { return };
-        // If nothing else was heard since either, and others are about to be silent, it is the network.
-        let alone = host.watch.silent_since().is_some_and(|since| self.heard <= since);
+        let distress = |beyond_doubt| host.watch.distress(now, &self.numbers.distress, beyond_doubt);
+        let Some(found) = distress(false) else { return };
+        // If nobody else was heard either, and others are about to be silent, it is the network.
         let mut others = self.blocks.iter().flat_map(|block| &block.hosts);
-        if alone && others.any(|other| other.address != host.address && other.watch.uneasy()) {
+        if distress(true).is_none()
+            && others.any(|other| other.address != host.address && other.watch.uneasy())
+        {
             return;
         }
-        self.notes.push(format!("{} shows distress: it {distress}; it is left alone", host.address));
+        self.notes.push(format!("{} shows distress: it {found}; it is left alone", host.address));
         self.progress.done += u64::from(self.blocks[index].leave(place, Reason::Distress));
     }
 
@@ -136,24 +140,20 @@ impl Schedule {
     }
 
     /// A port of those that a host which opens everything is asked beside what is asked anyway: of the job's, if it
-    /// has many, else one that it does not ask for. Different for each number.
+    /// has many, else one that it does not ask for; never one of fragile equipment. Different for each number.
     pub(super) fn decoy_port(&self, host: IpAddr, number: u8) -> u16 {
         let [.., low] = addr_to_u128(host).to_be_bytes().as_chunks::<8>().0[..] else { return u16::MAX };
         let key = Permutation::key_for(self.job.seed, u64::from_be_bytes(low));
-        if self.ports.len() >= ENOUGH_PORTS {
-            let place = Permutation::new(key, self.ports.len() as u128).at(number.into());
-            return usize::try_from(place)
-                .ok()
-                .and_then(|place| self.ports.get(place).copied())
-                .unwrap_or(u16::MAX);
-        }
-        let order = Permutation::new(key, u128::from(u16::MAX - HIGH_PORTS) + 1);
-        let mut outside = (0..order.count())
-            .map(|place| {
-                HIGH_PORTS + u16::try_from(order.at(place)).expect("what lies above the high ports fits")
-            })
-            .filter(|port| !self.job.ports.contains(*port));
-        outside.nth(number.into()).expect("fewer ports than there are high ones are asked for")
+        let inside = self.ports.len() >= ENOUGH_PORTS;
+        let count = if inside { self.ports.len() } else { usize::from(u16::MAX - HIGH_PORTS) + 1 };
+        let order = Permutation::new(key, count as u128);
+        let port = |place| {
+            let place = u16::try_from(order.at(place)).expect("there are fewer ports than 16 bits count");
+            if inside { self.ports[usize::from(place)] } else { HIGH_PORTS + place }
+        };
+        let fit = |port: &u16| !is_fragile(*port) && (inside || !self.job.ports.contains(*port));
+        let mut ports = (0..order.count()).map(port).filter(fit);
+        ports.nth(number.into()).expect("more are left than a host is asked")
     }
 
     fn change(&mut self, change: Option<Change>) {

@@ -75,6 +75,9 @@ impl Schedule {
             self.progress.done += u64::from(block.pairs() - block.left);
             self.progress.open += block.open();
             self.blocks.push_back(block);
+            // Who was about to be asked for other ports was not, or nobody knows what came of it.
+            let index = self.blocks.len() - 1;
+            (0..self.blocks[index].hosts.len()).for_each(|place| self.suspect(index, place, 0));
         }
         Ok(())
     }

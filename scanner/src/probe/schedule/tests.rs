@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use portolan_scanner::net::addr_to_u128;
-use portolan_scanner::wire::Preset;
+use portolan_scanner::wire::{Preset, State};
 use proptest::prelude::*;
 
 use super::*;
@@ -178,6 +178,58 @@ fn a_silent_port_is_tried_again_as_often_as_asked_with_growing_gaps() {
     assert!(silent.windows(3).all(|at| at[2] - at[1] > at[1] - at[0]));
     assert_eq!(said(&run.blocks, "10.0.0.1", 80), Some(Reason::NoAnswer));
     assert_eq!(said(&run.blocks, "10.0.0.1", 81), Some(Reason::Refused), "a late answer counts");
+}
+
+#[test]
+fn fragile_equipment_is_tried_again_only_after_nothing_of_the_attempt_before_lingers() {
+    let mut job = job("10.0.0.1", "450-549");
+    (job.retries, job.timeout_ms) = (2, 3_000);
+    let port =
+        |target: SocketAddr| if [502, 503].contains(&target.port()) { Port::Silent } else { Port::Closed };
+    let run = run(&mut schedule(job), port, Instant::MAX);
+    let of =
+        |port| run.attempts.iter().filter(|(_, to)| to.port() == port).map(|(at, _)| *at).collect::<Vec<_>>();
+    let (modbus, other) = (of(502), of(503));
+    assert_eq!((modbus.len(), other.len()), (3, 3));
+    assert!(modbus.windows(2).all(|at| at[1] - at[0] > 3 * SECOND), "{modbus:?}");
+    assert!(other[2] - other[1] < 3 * SECOND, "elsewhere what was learnt of the host is enough");
+}
+
+#[test]
+fn no_port_outside_the_job_and_none_of_fragile_equipment_is_asked_to_see_if_a_host_opens_everything() {
+    let mut job = job("10.0.0.0/22", "1-20000");
+    job.preset = Preset::Gentle;
+    let schedule = schedule(job);
+    for host in 0..1_024 {
+        let host = std::net::Ipv4Addr::from(0x0a00_0000 + host).into();
+        let mut ports: Vec<u16> = (0..8).map(|number| schedule.decoy_port(host, number)).collect();
+        assert!(!ports.iter().any(|port| crate::probe::guard::is_fragile(*port)), "{host} {ports:?}");
+        assert!(ports.iter().all(|port| schedule.job().ports.contains(*port)));
+        ports.sort_unstable();
+        assert!(ports.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}
+
+#[test]
+fn a_host_that_opens_everything_is_told_as_such_after_an_interruption() {
+    let job = job("10.0.0.1", "1-40");
+    let mut before = schedule(job.clone());
+    // All is settled, and what is asked beside it was not answered yet.
+    let mut now = SECOND;
+    while before.progress().done < 40 {
+        match before.next(now) {
+            Next::Probe(probe) if probe.turn.settles() => before.answered(probe, Reason::SynAck, 5),
+            Next::Probe(_) => {}
+            Next::At(at) => now = at,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(before.finished().is_none());
+    let mut after = schedule(job);
+    after.restore(&before.save()).unwrap();
+    let run = run(&mut after, |_| Port::Open, Instant::MAX);
+    assert_eq!(said(&run.blocks, "10.0.0.1", 7), Some(Reason::OpenAll));
+    assert_eq!(after.progress().open, 0);
 }
 
 #[test]
