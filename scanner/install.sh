@@ -104,7 +104,10 @@ signed_by_key() {
 # Decides whether the program may be installed, before anything is touched. Sets `key`.
 verify() {
     key=
-    [ -z "$scanner_pub" ] || key=$(key_word "$scanner_pub")
+    if [ -n "$scanner_pub" ]; then
+        key=$(key_word "$scanner_pub")
+        printf '%s\n' "$key" | grep -qx 'RW[A-Za-z0-9+/]\{54\}' || fail "--key: $scanner_pub is no key, nor a file with one"
+    fi
     if [ -f "$pinned" ]; then
         known=$(key_word "$pinned")
         [ -z "$key" ] || [ "$key" = "$known" ] ||
@@ -137,6 +140,7 @@ keep() {
         cp "$work/text" "$1.new"
         chmod "$2" "$1.new"
         mv "$1.new" "$1"
+        case $1 in "$unit"*) : >"$work/restart" ;; esac
         say "wrote $1"
     fi
 }
@@ -179,7 +183,7 @@ install_program() {
     fi
     [ ! -f "$program" ] || ln -f "$program" "$program.previous"
     mv "$program.new" "$program"
-    changed=yes
+    : >"$work/restart"
     say "installed $version as $program"
 }
 
@@ -225,7 +229,6 @@ install() {
     trap 'rm -rf "$work"; [ "$hidden" = no ] || stty echo </dev/tty' EXIT
     trap 'exit 1' HUP INT TERM
     verify
-    changed=no
     make_user
     mkdir -p "$config"
     install_program
@@ -253,7 +256,7 @@ END
         systemctl daemon-reload
         if [ -f "$state/link.conf" ]; then
             systemctl enable --now portolan-scanner
-            [ "$changed" = no ] || systemctl try-restart portolan-scanner
+            [ ! -e "$work/restart" ] || systemctl try-restart portolan-scanner
         fi
     elif [ -z "$root" ]; then
         say "systemd does not run here: start it as $user with: $program run --dir $state"

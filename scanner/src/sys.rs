@@ -1,5 +1,5 @@
 //! The system calls that the standard library does not offer, each wrapped so that the rest of the
-//! scanner is safe code. This file and the one in `sys/` are the only ones of the workspace with `unsafe`
+//! scanner is safe code. This file and those in `sys/` are the only ones of the workspace with `unsafe`
 //! in them.
 //!
 //! The declarations are the C library's own (the standard library links it anyway); numbers are those of

@@ -246,6 +246,11 @@ fn the_kit_verifies_with_what_the_machine_has_and_fails_closed() {
     let words = refused(&kit(&script, &arguments, &release.tree("bad"), None));
     assert!(words.contains("without its signature"), "{words}");
 
+    // A file that is not there is no key.
+    let arguments = ["--from", &from, "--no-enrol", "--key", "/typo/scanner.pub"];
+    let words = refused(&kit(&script, &arguments, &release.tree("bad"), None));
+    assert!(words.contains("--key: /typo/scanner.pub is no key, nor a file with one"), "{words}");
+
     // A pinned key is not replaced by what another kit brings.
     let tree = release.tree("good-0");
     let other_from = other.dist.to_str().expect("the path is UTF-8");
@@ -266,6 +271,38 @@ fn without_a_key_the_sum_decides_and_the_script_says_what_that_lacks() {
     let tree = release.tree("other-sum");
     let words = refused(&kit(&script, &["--from", &from, "--no-enrol"], &tree, None));
     assert!(words.contains("another one") && !installed(&tree).exists(), "{words}");
+}
+
+#[test]
+fn a_scanner_that_runs_is_restarted_when_its_program_or_its_unit_is_new() {
+    let release = Release::new();
+    let (folder, from) = (release.folder.path().display(), release.dist.display());
+    let bin = release.tree("bin");
+    for (name, script) in [
+        ("systemctl", format!("echo \"$@\" >>{folder}/told")),
+        ("id", "echo 0".to_owned()),
+        ("chown", String::new()),
+    ] {
+        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).expect("it is ours");
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    }
+    // A machine of its own, in which systemd seems to run.
+    let script = format!(
+        "for place in /etc /run /usr/local /var/lib; do mount -t tmpfs none $place; done && \
+         mkdir -p /run/systemd/system /var/lib/portolan-scanner && : >/var/lib/portolan-scanner/link.conf && \
+         for option in --no-enrol --no-enrol --syn; do echo $option >>{folder}/told; \
+         PATH={folder}/bin:/usr/bin:/bin dash {from}/install.sh --from {from} $option || exit 1; done"
+    );
+    let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output();
+    let output = match output {
+        Ok(output) if !said(&output).contains("unshare") => output,
+        other => return println!("skipped: no mount namespace can be made here ({other:?})"),
+    };
+    taken(&output);
+    let told = fs::read_to_string(release.file("../../told")).expect("it was told something");
+    let restarts: Vec<bool> =
+        told.split("--no-enrol\n").flat_map(|part| part.split("--syn\n")).map(|part| part.contains("try-restart")).collect();
+    assert_eq!(restarts, [false, true, false, true], "{told}");
 }
 
 #[test]

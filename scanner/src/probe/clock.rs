@@ -1,4 +1,4 @@
-//! The only place of the scanner that reads a clock.
+//! The probe's clock: the only place of it that reads one.
 
 use std::time::{Instant as Monotonic, SystemTime, UNIX_EPOCH};
 
@@ -16,7 +16,7 @@ impl Clock {
     pub fn start() -> Self {
         #[expect(
             clippy::disallowed_methods,
-            reason = "the one place where the scanner reads the time of day"
+            reason = "the one place where the probe reads the time of day"
         )]
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { start: Monotonic::now(), started: i64::try_from(since.as_micros()).unwrap_or(i64::MAX) }

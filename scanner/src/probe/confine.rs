@@ -1,4 +1,4 @@
-//! What a probe gives up before it sends its first packet, so that one who took it over through an answer could
+//! What a probe gives up before it sends anything to a target, so that one who took it over through an answer could
 //! do little but go on connecting.
 //!
 //! In this order:

@@ -4,7 +4,7 @@
 //! [`schedule`] asks for by a [`method`], [`block`] keeps what was found until it is handed over. [`pace`] and
 //! [`preset`] hold the rates. The method [`connect`] has its sockets in [`slots`], and [`outcome`] says what a
 //! connect's end means; [`syn`] makes its own packets. [`hints`] stands around a method and listens to open ports, each
-//! in a [`talk`]. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends anything.
+//! in a [`talk`]. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends anything to a target.
 
 pub mod block;
 mod bounds;

@@ -150,7 +150,7 @@ fn listen(mut socket: &Socket, heard: &mut Vec<u8>) -> bool {
     true
 }
 
-#[cfg(all(test, feature = "link"))]
+#[cfg(all(test, feature = "network"))]
 mod tests {
     use super::*;
     use std::net::TcpListener;

@@ -15,7 +15,7 @@ impl Clock {
     #[expect(clippy::unused_self, reason = "the time is always asked of a Clock")]
     #[expect(
         clippy::disallowed_methods,
-        reason = "the scanner's one place that asks the system for the time"
+        reason = "the one place where the link asks the system for the time"
     )]
     pub fn now(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
