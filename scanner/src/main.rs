@@ -20,7 +20,7 @@ Commands:
   enrol      make this scanner known to an appliance, with a one-time token
   run        do the jobs of the appliance
   stick      do jobs that come on a stick, where no network leads to the appliance
-  upgrade    replace this program by a newer one whose signature is good
+  upgrade    replace this program by another one whose signature is good
 
   --version  print the version
   --man      print the manual page

@@ -1,4 +1,4 @@
-//! `upgrade`: a person replaces this program by a newer one, or takes the one before. It never happens by itself.
+//! `upgrade`: a person replaces this program by another one, or takes the one before. It never happens by itself.
 //!
 //! A release is signed in minisign's form over the file itself (`Ed`), so that Ed25519 is all that is needed here.
 //! What was verified are the bytes that are written, and they take the old program's name in one step: at any moment
@@ -75,6 +75,8 @@ fn proven(from: &Path, bytes: &[u8], key: Option<PathBuf>, sha256: Option<String
         (Some(pinned), None) => {
             let signature = beside(from, ".minisig");
             let text = fs::read_to_string(&signature).map_err(Error::file(&signature))?;
+            let pinned = pinned_key(&pinned)
+                .ok_or(Error::Folder { path: key, what: "holds no key to verify with" })?;
             let comment = verify(&pinned, bytes, &text)
                 .map_err(|what| Error::option("--from", format_args!("{}: {what}", from.display())))?;
             Ok(format!("the signature is good: {comment}"))
@@ -97,10 +99,14 @@ fn proven(from: &Path, bytes: &[u8], key: Option<PathBuf>, sha256: Option<String
     }
 }
 
+/// The key in a file of minisign's: algorithm and number, and the key itself.
+fn pinned_key(text: &str) -> Option<[u8; 42]> {
+    let key = text.lines().find(|line| !line.starts_with("untrusted comment:"))?;
+    base64::decode_array(key.trim()).ok()
+}
+
 /// Checks minisign's signature over a file; gives the comment that is signed too.
-fn verify(key: &str, bytes: &[u8], signature: &str) -> Result<String, &'static str> {
-    let key = key.lines().find(|line| !line.starts_with("untrusted comment:")).unwrap_or_default();
-    let key: [u8; 42] = base64::decode_array(key.trim()).map_err(|_| "the pinned key cannot be read")?;
+fn verify(key: &[u8; 42], bytes: &[u8], signature: &str) -> Result<String, &'static str> {
     let lines: Vec<&str> = signature.lines().collect();
     let [_, first, comment, second] = lines[..] else { return Err("its signature cannot be read") };
     let parts = (base64::decode_array::<74>(first), base64::decode_array(second));

@@ -58,6 +58,20 @@ fn said(result: Result<String, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
+fn verify(key: &str, bytes: &[u8], signature: &str) -> Result<String, &'static str> {
+    super::verify(&pinned_key(key).ok_or("no key")?, bytes, signature)
+}
+
+#[test]
+fn a_file_without_a_key_is_named_and_not_the_program() {
+    let (folder, _guard) = temporary("keyless");
+    let [from, key] = ["new", "scanner.pub"].map(|name| folder.path(name));
+    std::fs::write(beside(&from, ".minisig"), signed(&self::key().0, b"program", "x")).unwrap();
+    std::fs::write(&key, "untrusted comment: a key\n").unwrap();
+    let said = said(proven(&from, b"program", Some(key.clone()), None));
+    assert_eq!(said, format!("{}: holds no key to verify with", key.display()));
+}
+
 #[test]
 fn a_signature_is_of_one_file_by_the_pinned_key() {
     let ((pair, pinned), (other, _)) = (key(), key());

@@ -68,7 +68,7 @@ impl Tls {
         stop: fn() -> bool,
     ) -> Result<Self, Error> {
         let provider = Arc::new(crypto::for_appliance());
-        let unusable = |error: rustls::Error| Error::Protocol(error.to_string());
+        let unusable = |error: rustls::Error| Error::Other(error.to_string());
         let verifier = Arc::new(PinnedCa { trust: ca, provider: Arc::clone(&provider) });
         let builder = ClientConfig::builder_with_details(provider, clock)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -97,8 +97,13 @@ impl Tls {
         let tcp = self.tcp(deadline).map_err(Error::Network)?;
         let name = ServerName::try_from(SERVER_NAME).expect("a DNS name");
         let tls = ClientConnection::new(Arc::clone(&self.config), name);
-        let tls = tls.map_err(|error| Error::Protocol(error.to_string()))?;
-        Ok(rustls::StreamOwned::new(tls, Timed { tcp, deadline, stop: self.stop }))
+        let tls = tls.map_err(|error| Error::Other(error.to_string()))?;
+        let mut connection = rustls::StreamOwned::new(tls, Timed { tcp, deadline, stop: self.stop });
+        match connection.conn.complete_io(&mut connection.sock) {
+            Ok(_) => Ok(connection),
+            Err(error) if error.get_ref().is_some_and(is_untrusted) => Err(Error::Untrusted),
+            Err(error) => Err(Error::Network(error)),
+        }
     }
 
     fn tcp(&self, deadline: Instant) -> io::Result<TcpStream> {
@@ -124,8 +129,7 @@ impl Tls {
 
     /// The CA certificate that the server showed: the one that the pin names.
     pub fn shown_ca(&self, pin: &[u8; 32], deadline: Instant) -> Result<Vec<u8>, Error> {
-        let mut connection = self.connect(deadline)?;
-        connection.conn.complete_io(&mut connection.sock).map_err(Error::Network)?;
+        let connection = self.connect(deadline)?;
         let shown = connection.conn.peer_certificates().unwrap_or_default();
         let ca = shown.iter().find(|certificate| crypto::sha256(certificate) == *pin);
         ca.map(|certificate| certificate.to_vec())
@@ -135,8 +139,7 @@ impl Tls {
 
 impl Dial for Tls {
     fn dial(&self, deadline: Instant) -> Result<Box<dyn Stream>, Error> {
-        let mut connection = self.connect(deadline)?;
-        connection.conn.complete_io(&mut connection.sock).map_err(Error::Network)?;
+        let connection = self.connect(deadline)?;
         self.told.call_once(|| {
             let exchange =
                 connection.conn.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name);
@@ -151,6 +154,12 @@ impl Dial for Tls {
         let abroad = resolved.iter().filter(|address| !address.to_canonical().is_loopback());
         abroad.map(|address| Range::single(addr_to_u128(*address))).collect()
     }
+}
+
+/// Whether a handshake failed because the server's certificate is not of the CA that is trusted.
+fn is_untrusted(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let untrusted = rustls::Error::from(CertificateError::UnknownIssuer);
+    error.downcast_ref::<rustls::Error>() == Some(&untrusted)
 }
 
 type ClientConnectionOnTcp = rustls::StreamOwned<ClientConnection, Timed>;

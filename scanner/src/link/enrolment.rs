@@ -70,7 +70,7 @@ fn ask(client: &mut Client, identity: &Identity, token: &str, stop: fn() -> bool
             return Ok(fields);
         }
         if Instant::now() > give_up {
-            return Err(Error::Protocol("the manager did not answer for ten minutes; is it running?".into()));
+            return Err(Error::Other("the manager did not answer for ten minutes: is it running?".into()));
         }
         let wait = Duration::from_secs(fields.read::<u64>("retry-after").unwrap_or(5).clamp(1, 60));
         say("the appliance has not decided yet; asking again");

@@ -17,6 +17,9 @@ use crate::work::run::{Outcome, Run, Shared, signed_job};
 /// How often the lease is renewed; the appliance wants to hear at least every 2 s.
 const RENEW: Duration = Duration::from_millis(1500);
 
+/// How long the list of exclusions may take, within the minute after which a silent scanner loses its job.
+const LIST: Duration = Duration::from_secs(40);
+
 /// How long to wait after a job that was not taken: the next may be no better.
 const REFUSED: Duration = Duration::from_secs(5);
 
@@ -125,44 +128,48 @@ fn renew(session: &Session, hash: &[u8; 32], shared: &Shared, over: &AtomicBool)
             .with("open", shared.open.load(Ordering::Relaxed))
             .with("rate", shared.rate.load(Ordering::Relaxed))
             .to_string();
-        let answer = client
-            .post("/scanner/v1/renew", body.as_bytes(), api::SHORT)
-            .and_then(|answer| answer.fields())
-            .and_then(|fields| {
-                if let Some(digest) = fields.get("exclusions").filter(|digest| *digest != excluded) {
-                    shared.exclude(exclusions(&mut client)?);
-                    digest.clone_into(&mut excluded);
-                }
-                Ok(fields)
-            });
-        let wait = match answer.as_ref().map(|fields| fields.get("state").unwrap_or_default()) {
-            Ok("lost") => {
-                shared.lost.store(true, Ordering::Relaxed);
-                return;
-            }
-            Ok(state) => {
-                shared.cancel.fetch_or(state == "cancel", Ordering::Relaxed);
+        let answer = client.post("/scanner/v1/renew", body.as_bytes(), api::SHORT);
+        let obeyed = answer.and_then(|answer| answer.fields()).and_then(|fields| {
+            let state = fields.get("state").unwrap_or_default();
+            shared.lost.fetch_or(state == "lost", Ordering::Relaxed);
+            shared.cancel.fetch_or(state == "cancel", Ordering::Relaxed);
+            let digest = fields.get("exclusions").filter(|digest| *digest != excluded);
+            // Nothing goes until it is known what else is to be left alone.
+            shared.pause.store(state == "pause" || digest.is_some(), Ordering::Relaxed);
+            if let Some(digest) = digest {
+                shared.exclude(exclusions(&mut client)?);
+                digest.clone_into(&mut excluded);
                 shared.pause.store(state == "pause", Ordering::Relaxed);
+            }
+            Ok(())
+        });
+        let wait = match obeyed {
+            Ok(()) => {
                 backoff.reset();
                 RENEW
             }
             Err(error) if error.is("revoked") => {
                 say(format_args!("probing ends at once: {error}"));
                 shared.lost.store(true, Ordering::Relaxed);
-                return;
+                Duration::ZERO
             }
             Err(error) => {
-                say(format_args!("the lease cannot be renewed: {error}; probing goes on"));
+                let goes_on = shared.is_known() && !shared.pause.load(Ordering::Relaxed);
+                let so = if goes_on { "probing goes on" } else { "nothing is probed until then" };
+                say(format_args!("the lease cannot be renewed: {error}; {so}"));
                 backoff.wait()
             }
         };
+        if shared.lost.load(Ordering::Relaxed) {
+            return;
+        }
         nap(wait, is_over);
     }
 }
 
 /// What the appliance wants left alone. The next answer to a renewal tells if it changed while it was asked.
 fn exclusions(client: &mut api::Client) -> Result<Ranges, Error> {
-    let list = client.post("/scanner/v1/exclusions", b"", api::SHORT)?.body;
+    let list = client.post("/scanner/v1/exclusions", b"", LIST)?.body;
     let unreadable = |what: String| Error::Protocol(format!("the exclusions cannot be read: {what}"));
     let list = str::from_utf8(&list).map_err(|error| unreadable(error.to_string()))?;
     Ranges::parse(list).map_err(|error| unreadable(error.to_string()))

@@ -16,6 +16,7 @@ use crate::crypto::{self, Identity};
 use crate::net::{Ports, Ranges, u128_to_addr};
 use crate::wire::fields::Fields;
 use crate::wire::{Job, Results, hex, seal, split};
+use crate::work::clock::Clock;
 use crate::work::folder::Folder;
 
 /// Reads the job, then prints the file that belongs to the step it is told to start at.
@@ -28,9 +29,10 @@ struct Told {
     /// By block and part: the frames, each time they came.
     results: BTreeMap<(u64, u32), Vec<Results>>,
     end: Option<(String, String)>,
-    /// What it answers to renewals, and what it excludes.
+    /// What it answers to renewals, and what it excludes; and whether it keeps that list to itself.
     state: &'static str,
     excluded: &'static str,
+    unlisted: bool,
     /// How often it still says that it is busy.
     busy: usize,
 }
@@ -64,6 +66,9 @@ impl Bench {
             "/scanner/v1/renew" => {
                 let told = told.lock().unwrap();
                 (200, format!("state: {}\nexclusions: [{}]\n", told.state, told.excluded))
+            }
+            "/scanner/v1/exclusions" if told.lock().unwrap().unlisted => {
+                (503, "error: internal\ndetail: not now\n".into())
             }
             "/scanner/v1/exclusions" => (200, told.lock().unwrap().excluded.into()),
             "/scanner/v1/results" => {
@@ -290,6 +295,44 @@ fn exclusions_reach_a_probe_before_its_job_and_while_it_runs_and_pauses_too() {
 }
 
 #[test]
+fn while_the_exclusions_cannot_be_had_nothing_is_probed_and_the_appliance_is_obeyed() {
+    let bench = Bench::new("unlisted", testing::job());
+    let session = bench.session(HEAR);
+    std::thread::scope(|scope| {
+        let worker = scope.spawn(|| run(&session, &bench.frame()));
+        bench.until_heard("start 0\n");
+        (bench.told.lock().unwrap().excluded, bench.told.lock().unwrap().unlisted) = ("127.0.0.3", true);
+        bench.until_heard("\npause\n");
+        bench.told.lock().unwrap().unlisted = false;
+        let heard = bench.until_heard("\nresume\n");
+        assert!(heard.contains("\nexclude 127.0.0.3, 127.0.0.9\n"), "{heard}");
+        (bench.told.lock().unwrap().excluded, bench.told.lock().unwrap().unlisted) = ("127.0.0.4", true);
+        bench.told.lock().unwrap().state = "cancel";
+        bench.until_heard("\ncancel\n");
+        worker.join().unwrap().unwrap();
+    });
+    // Nor is a job begun before it is known, and a cancel is heard then too.
+    let bench = Bench::new("unlisted-first", testing::job());
+    bench.told.lock().unwrap().unlisted = true;
+    bench.answer_renewals("cancel");
+    run(&bench.session("exit 9"), &bench.frame()).unwrap();
+    assert_eq!(bench.end(), Some(("cancelled".into(), "as the appliance asked".into())));
+}
+
+#[test]
+fn a_job_whose_time_is_over_is_told_with_what_it_had_found() {
+    let job = Job { expires: Clock::default().now() + 2_000_000, ..testing::job() };
+    let bench = Bench::new("expired", job);
+    bench.says(0, &bench.script(0, 1));
+    let partly = bench.script(1, 2).replace("closed refused", "not-probed expired");
+    bench.says(9, &(partly + "end cancelled\n"));
+    let script = format!("{PRINT}; read -r line; [ \"$line\" = expire ] && /bin/cat \"$0.9\"");
+    run(&bench.session(&script), &bench.frame()).unwrap();
+    assert_eq!(bench.end(), Some(("failed".into(), "the job's time was over".into())));
+    assert_eq!(bench.told.lock().unwrap().results.len(), 2);
+}
+
+#[test]
 fn a_job_that_says_so_may_probe_the_appliance() {
     let bench = Bench::new("own", Job { own: true, ..testing::job() });
     let session = bench.session(HEAR);
@@ -370,11 +413,13 @@ fn a_probe_that_fails_is_started_again_and_given_up_when_nothing_comes_of_it() {
 #[test]
 fn a_probe_stopped_from_outside_leaves_no_half_block() {
     let bench = Bench::new("outside", testing::job());
-    bench
-        .says(0, &(bench.script(0, 1).replace("closed refused", "not-probed cancelled") + "end cancelled\n"));
-    run(&bench.session(PRINT), &bench.frame()).unwrap();
-    assert!(bench.told.lock().unwrap().results.is_empty());
-    assert_eq!(bench.end().unwrap().0, "failed");
+    for why in ["cancelled", "expired"] {
+        let partly = bench.script(0, 1).replace("closed refused", &format!("not-probed {why}"));
+        bench.says(0, &(partly + "end cancelled\n"));
+        run(&bench.session(PRINT), &bench.frame()).unwrap();
+        assert!(bench.told.lock().unwrap().results.is_empty());
+        assert_eq!(bench.end().unwrap().0, "failed");
+    }
 }
 
 #[test]

@@ -105,7 +105,10 @@ impl Session {
 
     /// Waits after something went wrong, or fails if waiting does not help.
     pub fn trouble(&self, what: &str, error: Error, wait: Duration) -> Result<(), Error> {
-        let passing = matches!(error, Error::Network(_) | Error::Protocol(_) | Error::Refused { .. });
+        let passing = matches!(
+            error,
+            Error::Network(_) | Error::Untrusted | Error::Protocol(_) | Error::Refused { .. }
+        );
         if self.stopping() {
             return Err(Error::Stopped);
         }

@@ -34,8 +34,12 @@ pub enum Error {
     },
     /// The appliance cannot be reached, or the connection broke.
     Network(io::Error),
+    /// It shows another CA than the one that is pinned.
+    Untrusted,
     /// The appliance answered with something that is not understood.
     Protocol(String),
+    /// Something else, in a sentence.
+    Other(String),
     /// The appliance refused.
     Refused {
         /// HTTP status.
@@ -80,6 +84,10 @@ impl fmt::Display for Error {
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
             Self::Folder { path, what } => write!(f, "{}: {what}", path.display()),
             Self::Network(error) => write!(f, "the appliance cannot be reached: {error}"),
+            Self::Untrusted => f.write_str(
+                "the appliance shows another CA than the one that is pinned: check the address, and compare the CA's \
+                 SHA-256 with the appliance's page",
+            ),
             Self::Protocol(what) => {
                 write!(f, "the answer is not that of a Portolan appliance ({what}): check address and port")
             }
@@ -92,7 +100,7 @@ impl fmt::Display for Error {
             Self::Refused { status, slug, detail } => {
                 write!(f, "the appliance refused: {status} {slug}: {detail}")
             }
-            Self::Stick(what) => f.write_str(what),
+            Self::Stick(what) | Self::Other(what) => f.write_str(what),
             Self::Stopped => f.write_str("stopped by a signal"),
             Self::Probe(what) => write!(f, "the probe process failed: {what}"),
             Self::Crypto(what) => f.write_str(what),

@@ -157,7 +157,7 @@ struct Block {
     hosts: u128,
     probes: u64,
     open: u64,
-    /// Something of it was not probed because of a cancel.
+    /// Something of it was not probed because the job ended early.
     cancelled: bool,
     /// The last host of the parts before.
     reached: Option<u128>,
@@ -168,5 +168,6 @@ fn open_ports(host: &HostRecord) -> u64 {
 }
 
 fn is_cancelled(host: &HostRecord) -> bool {
-    host.base == Reason::Cancelled || host.exceptions.iter().any(|run| run.reason == Reason::Cancelled)
+    let early = |reason| matches!(reason, Reason::Cancelled | Reason::Expired);
+    early(host.base) || host.exceptions.iter().any(|run| early(run.reason))
 }

@@ -60,6 +60,11 @@ impl Shared {
         *self.excluded.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
         self.heard.fetch_add(1, Ordering::Release);
     }
+
+    /// Whether it is known what to leave alone.
+    pub fn is_known(&self) -> bool {
+        self.heard.load(Ordering::Acquire) > 0
+    }
 }
 
 /// Reads a job that this key must have signed for this scanner; the error says why it is not taken.
@@ -110,15 +115,15 @@ impl<'a> Run<'a> {
         let mut failures = 0;
         let mut ended = (EndState::Done, String::new());
         // Nothing is sent before it is known what must be left alone.
-        while self.shared.heard.load(Ordering::Acquire) == 0 && !self.keeper.journal.complete() {
+        while !self.shared.is_known() && !self.keeper.journal.complete() {
             if (self.desk.stopping)() {
                 return Err(Error::Stopped);
             }
             if self.shared.lost.load(Ordering::Relaxed) {
                 return Ok(Outcome::Lost);
             }
-            if self.desk.clock.appliance_now() >= self.job.expires {
-                return Ok(Outcome::Ended(EndState::Failed, "the job's time was over".into()));
+            if let Some((state, detail)) = self.wanted_end() {
+                return Ok(Outcome::Ended(state, detail.into()));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -192,11 +197,9 @@ impl<'a> Run<'a> {
             if self.shared.lost.load(Ordering::Relaxed) {
                 break Ok(Ending::Lost);
             }
-            if self.shared.cancel.load(Ordering::Relaxed) {
-                self.cancel(&probe, EndState::Cancelled, "as the appliance asked");
-            }
-            if self.cancel.is_none() && self.desk.clock.appliance_now() >= self.job.expires {
-                self.cancel(&probe, EndState::Failed, "the job's time was over");
+            if let (None, Some((state, detail))) = (self.cancel, self.wanted_end()) {
+                self.cancel = Some((Instant::now(), state, detail));
+                probe.say(if state == EndState::Cancelled { "cancel" } else { "expire" });
             }
             if self.cancel.is_some_and(|(since, ..)| since.elapsed() > CANCEL) {
                 break Ok(Ending::Broken("it did not end when it was cancelled".into()));
@@ -259,10 +262,12 @@ impl<'a> Run<'a> {
         Ok(self.full || self.shared.pause.load(Ordering::Relaxed))
     }
 
-    fn cancel(&mut self, probe: &Probe, state: EndState, detail: &'static str) {
-        if self.cancel.is_none() {
-            self.cancel = Some((Instant::now(), state, detail));
-            probe.say("cancel");
+    /// As what the job is to end now, if it is to end early.
+    fn wanted_end(&self) -> Option<(EndState, &'static str)> {
+        if self.shared.cancel.load(Ordering::Relaxed) {
+            return Some((EndState::Cancelled, "as the appliance asked"));
         }
+        let over = self.desk.clock.appliance_now() >= self.job.expires;
+        over.then_some((EndState::Failed, "the job's time was over"))
     }
 }

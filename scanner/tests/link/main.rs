@@ -137,7 +137,7 @@ fn an_appliance_that_is_not_the_pinned_one_is_refused() {
     let appliance = Appliance::start("portolan-ingest");
     let other = Appliance::start("portolan-ingest").ca_sha256();
     let error = said(enrol(&appliance, &folder.0, &other, TOKEN));
-    assert!(error.contains("certificate"), "{error}");
+    assert!(error.contains("another CA than the one that is pinned"), "{error}");
     let error = said(enrol(&appliance, &folder.0, &appliance.ca_sha256(), "ptt_wrong"));
     assert!(error.contains("make a new one"), "{error}");
     let misnamed = Appliance::start("another-server");
