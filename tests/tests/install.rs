@@ -300,8 +300,11 @@ fn a_scanner_that_runs_is_restarted_when_its_program_or_its_unit_is_new() {
     };
     taken(&output);
     let told = fs::read_to_string(release.file("../../told")).expect("it was told something");
-    let restarts: Vec<bool> =
-        told.split("--no-enrol\n").flat_map(|part| part.split("--syn\n")).map(|part| part.contains("try-restart")).collect();
+    let restarts: Vec<bool> = told
+        .split("--no-enrol\n")
+        .flat_map(|part| part.split("--syn\n"))
+        .map(|part| part.contains("try-restart"))
+        .collect();
     assert_eq!(restarts, [false, true, false, true], "{told}");
 }
 

@@ -1,10 +1,10 @@
 //! `probe --job -`: the probe as a child of the link.
 //!
 //! In: lines of `exclude` that hold from the first probe on, the text of a job frame, a line `.`, then orders, one a
-//! line: `cancel`, `pause`, `resume`, `exclude ADDRESSES` (send nothing further to these addresses, ranges and
-//! subnets), `start N` (go on from step N of the walk over the blocks). An `exclude` that cannot be read ends the scan:
-//! half a list protects nobody. The end of the input cancels: a scan that nobody controls must end; only a file as
-//! input, which cannot be waited for, is let run to its end.
+//! line: `cancel`, `expire` (to end as well, as the job's time is over), `pause`, `resume`, `exclude ADDRESSES` (send
+//! nothing further to these addresses, ranges and subnets), `start N` (go on from step N of the walk over the blocks).
+//! An `exclude` that cannot be read ends the scan: half a list protects nobody. The end of the input cancels: a scan
+//! that nobody controls must end; only a file as input, which cannot be waited for, is let run to its end.
 //!
 //! Out: for each block, in walk order, `block <number> <started> <ended> <sent> <probed> <answered> <missed>` (µs UTC,
 //! connection attempts, the counts of the sample that was probed a second time),
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use portolan_scanner::net::Ranges;
-use portolan_scanner::wire::{self, Job, MAX_FRAME, Sample};
+use portolan_scanner::wire::{self, Job, MAX_FRAME, Reason, Sample};
 
 use super::canary;
 use super::clock::Clock;
@@ -231,7 +231,8 @@ impl Driver for Link<'_> {
 fn order(line: &str) -> io::Result<Option<Order>> {
     let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
     Ok(match (word, rest) {
-        ("cancel", "") => Some(Order::Cancel),
+        ("cancel", "") => Some(Order::Cancel(Reason::Cancelled)),
+        ("expire", "") => Some(Order::Cancel(Reason::Expired)),
         ("pause", "") => Some(Order::Pause),
         ("resume", "") => Some(Order::Resume),
         ("exclude", list) => Some(Order::Exclude(exclusion(list)?)),
@@ -249,6 +250,7 @@ mod tests {
         let order = |line| order(line).unwrap();
         assert_eq!(order("start 12"), Some(Order::Start(12)));
         assert_eq!(order("pause"), Some(Order::Pause));
+        assert_eq!(order("expire"), Some(Order::Cancel(Reason::Expired)));
         let excluded = Ranges::parse("10.0.0.5, 10.1.0.0/24").unwrap();
         assert_eq!(order("exclude 10.0.0.5, 10.1.0.0/24"), Some(Order::Exclude(excluded)));
         for bad in ["", "Pause", "start", "start -1", "start 1 2", "stop"] {

@@ -14,10 +14,7 @@ pub struct Clock {
 impl Clock {
     /// Starts at 0, now.
     pub fn start() -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place where the probe reads the time of day"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "the one place where the probe reads the time of day")]
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { start: Monotonic::now(), started: i64::try_from(since.as_micros()).unwrap_or(i64::MAX) }
     }

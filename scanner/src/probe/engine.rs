@@ -49,8 +49,8 @@ pub trait Driver {
 /// What a driver can ask for while a scan runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// End, and say what was not probed.
-    Cancel,
+    /// End, and say what was not probed, for this reason.
+    Cancel(Reason),
     /// Let no further probe go.
     Pause,
     /// Go on after a pause.
@@ -114,8 +114,8 @@ enum Rest {
 impl<M: Method, D: Driver> Engine<'_, M, D> {
     fn run(&mut self) -> io::Result<End> {
         let mut tick = self.clock.now() + SECOND;
-        if let Some(end) = self.obey(false)? {
-            return self.stop(Reason::Cancelled, end);
+        if let Some(reason) = self.obey(false)? {
+            return self.stop(reason, End::Cancelled);
         }
         loop {
             let now = self.clock.now();
@@ -135,8 +135,8 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
             }
             let nap = self.nap(&rest, now, tick);
             let ordered = self.method.wait(nap, self.clock, &mut self.schedule)?;
-            if ordered && let Some(end) = self.obey(true)? {
-                return self.stop(Reason::Cancelled, end);
+            if ordered && let Some(reason) = self.obey(true)? {
+                return self.stop(reason, End::Cancelled);
             }
             self.method.expire(now, &mut self.schedule);
             let seen = self.clock.now();
@@ -186,8 +186,8 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
         Rest::Not
     }
 
-    /// Does what the driver was told; gives the end, if it is that.
-    fn obey(&mut self, readable: bool) -> io::Result<Option<End>> {
+    /// Does what the driver was told; gives why it is to end, if it is.
+    fn obey(&mut self, readable: bool) -> io::Result<Option<Reason>> {
         for order in self.driver.orders(readable)? {
             match order {
                 Order::Pause => self.schedule.pause(true),
@@ -200,14 +200,17 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
                     self.method.abandon();
                     self.schedule.start_at(step);
                 }
-                Order::Cancel | Order::Gone => return Ok(Some(End::Cancelled)),
+                Order::Cancel(reason) => return Ok(Some(reason)),
+                Order::Gone => return Ok(Some(Reason::Cancelled)),
             }
         }
         Ok(None)
     }
 
     fn stop(&mut self, reason: Reason, end: End) -> io::Result<End> {
-        if self.driver.keep(&self.schedule, self.clock.now())? {
+        let kept = self.driver.keep(&self.schedule, self.clock.now())?;
+        // Whoever controls it begins it again: what it failed to do is not to stand as done.
+        if kept || end == End::NoSockets && self.driver.input().is_some() {
             return Ok(end);
         }
         self.method.conclude(&mut self.schedule);

@@ -45,6 +45,15 @@ fn a_start_goes_on_where_the_walk_stopped() {
 
 #[test]
 fn a_cancel_ends_at_once_and_what_was_begun_is_told() {
+    ends_early("cancel", Reason::Cancelled);
+}
+
+#[test]
+fn a_job_whose_time_is_over_says_so_of_what_was_not_probed() {
+    ends_early("expire", Reason::Expired);
+}
+
+fn ends_early(order: &str, reason: Reason) {
     let mut job = job("127.82.3.0/24,::1", "1-1000");
     (job.rate, job.block_hosts) = (2_000, 8);
     let mut link = Link::start(&job, "");
@@ -57,7 +66,7 @@ fn a_cancel_ends_at_once_and_what_was_begun_is_told() {
     }
     assert!((500..4_000).contains(&done), "{done} after a second");
     let asked = Instant::now();
-    link.order("cancel");
+    link.order(order);
     let (blocks, end) = link.finish();
     assert!(asked.elapsed() < Duration::from_secs(1));
     assert!(end.starts_with("cancelled"), "{end}");
@@ -72,6 +81,8 @@ fn a_cancel_ends_at_once_and_what_was_begun_is_told() {
     }
     assert!(counts[State::Closed as usize] >= u128::from(done), "what was found is not lost");
     assert!(counts[State::NotProbed as usize] > 0, "what was begun and not done says so");
+    let runs = blocks.iter().flat_map(|block| &block.hosts).flat_map(|host| &host.exceptions);
+    assert!(runs.filter(|run| run.reason.state() == State::NotProbed).all(|run| run.reason == reason));
 }
 
 #[test]
