@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 
+use crate::identity::Stage;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -61,6 +62,12 @@ pub enum Error {
     /// The caller must sign in first.
     #[error("sign in first")]
     SignIn,
+    /// The caller began to sign in, and something is still missing.
+    #[error("finish signing in first: {}", .0.wants())]
+    Unfinished(Stage),
+    /// The caller must prove again who they are before something this dangerous.
+    #[error("prove who you are first")]
+    Prove,
     /// The appliance has no owner yet.
     #[error("not set up yet")]
     Setup,

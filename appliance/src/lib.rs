@@ -23,6 +23,7 @@ pub mod roles;
 pub mod scans;
 pub mod scope;
 pub mod secrets;
+pub mod settings;
 pub mod sqlite;
 pub mod store;
 #[cfg(test)]

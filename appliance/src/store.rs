@@ -17,7 +17,9 @@ mod embedded {
 }
 
 /// Tables that [`Store::note`] may write: traces of use and proofs, none of them configuration.
-const NOTED: [&str; 3] = ["session", "audit_checkpoint", "delivery"];
+const NOTED: [&str; 4] = ["session", "audit_checkpoint", "delivery", "lockout"];
+/// Columns that it may write in tables that it may not write otherwise: when something was used last.
+const NOTED_COLUMNS: [(&str, &str); 1] = [("user", "last_seen")];
 
 /// No authorizer: what a connection may do by itself.
 const EVERYTHING: Option<fn(AuthContext<'_>) -> Authorization> = None;
@@ -169,9 +171,10 @@ fn only_noted(context: AuthContext<'_>) -> Authorization {
         | AuthAction::Function { .. }
         | AuthAction::Transaction { .. }
         | AuthAction::Savepoint { .. } => true,
-        AuthAction::Insert { table_name }
-        | AuthAction::Update { table_name, .. }
-        | AuthAction::Delete { table_name } => NOTED.contains(&table_name),
+        AuthAction::Insert { table_name } | AuthAction::Delete { table_name } => NOTED.contains(&table_name),
+        AuthAction::Update { table_name, column_name } => {
+            NOTED.contains(&table_name) || NOTED_COLUMNS.contains(&(table_name, column_name))
+        }
         _ => false,
     };
     if allowed { Authorization::Allow } else { Authorization::Deny }
@@ -242,7 +245,10 @@ mod tests {
     async fn a_note_reaches_sessions_and_nothing_else() {
         let store = store();
         store.note(|tx| Ok(tx.execute("DELETE FROM session", [])?)).await.unwrap();
+        store.note(|tx| Ok(tx.execute("UPDATE user SET last_seen = 1", [])?)).await.unwrap();
         for sql in [
+            "UPDATE user SET is_owner = 1",
+            "UPDATE user SET last_seen = 1, status = 'active'",
             "INSERT INTO setting (name, value) VALUES ('a', '1')",
             "DELETE FROM user",
             "DROP TABLE session",

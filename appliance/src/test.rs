@@ -32,9 +32,14 @@ pub struct TestSite {
     pub app: App,
     pub site: Arc<Site>,
     pub hand: Hand,
+    /// The address that requests come from.
+    pub source: [u8; 4],
     router: Router,
     cookie: Option<String>,
 }
+
+/// Where requests come from unless a test says otherwise.
+const SOURCE: [u8; 4] = [192, 0, 2, 1];
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -95,7 +100,7 @@ impl TestSite {
         };
         let app = App::new(parts);
         let site = Arc::new(Site::new(app.clone(), tables()).unwrap());
-        Self { router: site.clone().router(), app, site, hand, cookie: None }
+        Self { router: site.clone().router(), app, site, hand, source: SOURCE, cookie: None }
     }
 
     /// A site whose owner, `ada`, is signed in.
@@ -119,7 +124,58 @@ impl TestSite {
     /// The same site, seen by someone who is not signed in.
     pub fn stranger(&self) -> Self {
         let (app, site, hand) = (self.app.clone(), self.site.clone(), self.hand.clone());
-        Self { app, site, hand, router: self.router.clone(), cookie: None }
+        Self { app, site, hand, source: self.source, router: self.router.clone(), cookie: None }
+    }
+
+    /// Someone with an account of this name and these roles (by name), signed in with [`PASSWORD`].
+    pub async fn person(&self, name: &str, roles: &[&str]) -> Self {
+        let options = self.get("/users").await.json()["role_options"].clone();
+        let id_of = |name: &str| {
+            let found = options.as_array().unwrap().iter().find(|role| role["name"] == name);
+            found.unwrap_or_else(|| panic!("no role {name}"))["id"].clone()
+        };
+        let roles: Vec<Value> = roles.iter().map(|role| id_of(role)).collect();
+        let made = self.send_json(Method::POST, "/users", &json!({ "name": name, "roles": roles })).await;
+        assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+        self.give_password(made.json()["id"].as_str().unwrap()).await;
+        let mut person = self.stranger();
+        let answer = person.sign_in(name, PASSWORD).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+        person.take_cookie(&answer);
+        person
+    }
+
+    /// Sets an account's password to [`PASSWORD`], by a link as an administrator hands it out.
+    pub async fn give_password(&self, id: &str) {
+        let link = self.send_json(Method::POST, &format!("/users/{id}/reset"), &Value::Null).await;
+        assert_eq!(link.status, StatusCode::CREATED, "{}", link.text);
+        let url = link.json()["url"].as_str().unwrap().to_owned();
+        let path = url.strip_prefix(&format!("https://{HOST}")).unwrap();
+        let twice = json!({ "password": PASSWORD, "password_again": PASSWORD });
+        let set = self.stranger().send_json(Method::POST, path, &twice).await;
+        assert_eq!(set.status, StatusCode::OK, "{}", set.text);
+        // One test makes more accounts than one source may in a second.
+        self.hand.advance(std::time::Duration::from_secs(1));
+    }
+
+    /// Tries to sign in.
+    pub async fn sign_in(&self, name: &str, password: &str) -> Answered {
+        self.send_json(Method::POST, "/sign-in", &json!({ "name": name, "password": password })).await
+    }
+
+    /// The id of the one who is signed in.
+    pub async fn own_id(&self) -> String {
+        self.get("/me").await.json()["user"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The session's cookie as it is now.
+    pub fn cookie(&self) -> &str {
+        self.cookie.as_deref().unwrap_or_default()
+    }
+
+    /// Comes with this cookie from now on.
+    pub fn set_cookie(&mut self, cookie: &str) {
+        self.cookie = Some(cookie.to_owned());
     }
 
     /// The same site, seen by a new account with these roles, which is signed in. Its password is the owner's.
@@ -194,7 +250,7 @@ impl TestSite {
             .header(header::HOST, HOST)
             .header(header::ACCEPT, accept)
             .header(header::ORIGIN, format!("https://{HOST}"))
-            .extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 1], 4000))));
+            .extension(ConnectInfo(SocketAddr::from((self.source, 4000))));
         if let Some(cookie) = &self.cookie {
             request = request.header(header::COOKIE, cookie);
         }

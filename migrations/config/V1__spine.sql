@@ -76,6 +76,7 @@ CREATE TABLE user (
   is_owner INTEGER NOT NULL DEFAULT 0 CHECK (is_owner IN (0, 1)),
   status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled')),
   created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL DEFAULT 0,
   last_seen INTEGER,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;

@@ -4,8 +4,8 @@
 CREATE TABLE lockout (
   user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
   source TEXT NOT NULL,                  -- network the wrong passwords came from: /32 or /64
-  wrong INTEGER NOT NULL,
-  until INTEGER NOT NULL,
+  wrong INTEGER NOT NULL,                -- in a row; from the fifth on it is locked
+  until INTEGER NOT NULL,                -- when they are forgotten, and the lock with them
   PRIMARY KEY (user, source)
 ) STRICT, WITHOUT ROWID;
 

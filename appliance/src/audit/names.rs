@@ -22,7 +22,7 @@ const NAMED: [(&str, &str, Option<&str>); 12] = [
     ("token", "SELECT name FROM token WHERE id = ?", Some("/tokens/")),
     ("results", "SELECT template_name FROM scan WHERE id = ?", Some("/scans/")),
     ("receiver", "SELECT name FROM receiver WHERE id = ?", Some("/receivers/")),
-    ("user", "SELECT name FROM user WHERE id = ?", None),
+    ("user", "SELECT name FROM user WHERE id = ?", Some("/users/")),
 ];
 
 /// A thing by its name.

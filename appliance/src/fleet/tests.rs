@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ids::Random;
 use crate::secrets::sha256;
 use crate::secrets::signing::JobKey;
-use crate::test::TestSite;
+use crate::test::{PASSWORD, TestSite};
 
 /// A vantage and a scanner in it, with its token.
 async fn offered(site: &TestSite) -> (String, String, String) {
@@ -156,7 +156,7 @@ async fn a_token_enrols_one_key_which_may_ask_again_until_it_was_heard_of() {
 
 #[tokio::test]
 async fn a_token_that_is_unknown_expired_void_or_not_proven_enrols_nobody() {
-    let site = TestSite::new().await;
+    let mut site = TestSite::new().await;
     let (_, id, token) = offered(&site).await;
     let key = JobKey::make(&Random::seeded(7));
     assert_eq!(ask(&site, "pte_guessed", &key).await, "token-unknown");
@@ -166,6 +166,9 @@ async fn a_token_that_is_unknown_expired_void_or_not_proven_enrols_nobody() {
     assert_eq!(ask(&site, &token, &key).await, "token-unknown");
     site.hand.advance(super::TOKEN_LIFETIME);
     assert_eq!(ask(&site, &text(&next["token"]), &key).await, "token-expired");
+    // So long without use the session is over, too.
+    let again = site.sign_in("ada", PASSWORD).await;
+    site.take_cookie(&again);
     assert_eq!(site.get(&format!("/scanners/{id}")).await.json()["state"], "never");
 }
 

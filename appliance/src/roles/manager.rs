@@ -7,6 +7,7 @@ use crate::blocking;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::fleet;
+use crate::identity;
 use crate::ids::Random;
 use crate::jobs::Jobs;
 use crate::layout::Layout;
@@ -71,6 +72,7 @@ pub async fn run(
     let fleet = tokio::spawn(fleet::manager_task(app.fleet.clone()));
     let scope = tokio::spawn(scope::manager_task(app.scope.clone()));
     let sending = tokio::spawn(siem::keep(app.siem.clone()));
+    let sessions = tokio::spawn(identity::sessions::task::keep(app.identity.clone()));
     // Dropped with the pages: the loader may be stopped at any point.
     let loading = tokio::spawn(loader.run());
     let trailing = tokio::spawn(app.audit.clone().keep(stop.clone().asked()));
@@ -82,6 +84,7 @@ pub async fn run(
     fleet.abort();
     scope.abort();
     sending.abort();
+    sessions.abort();
     // It signs the head once more; nothing is written after it.
     proving.await.map_err(Error::internal)?;
     Ok(served?)

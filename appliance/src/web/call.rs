@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::audit::Actor;
 use crate::error::Error;
-use crate::identity::User;
+use crate::identity::{Held, Stage, User};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -15,6 +15,10 @@ pub struct Caller {
     pub user: Option<User>,
     /// What that user may do.
     pub scopes: BTreeSet<String>,
+    /// What the sign-in still lacks; none once it is complete.
+    pub pending: Option<Stage>,
+    /// The session, for who came with one.
+    pub session: Option<Held>,
 }
 
 impl Caller {
@@ -64,7 +68,31 @@ impl Call {
         Uuid::try_parse(text).map_err(|_| Error::not_found(what, text))
     }
 
-    /// The session's token, for ending it.
+    /// Who calls.
+    ///
+    /// # Errors
+    /// `SignIn` when nobody does.
+    pub fn user(&self) -> Result<&User, Error> {
+        self.caller.user.as_ref().ok_or(Error::SignIn)
+    }
+
+    /// The caller's session.
+    ///
+    /// # Errors
+    /// `SignIn` for who came without one.
+    pub fn held(&self) -> Result<&Held, Error> {
+        self.caller.session.as_ref().ok_or(Error::SignIn)
+    }
+
+    /// Refuses the caller who has not proved lately who they are: before what is dangerous.
+    ///
+    /// # Errors
+    /// `Prove`.
+    pub fn proved(&self) -> Result<(), Error> {
+        self.app.identity.proved(self)
+    }
+
+    /// The session's token, for replacing it.
     #[must_use]
     pub fn session_token(&self) -> Option<&str> {
         self.session_token.as_deref()

@@ -128,12 +128,14 @@ async fn run(
         site.app.identity.limit(asked.call.source)?;
     }
     asked.call.caller = caller(asked).await?;
-    match route.access {
-        Access::Public => {}
-        _ if asked.call.caller.user.is_none() => return Err(Error::SignIn),
-        Access::SignedIn => {}
-        Access::Scope(scope) if asked.call.caller.may(scope) => {}
-        Access::Scope(_) => return Err(Error::Forbidden),
+    let caller = &asked.call.caller;
+    match (route.access, caller.pending) {
+        (Access::Public, _) => {}
+        _ if caller.user.is_none() => return Err(Error::SignIn),
+        (Access::Pending, _) | (Access::SignedIn, None) => {}
+        (_, Some(stage)) => return Err(Error::Unfinished(stage)),
+        (Access::Scope(scope), None) if caller.may(scope) => {}
+        (Access::Scope(_), None) => return Err(Error::Forbidden),
     }
     let input = read(route, asked, method, body, typed).await?;
     let outcome = (route.handler)(asked.call.clone(), input).await?;
@@ -159,7 +161,7 @@ fn look(route: &Route, outcome: &Outcome) -> Option<(&'static str, String)> {
 async fn denied(route: &Route, call: &Call) {
     let scope = match route.access {
         Access::Scope(scope) => scope,
-        Access::Public | Access::SignedIn => "",
+        Access::Public | Access::Pending | Access::SignedIn => "",
     };
     if let Err(error) = call.app.audit.denied(&call.actor(), &route.name(), scope).await {
         tracing::error!(%error, "a refusal could not be written to the audit");
@@ -254,6 +256,9 @@ fn download(file: File) -> Response {
 const STALE: &str = "Someone changed this after you opened it. Here is what you typed: save it again to replace \
                      their change, or cancel to see it";
 
+/// What a form says whose sender has to prove first who they are.
+const PROVE: &str = "in another tab, then save here again";
+
 /// An error's answer: a sign-in page, the form again with what was typed, or the problem.
 async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, mut typed: Value) -> Response {
     if asked.format != Some(Format::Html) {
@@ -276,6 +281,13 @@ async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, mut typ
             match form_again(site, asked, form, StatusCode::PRECONDITION_FAILED, (errors, typed)).await {
                 Some(response) => response,
                 None => problem(site, asked, Error::Stale),
+            }
+        }
+        (Error::Prove, Some(form)) => {
+            let errors = Wrong::one("proof", PROVE);
+            match form_again(site, asked, form, StatusCode::FORBIDDEN, (errors, typed)).await {
+                Some(response) => response,
+                None => problem(site, asked, Error::Prove),
             }
         }
         (Error::RateLimited { retry_s }, Some(form)) => {
@@ -317,6 +329,8 @@ fn problem(site: &Site, asked: &Asked, error: Error) -> Response {
         let to = match error {
             Error::Setup => Some("/setup".to_owned()),
             Error::SignIn => Some(format!("/sign-in?next={}", encode(&asked.path))),
+            Error::Unfinished(stage) => Some(format!("{}?next={}", stage.page(), encode(&asked.path))),
+            Error::Prove => Some(format!("/prove?next={}", encode(&asked.path))),
             _ => None,
         };
         if let Some(to) = to {

@@ -21,7 +21,7 @@ pub struct MatrixRow {
     pub method: String,
     /// Path, also served under `/api/v1`.
     pub path: String,
-    /// `public`, `signed-in`, or the scope.
+    /// `public`, `pending` (a sign-in that is not complete will do), `signed-in`, or the scope.
     pub access: String,
     /// What it does.
     pub summary: String,

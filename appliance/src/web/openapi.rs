@@ -77,7 +77,7 @@ fn operation(row: &Route, generator: &mut SchemaGenerator) -> Value {
     }
     operation["security"] = match row.access {
         Access::Public => json!([]),
-        Access::SignedIn => json!([{ "session": [] }]),
+        Access::Pending | Access::SignedIn => json!([{ "session": [] }]),
         Access::Scope(scope) => json!([{ "session": [scope] }]),
     };
     operation

@@ -54,6 +54,21 @@ impl Problem {
                 ),
             ),
             Error::SignIn => (401, "sign-in", "Sign in first", None),
+            Error::Unfinished(stage) => (
+                401,
+                "unfinished",
+                "Finish signing in",
+                Some(format!("{} Go on at {}.", stage.wants(), stage.page())),
+            ),
+            Error::Prove => (
+                403,
+                "prove",
+                "Prove who you are",
+                Some(
+                    "This is dangerous: send your password to /prove first. It holds for five minutes."
+                        .to_owned(),
+                ),
+            ),
             Error::Forbidden => {
                 (403, "forbidden", "Not allowed", Some("Your role does not allow this.".to_owned()))
             }

@@ -61,7 +61,7 @@ impl From<&Caller> for CallerView {
         Self {
             name,
             display,
-            signed_in: caller.user.is_some(),
+            signed_in: caller.user.is_some() && caller.pending.is_none(),
             scopes: caller.scopes.iter().cloned().collect(),
         }
     }
@@ -124,7 +124,8 @@ impl Pages {
             .iter()
             .filter(|row| match row.access {
                 Access::Public => true,
-                Access::SignedIn => caller.user.is_some(),
+                Access::Pending => caller.user.is_some(),
+                Access::SignedIn => caller.user.is_some() && caller.pending.is_none(),
                 Access::Scope(scope) => caller.may(scope),
             })
             .map(|row| NavView {

@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub enum Access {
     /// Anyone, signed in or not.
     Public,
+    /// Whoever began to sign in, complete or not.
+    Pending,
     /// Whoever is signed in.
     SignedIn,
     /// Whoever holds this scope (`resource:action`), declared in [`crate::identity::scopes`].
@@ -30,17 +32,18 @@ impl Access {
     #[must_use]
     pub fn admits(self, scopes: &BTreeSet<String>) -> bool {
         match self {
-            Self::Public | Self::SignedIn => true,
+            Self::Public | Self::Pending | Self::SignedIn => true,
             Self::Scope(scope) => scopes.contains(scope),
         }
     }
 }
 
-/// As the access matrix spells it: `public`, `signed-in`, or the scope.
+/// As the access matrix spells it: `public`, `pending`, `signed-in`, or the scope.
 impl Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Public => "public",
+            Self::Pending => "pending",
             Self::SignedIn => "signed-in",
             Self::Scope(scope) => scope,
         })

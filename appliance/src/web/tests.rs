@@ -33,6 +33,9 @@ async fn every_route_asks_for_what_the_matrix_says() {
                 (prefix, path) => format!("{prefix}{}", path.trim_end_matches('/')),
             };
             let body = if row.method == Method::GET { Value::Null } else { json!({}) };
+            if row.rate_limited {
+                owner.hand.advance(std::time::Duration::from_secs(1));
+            }
             let refused = nobody.send_json(row.method.clone(), &path, &body).await.status;
             match row.access {
                 Access::Public => assert_ne!(refused, StatusCode::UNAUTHORIZED, "{} {path}", row.method),
@@ -182,9 +185,11 @@ async fn a_session_starts_with_the_password_and_ends_with_sign_out() {
 #[tokio::test]
 async fn a_session_ends_when_its_time_is_over() {
     let site = TestSite::new().await;
-    site.hand.advance(std::time::Duration::from_secs(12 * 3600 - 1));
-    assert_eq!(site.get("/me").await.status, StatusCode::OK);
-    site.hand.advance(std::time::Duration::from_secs(1));
+    for _ in 0..12 {
+        site.hand.advance(std::time::Duration::from_secs(3600 - 1));
+        assert_eq!(site.get("/me").await.status, StatusCode::OK);
+    }
+    site.hand.advance(std::time::Duration::from_secs(12));
     assert_eq!(site.get("/me").await.status, StatusCode::UNAUTHORIZED);
 }
 
@@ -274,7 +279,7 @@ async fn wrong_passwords_are_few_a_minute_whatever_their_pace() {
         10,
         "a flood does not fill the audit"
     );
-    site.hand.advance(std::time::Duration::from_secs(60));
+    site.hand.advance(std::time::Duration::from_secs(900));
     let right = json!({"name": "ada", "password": PASSWORD});
     assert_eq!(site.send_json(Method::POST, "/sign-in", &right).await.status, StatusCode::OK);
 }

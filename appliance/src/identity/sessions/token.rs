@@ -5,10 +5,6 @@ use crate::secrets;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
-
-/// How long a session lasts.
-pub const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
 /// Makes and reads session tokens.
 #[derive(Clone)]

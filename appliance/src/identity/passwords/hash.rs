@@ -1,0 +1,139 @@
+//! Argon2id (RFC 9106) as PHC strings, off the async threads and few at a time.
+
+use crate::error::Error;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use argon2::{Algorithm, Argon2, Params, Version};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Semaphore;
+
+/// OWASP 2023: 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+/// Hashes under way at once: bounds the memory that sign-ins can take.
+const AT_ONCE: usize = 4;
+/// What a password is checked against where there is none: as much work as a real one, and the hash of nothing known.
+const DUMMY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$cG9ydG9sYW4tZHVtbXktMQ$dGhlcmUgaXMgbm8gcGFzc3dvcmQgYmVoaW5kIHRoaXM";
+
+/// Hashes and checks passwords.
+#[derive(Clone)]
+pub struct Passwords {
+    turns: Arc<Semaphore>,
+    runs: Arc<AtomicU64>,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), runs: Arc::default() }
+    }
+}
+
+impl Passwords {
+    /// The PHC string of this password.
+    ///
+    /// # Errors
+    /// `Internal` when the hash cannot be made (no memory).
+    pub async fn hash(&self, password: String) -> Result<String, Error> {
+        self.run(move || hash(&password)).await?
+    }
+
+    /// Whether `password` is the one behind `phc`. Without a hash (an unknown user, an account without a password) it
+    /// takes as long and is false.
+    ///
+    /// # Errors
+    /// `Internal` when a stored hash cannot be read.
+    pub async fn verify(&self, password: String, phc: Option<String>) -> Result<bool, Error> {
+        self.run(move || {
+            let hash = PasswordHash::new(phc.as_deref().unwrap_or(DUMMY))
+                .map_err(|error| Error::internal(error.to_string()))?;
+            Ok(argon2()?.verify_password(password.as_bytes(), &hash).is_ok() && phc.is_some())
+        })
+        .await?
+    }
+
+    /// How many times Argon2 has run: what an answer costs, whatever the clock says.
+    #[must_use]
+    pub fn runs(&self) -> u64 {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let turn = self.turns.clone().acquire_owned().await.map_err(Error::internal)?;
+        self.runs.fetch_add(1, Ordering::SeqCst);
+        crate::blocking::run(move || {
+            let _turn = turn;
+            work()
+        })
+        .await
+    }
+}
+
+/// Whether this hash was made with less work than one made now would be.
+#[must_use]
+pub fn outdated(phc: &str) -> bool {
+    let Ok(hash) = PasswordHash::new(phc) else { return true };
+    let Ok(params) = Params::try_from(&hash) else { return true };
+    hash.algorithm.as_str() != "argon2id"
+        || params.m_cost() < MEMORY_KIB
+        || params.t_cost() < PASSES
+        || params.p_cost() < LANES
+}
+
+fn hash(password: &str) -> Result<String, Error> {
+    let hash =
+        argon2()?.hash_password(password.as_bytes()).map_err(|error| Error::internal(error.to_string()))?;
+    Ok(hash.to_string())
+}
+
+fn argon2() -> Result<Argon2<'static>, Error> {
+    let params =
+        Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| Error::internal(error.to_string()))?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+/// A hash as an earlier version with less work would have made it.
+#[cfg(test)]
+pub fn cheap(password: &str) -> String {
+    let params = Params::new(8 * 1024, 1, 1, None).unwrap();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password(password.as_bytes()).unwrap().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_known_by_its_hash_and_an_unknown_user_never_passes() {
+        let passwords = Passwords::default();
+        let phc = passwords.hash("correct horse battery".into()).await.unwrap();
+        assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
+        assert!(passwords.verify("correct horse battery".into(), Some(phc.clone())).await.unwrap());
+        assert!(!passwords.verify("correct horse batterz".into(), Some(phc)).await.unwrap());
+        assert!(!passwords.verify("there is no password behind this".into(), None).await.unwrap());
+        assert_eq!(passwords.runs(), 4);
+    }
+
+    #[test]
+    fn the_dummy_takes_the_work_of_a_hash_made_now() {
+        let dummy = PasswordHash::new(DUMMY).unwrap();
+        let params = Params::try_from(&dummy).unwrap();
+        assert_eq!((params.m_cost(), params.t_cost(), params.p_cost()), (MEMORY_KIB, PASSES, LANES));
+        let real = hash("x").unwrap();
+        let real = PasswordHash::new(&real).unwrap();
+        let long = |hash: &PasswordHash| hash.hash.as_ref().map(|output| output.as_bytes().len());
+        assert_eq!(long(&dummy), long(&real));
+    }
+
+    #[tokio::test]
+    async fn a_hash_with_less_work_is_still_read_and_known_as_outdated() {
+        let passwords = Passwords::default();
+        let old = cheap("correct horse battery");
+        assert!(outdated(&old));
+        assert!(passwords.verify("correct horse battery".into(), Some(old)).await.unwrap());
+        assert!(!outdated(&passwords.hash("correct horse battery".into()).await.unwrap()));
+        assert!(outdated("garbage"));
+    }
+}

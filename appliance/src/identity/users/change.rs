@@ -1,0 +1,213 @@
+//! Making, changing, disabling and deleting accounts, and handing over the appliance.
+
+use super::{Account, AccountInput, Fields, State, store, within};
+use crate::audit::Entry;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::identity::passwords::lockout;
+use crate::identity::scopes::Builtin;
+use crate::identity::{Identity, roles, sessions};
+use crate::noun::{self, Link};
+use crate::web::Call;
+use rusqlite::{Connection, Transaction};
+use serde_json::json;
+use uuid::Uuid;
+
+impl From<&Account> for Fields {
+    fn from(account: &Account) -> Self {
+        let Account { name, display, email, kind, must_change, roles, .. } = account.clone();
+        Self { name, display, email, kind, must_change, roles }
+    }
+}
+
+impl Identity {
+    /// Makes an account. A person's needs a link from [`Identity::make_reset_link`] before it can sign in.
+    ///
+    /// # Errors
+    /// `Invalid`; `Prove` where it gets roles; any from the database.
+    pub async fn create_user(&self, call: &Call, input: AccountInput) -> Result<Account> {
+        noun::not_yet(input.version)?;
+        let (this, at) = (call.clone(), self.0.clock.now());
+        let (id, known) = (self.0.ids.new(), known_roles(call).await?);
+        let make = move |tx: &Transaction| {
+            let (fields, refusals) = Fields::check(&input, input.kind.unwrap_or_default(), &known);
+            let fields = refusals.end_with(Some(fields))?;
+            if input.must_change {
+                return Err(Error::invalid("must_change", "there is no password yet"));
+            }
+            may_give(tx, &this, &[], &fields.roles)?;
+            store::insert(tx, &store::New { id, password_hash: None, owner: false, now: at }, &fields)?;
+            Ok((Entry::created("user", id, &fields), store::one(tx, id, at)?))
+        };
+        self.0.store.change(&call.actor(), make).await
+    }
+
+    /// Changes an account.
+    ///
+    /// # Errors
+    /// `NotFound`, `Stale`, `Invalid`, `Forbidden`; `Prove` where roles change; any from the database.
+    pub async fn update_user(&self, call: &Call, id: Uuid, input: AccountInput) -> Result<Account> {
+        let (this, at) = (call.clone(), self.0.clock.now());
+        let known = known_roles(call).await?;
+        let change = move |tx: &Transaction| {
+            let before = store::one(tx, id, at)?;
+            within(tx, &this, &before)?;
+            let (fields, mut refusals) = Fields::check(&input, before.kind, &known);
+            if input.kind.is_some_and(|kind| kind != before.kind) {
+                refusals.say("kind", "is chosen once, when the account is made");
+            }
+            if fields.roles != before.roles && before.owner {
+                refusals.say("roles", "the owner holds everything, and is not reduced");
+            } else if fields.roles != before.roles && this.user()?.id == id {
+                refusals.say("roles", "nobody changes their own");
+            }
+            let fields = refusals.end_with(Some(fields))?;
+            may_give(tx, &this, &before.roles, &fields.roles)?;
+            let kept = noun::Kept {
+                id,
+                fields: Fields::from(&before),
+                version: before.version,
+                updated_at: before.updated_at,
+            };
+            let entries =
+                kept.change("user", input.version, &fields, || store::update(tx, id, &fields, at))?;
+            Ok((entries, store::one(tx, id, at)?))
+        };
+        self.0.store.changes(&call.actor(), change).await
+    }
+
+    /// Disables an account, which ends its sessions, or enables it again.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Conflict` for the owner and for oneself; any from the database.
+    pub async fn set_user_active(&self, call: &Call, id: Uuid, active: bool) -> Result<Account> {
+        let (this, at) = (call.clone(), self.0.clock.now());
+        let change = move |tx: &Transaction| {
+            let before = one_of_others(tx, &this, id, at, "disabled")?;
+            if (before.status != State::Disabled) == active {
+                return Ok((vec![], before));
+            }
+            store::set_status(tx, id, active, at)?;
+            if !active {
+                sessions::store::end_all(tx, id, None)?;
+            }
+            let word = |active| json!({ "status": if active { "active" } else { "disabled" } });
+            let entry = Entry::updated("user", id, &word(!active), &word(active)).action(if active {
+                "user.enabled"
+            } else {
+                "user.disabled"
+            });
+            Ok((vec![entry], store::one(tx, id, at)?))
+        };
+        self.0.store.changes(&call.actor(), change).await
+    }
+
+    /// Deletes an account, with its sessions, tokens and factors. What it did stays in the audit.
+    ///
+    /// # Errors
+    /// `NotFound`, `Stale`, `Forbidden`, `Conflict` for the owner and for oneself, `Prove`; any from the database.
+    pub async fn delete_user(&self, call: &Call, id: Uuid, version: Option<i64>) -> Result<Account> {
+        self.proved(call)?;
+        let (this, at) = (call.clone(), self.0.clock.now());
+        let change = move |tx: &Transaction| {
+            let before = one_of_others(tx, &this, id, at, "deleted")?;
+            noun::if_based_on(version, before.version)?;
+            store::delete(tx, id)?;
+            Ok((Entry::deleted("user", id, &Fields::from(&before)), before))
+        };
+        self.0.store.change(&call.actor(), change).await
+    }
+
+    /// Opens every lock of an account.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`; any from the database.
+    pub async fn unlock_user(&self, call: &Call, id: Uuid) -> Result<Account> {
+        let (this, at) = (call.clone(), self.0.clock.now());
+        let change = move |tx: &Transaction| {
+            let account = store::one(tx, id, at)?;
+            if !account.owner {
+                within(tx, &this, &account)?;
+            }
+            let locks = lockout::standing(tx, id, at)?;
+            lockout::forget(tx, id, None)?;
+            let entry = Entry::event("user.unlocked", &json!({ "locks": locks })).on("user", id);
+            Ok((entry, store::one(tx, id, at)?))
+        };
+        self.0.store.change(&call.actor(), change).await
+    }
+
+    /// Hands the appliance over: `id` becomes its owner, the owner until now gets the role admin.
+    ///
+    /// # Errors
+    /// `Forbidden` for anyone but the owner; `NotFound`; `Conflict` for who cannot sign in; `Prove`; any from the database.
+    pub async fn hand_over(&self, call: &Call, id: Uuid) -> Result<Account> {
+        self.proved(call)?;
+        let (owner, at) = (call.user()?.clone(), self.0.clock.now());
+        let admin = Builtin::Admin;
+        let admin = Link { id: admin.id(), name: admin.name().to_owned() };
+        let change = move |tx: &Transaction| {
+            let next = store::one(tx, id, at)?;
+            if !owner.owner {
+                return Err(Error::Forbidden);
+            }
+            let known = store::known(tx, id)?;
+            if next.owner {
+                return Err(Error::conflict("this account is the owner already"));
+            }
+            if !known.may_sign_in() || known.password_hash.is_none() {
+                return Err(Error::conflict(
+                    "the owner must be able to sign in with a password: this account is disabled, a service, or has none",
+                ));
+            }
+            store::set_owner(tx, owner.id, false, at)?;
+            store::set_owner(tx, id, true, at)?;
+            let before = Fields::from(&store::one(tx, owner.id, at)?);
+            let mut after = before.clone();
+            if !after.roles.contains(&admin) {
+                after.roles.push(admin);
+                store::update(tx, owner.id, &after, at)?;
+            }
+            let is = |owner: bool, fields: &Fields| json!({ "owner": owner, "roles": fields.roles });
+            let entries = vec![
+                Entry::updated("user", owner.id, &is(true, &before), &is(false, &after))
+                    .action("user.handed-over"),
+                Entry::updated("user", id, &json!({ "owner": false }), &json!({ "owner": true }))
+                    .action("user.made-owner"),
+            ];
+            Ok((entries, store::one(tx, id, at)?))
+        };
+        self.0.store.changes(&call.actor(), change).await
+    }
+}
+
+async fn known_roles(call: &Call) -> Result<Vec<Link>> {
+    let all = call.app.roles.all().await?;
+    Ok(all.into_iter().map(|role| Link { id: role.id, name: role.name }).collect())
+}
+
+/// Refuses to give or take roles beyond what the caller holds, and without a fresh proof of who they are.
+fn may_give(db: &Connection, call: &Call, before: &[Link], after: &[Link]) -> Result<()> {
+    let without = |these: &[Link], those: &[Link]| -> Vec<Uuid> {
+        these.iter().filter(|role| !those.contains(role)).map(|role| role.id).collect()
+    };
+    let changed = [without(before, after), without(after, before)].concat();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    roles::may_grant(db, &call.caller.scopes, &changed)?;
+    call.proved()
+}
+
+/// An account that the caller may do this to: within what they hold, neither the owner's nor their own.
+fn one_of_others(db: &Connection, call: &Call, id: Uuid, now: Timestamp, what: &str) -> Result<Account> {
+    let account = store::one(db, id, now)?;
+    if account.owner {
+        return Err(Error::conflict(format!("the owner cannot be {what}: it is the last way in")));
+    }
+    if call.user()?.id == id {
+        return Err(Error::conflict(format!("your own account cannot be {what} by yourself")));
+    }
+    within(db, call, &account)?;
+    Ok(account)
+}
