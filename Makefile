@@ -70,7 +70,11 @@ release: ## the appliance with DuckDB compiled in (first time: about 46 CPU-minu
 	cargo build --release -p portolan --features bundled
 	@$(MAKE) --no-print-directory scanner
 
-release-scanner: scanner build ## sign it with SIGNING_KEY=FILE: dist/scanner, for the appliance to hand out and for a stick
+.PHONY: signing-key
+signing-key: # asked for before anything is built
+	@test -f "$(SIGNING_KEY)" || { echo "say which key is yours, SIGNING_KEY=FILE; 'portolan sign keygen --secret FILE' makes one" >&2; exit 1; }
+
+release-scanner: signing-key scanner build ## sign it with SIGNING_KEY=FILE: dist/scanner, for the appliance to hand out and for a stick
 	tools/release-scanner.sh $(CARGO_TARGET_DIR)/static/portolan-scanner $(PORTOLAN_BIN) $(CARGO_TARGET_DIR)/static/portolan-scanner.cdx.json
 
 duckdb: ## the prebuilt DuckDB library, where cargo looks for it

@@ -1,31 +1,50 @@
 #!/bin/sh
-# How much of a static scanner comes from where: tools/scanner-sizes.sh [CARGO'S FEATURE OPTIONS]
+# How much of a static scanner comes from where, in bytes: tools/scanner-sizes.sh [link|usb|pq|none]
 #
-# Sums the symbols of an unstripped build by the crate that their names begin with. A generic function counts for the
-# crate that wrote it; what has no symbol (strings, tables of relocations) is the rest of the file.
+# Sums what the linker (lld) put into the file: C by the archive that it lies in, Rust by the crate that wrote it. A
+# generic function counts for the crate that wrote it, an inlined one for the one that it went into.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-cd "$root"
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
-host=$(rustc -vV | sed -n 's/^host: //p')
-export CARGO_PROFILE_SCANNER_STRIP=false
-export RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,-T,$root/tools/static.ld -C link-arg=-Wl,--no-eh-frame-hdr"
-cargo build --quiet --locked --profile scanner -p portolan-scanner --target "$host" "$@"
-nm --size-sort -S -t d -C "$CARGO_TARGET_DIR/$host/scanner/portolan-scanner" | awk '
-    $3 ~ /[bB]/ { next }
-    {
-        size = $2 + 0
-        $1 = $2 = $3 = ""
-        sub(/^[ <&(*]*(mut |const |dyn )?/, "")
-        if (/^ring_core_/ || /(^|[^a-z_])ring::/) crate = "ring"
-        else if (/^aws_lc_0_/ || /^aws_lc_rs/) crate = "aws-lc"
-        else if (/webpki/) crate = "rustls-webpki"
-        else if (/rustls_pki_types/) crate = "rustls-pki-types"
-        else if (/rustls/) crate = "rustls"
-        else if (/portolan_scanner/) crate = "portolan-scanner"
-        else if (/^(untrusted|subtle|zeroize|once_cell|getrandom|cfg_if)::/) { crate = $0; sub(/::.*/, "", crate) }
-        else if (/^(std|core|alloc|hashbrown|compiler_builtins|__rustc|rustc_demangle|memchr)([:<]|$)/ || /core::|alloc::|std::/) crate = "the Rust standard library"
-        else crate = "the C library"
-        sizes[crate] += size
+map=$(mktemp)
+trap 'rm -f "$map"' EXIT
+trap 'exit 1' HUP INT TERM
+MAP=$map "$root/tools/scanner.sh" "${1:-link}"
+# A line of the map with something in it: address, address, size, alignment, FILE:(SECTION).
+awk '
+    function number(hex,    i, sum) {
+        for (i = 1; i <= length(hex); i++) sum = 16 * sum + index("0123456789abcdef", substr(hex, i, 1)) - 1
+        return sum
     }
-    END { for (crate in sizes) printf "%9d  %s\n", sizes[crate], crate }' | sort -rn
+    # The crate that a mangled name begins with; of "<u8 as some::Trait>" the one of the trait.
+    function crate(name,    digits) {
+        sub(/^.*_ZN/, "", name)
+        digits = name
+        sub(/[^0-9].*/, "", digits)
+        name = substr(name, length(digits) + 1)
+        if (name !~ /^_?\$LT\$/) return substr(name, 1, digits)
+        sub(/^_?\$LT\$/, "", name)
+        if (name !~ "^" before "*[a-z_0-9]+[.][.]") sub(/^.*\$u20\$as\$u20\$/, "", name)
+        sub("^" before "*", "", name)
+        sub(/[^a-z_0-9].*/, "", name)
+        return name
+    }
+    BEGIN { before = "([$](RF|BP|LP|u5b)[$]|(mut|const|dyn)[$]u20[$])" }
+    $5 !~ /:\(/ || /:\(\.t?bss|:\(COMMON/ { next }
+    {
+        section = $0
+        sub(/.*:\(/, "", section)
+        sub(/\)[^)]*$/, "", section)
+        if ($5 ~ /libring-/) from = "ring"
+        else if ($5 ~ /libaws_lc/) from = "aws-lc-sys"
+        else if ($5 ~ /^<internal>/) from = "(tables of the file)"
+        else if ($5 !~ /\.rcgu\.o:/) from = "(the C library)"
+        else if (section !~ /_ZN/) from = section ~ /rodata|data\.rel\.ro/ ? "(constants of Rust without a name)" : "(the Rust standard library)"
+        else {
+            from = crate(section)
+            gsub("_", "-", from)
+            if (from == "webpki") from = "rustls-webpki"
+            if (from ~ /^(std|core|alloc|hashbrown|compiler-builtins|rustc-demangle|memchr|gimli|addr2line|miniz-oxide|object)$/) from = "(the Rust standard library)"
+        }
+        sizes[from] += number($3)
+    }
+    END { for (from in sizes) printf "%9d  %s\n", sizes[from], from }' "$map" | sort -rn

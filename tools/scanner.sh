@@ -28,6 +28,12 @@ export CFLAGS="${CFLAGS:-} -ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-ma
 build() {
     name=$1 limit=$2 profile=$3
     shift 3
+    if [ -n "${MAP:-}" ]; then
+        # The same program, for what the linker says of it: tools/scanner-sizes.sh.
+        cargo rustc --quiet --locked --profile "$profile" -p portolan-scanner --bin portolan-scanner --target "$host" "$@" \
+            -- -C "link-arg=-Wl,-Map=$MAP"
+        return
+    fi
     cargo build --quiet --locked --profile "$profile" -p portolan-scanner --target "$host" "$@"
     cp "$CARGO_TARGET_DIR/$host/$profile/portolan-scanner" "$out/$name.new"
     size=$(wc -c <"$out/$name.new")
