@@ -8,6 +8,8 @@ use crate::docs::Docs;
 use crate::fleet::{self, Fleet};
 use crate::identity::Identity;
 use crate::identity::roles::{self, Roles};
+use crate::identity::statements::{self, Statements};
+use crate::identity::tokens::{self, Tokens};
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::overview::{self, Overview};
@@ -55,6 +57,10 @@ pub struct Services {
     pub roles: Roles,
     /// What was looked at, and what was refused.
     pub audit: Trail,
+    /// What their scripts show.
+    pub tokens: Tokens,
+    /// What other systems are told of them.
+    pub statements: Statements,
     /// Signed heads of the audit.
     pub checkpoints: Checkpoints,
     /// Where audit entries are sent.
@@ -113,10 +119,19 @@ impl App {
         let session_key = *master.derive("session");
         let audit = Trail::new(store.clone(), clock.clone());
         let checkpoints = Checkpoints::new(store.clone(), clock.clone(), CheckpointKey::of(&master));
-        let siem = Siem::new(store.clone(), (clock.clone(), ids.clone()), random.clone(), master);
+        let siem = Siem::new(store.clone(), (clock.clone(), ids.clone()), random.clone(), master.clone());
         let scope = Scope::new(store.clone(), jobs.clone(), clock.clone(), ids.clone());
         let identity = Identity::new(store.clone(), clock.clone(), ids.clone(), random.clone(), session_key);
         let roles = Roles::new(store.clone(), clock.clone(), ids.clone());
+        let tokens = Tokens::new(store.clone(), clock.clone(), ids.clone(), random.clone());
+        let statements = Statements::new(statements::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            random: random.clone(),
+            master: master.clone(),
+            issuer: public.pages.clone(),
+        });
         let facts = releases::Facts {
             appliance: public.scanner_address.clone(),
             ca_sha256: public.ca_sha256.clone(),
@@ -159,6 +174,8 @@ impl App {
             identity,
             roles,
             audit,
+            tokens,
+            statements,
             checkpoints,
             siem,
             scope,
@@ -196,6 +213,8 @@ pub fn tables() -> Vec<Routes> {
         identity::users::routes::routes(),
         identity::sessions::routes::routes(),
         roles::routes::routes(),
+        tokens::routes::routes(),
+        statements::routes::routes(),
         audit::routes::routes(),
         checkpoints::routes::routes(),
         siem::routes::routes(),

@@ -68,6 +68,12 @@ pub enum Error {
     /// The caller must prove again who they are before something this dangerous.
     #[error("prove who you are first")]
     Prove,
+    /// The token that was shown is not good, or not from here.
+    #[error("the token is not accepted")]
+    BadToken,
+    /// A person does this, not a token.
+    #[error("not with an API token")]
+    InPerson,
     /// The appliance has no owner yet.
     #[error("not set up yet")]
     Setup,

@@ -44,6 +44,10 @@ impl Layout {
         releases = "releases";
         /// The master key, where no systemd credential gives it.
         master_key = "manager/master.key";
+        /// What the manager keeps only while it runs.
+        runtime = "manager/run";
+        /// The token of this machine's own command line.
+        operator_token = "manager/run/operator.token";
         /// The results store; one process may have it open.
         results = "manager/results.duckdb";
         /// Every frame ever accepted, compressed.
@@ -88,6 +92,7 @@ impl Layout {
         let folders = [
             (self.root.clone(), 0o711),
             (self.manager(), 0o700),
+            (self.runtime(), 0o700),
             (self.evidence(), 0o700),
             (self.config(), 0o2770),
             (self.jobs(), 0o2770),

@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -27,19 +27,21 @@ pub const HOST: &str = "portolan.test";
 /// The owner's password.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// The site, and the owner's cookie.
+/// The site, as someone sees it: from an address, with a cookie or a token.
+#[derive(Clone)]
 pub struct TestSite {
     pub app: App,
     pub site: Arc<Site>,
     pub hand: Hand,
     /// The address that requests come from.
-    pub source: [u8; 4],
+    pub source: IpAddr,
     router: Router,
     cookie: Option<String>,
+    token: Option<String>,
 }
 
 /// Where requests come from unless a test says otherwise.
-const SOURCE: [u8; 4] = [192, 0, 2, 1];
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -100,7 +102,7 @@ impl TestSite {
         };
         let app = App::new(parts);
         let site = Arc::new(Site::new(app.clone(), tables()).unwrap());
-        Self { router: site.clone().router(), app, site, hand, source: SOURCE, cookie: None }
+        Self { router: site.clone().router(), app, site, hand, source: SOURCE, cookie: None, token: None }
     }
 
     /// A site whose owner, `ada`, is signed in.
@@ -123,8 +125,17 @@ impl TestSite {
 
     /// The same site, seen by someone who is not signed in.
     pub fn stranger(&self) -> Self {
-        let (app, site, hand) = (self.app.clone(), self.site.clone(), self.hand.clone());
-        Self { app, site, hand, source: self.source, router: self.router.clone(), cookie: None }
+        Self { cookie: None, token: None, ..self.clone() }
+    }
+
+    /// The same site, seen by someone who shows this token beside what they have.
+    pub fn showing(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same site, seen from another address.
+    pub fn seen_from(&self, source: &str) -> Self {
+        Self { source: source.parse().unwrap(), ..self.clone() }
     }
 
     /// Someone with an account of this name and these roles (by name), signed in with [`PASSWORD`].
@@ -182,8 +193,8 @@ impl TestSite {
     pub async fn with_roles(&self, name: &str, roles: &[Uuid]) -> Self {
         let (id, named, roles) = (self.app.ids.new().to_string(), name.to_owned(), roles.to_vec());
         let make = move |tx: &rusqlite::Transaction| {
-            let sql = "INSERT INTO user (id, name, display, password_hash, created_at)
-                       SELECT ?, ?, ?, password_hash, 0 FROM user WHERE is_owner";
+            let sql = "INSERT INTO user (id, name, display, password_hash, created_at, updated_at)
+                       SELECT ?, ?, ?, password_hash, 0, 0 FROM user WHERE is_owner";
             tx.execute(sql, [&id, &named, &named])?;
             for role in roles {
                 tx.execute("INSERT INTO user_role (user, role) VALUES (?, ?)", [&id, &role.to_string()])?;
@@ -253,6 +264,9 @@ impl TestSite {
             .extension(ConnectInfo(SocketAddr::from((self.source, 4000))));
         if let Some(cookie) = &self.cookie {
             request = request.header(header::COOKIE, cookie);
+        }
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -9,13 +9,15 @@ pub mod sessions;
 mod setup;
 pub mod sign_in;
 mod stage;
+pub mod statements;
+pub mod tokens;
 pub mod users;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::ids::{Ids, Random};
 use crate::store::Store;
-use crate::web::Caller;
+use crate::web::{Caller, Via};
 use passwords::Passwords;
 use rate::Limit;
 pub use rate::network;
@@ -103,7 +105,7 @@ impl Identity {
     pub async fn caller(&self, token: &str) -> Result<Caller, Error> {
         let Some((held, user, scopes)) = self.held(token).await? else { return Ok(Caller::default()) };
         let pending = (held.stage != Stage::Full).then_some(held.stage);
-        Ok(Caller { user: Some(user), scopes, pending, session: Some(held) })
+        Ok(Caller { user: Some(user), scopes, pending, session: Some(held), via: Via::Session })
     }
 
     /// How many times a password was hashed or checked since the start.

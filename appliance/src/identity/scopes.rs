@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use uuid::Uuid;
 
 use Builtin::{Compliance, Operator, Viewer};
@@ -123,6 +125,44 @@ pub fn every() -> BTreeSet<String> {
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Scope> {
     ALL.iter().find(|scope| scope.name == name)
+}
+
+/// Scopes about one resource, as forms and pages show them.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Group {
+    /// The part before the colon.
+    pub resource: String,
+    /// The scopes.
+    pub scopes: Vec<Offered>,
+}
+
+/// A scope with its sentence.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Offered {
+    /// `resource:action`.
+    pub name: String,
+    /// What it allows.
+    pub sentence: String,
+    /// Whether the caller holds it, and so can give it.
+    pub held: bool,
+}
+
+/// The scopes that `wanted` picks, by resource; `held` says which of them the caller holds.
+pub fn groups(wanted: impl Fn(&str) -> bool, held: impl Fn(&str) -> bool) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for scope in ALL.iter().filter(|scope| wanted(scope.name)) {
+        let resource = scope.name.split(':').next().unwrap_or(scope.name);
+        let offered = Offered {
+            name: scope.name.to_owned(),
+            sentence: scope.sentence.to_owned(),
+            held: held(scope.name),
+        };
+        match groups.iter_mut().find(|group| group.resource == resource) {
+            Some(group) => group.scopes.push(offered),
+            None => groups.push(Group { resource: resource.to_owned(), scopes: vec![offered] }),
+        }
+    }
+    groups
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::blocking;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::fleet;
-use crate::identity;
+use crate::identity::{self, tokens::operator};
 use crate::ids::Random;
 use crate::jobs::Jobs;
 use crate::layout::Layout;
@@ -62,6 +62,7 @@ pub async fn run(
     let results = ResultsService::new(results);
     let app = App::new(Parts { clock, random, store, jobs, master, keys, public, releases, results });
     let site = Arc::new(Site::new(app.clone(), tables())?);
+    app.tokens.operator.write(&layout.operator_token()).await?;
     println!("portolan: pages at https://{}/", listener.address);
     println!("portolan: certificate sha256 {certificate}");
     if app.identity.needs_setup().await? {
@@ -79,6 +80,8 @@ pub async fn run(
     // The last head is signed when what was counted is told.
     let told = async { drop(trailing.await) };
     let proving = tokio::spawn(checkpoints::keep(app.checkpoints.clone(), told));
+    let local = operator::keep(app.tokens.operator.clone(), layout.operator_token(), stop.clone().asked());
+    let local = tokio::spawn(local);
     let served = web::serve(listener, config, site.router(), stop.asked()).await;
     loading.abort();
     fleet.abort();
@@ -87,6 +90,7 @@ pub async fn run(
     sessions.abort();
     // It signs the head once more; nothing is written after it.
     proving.await.map_err(Error::internal)?;
+    local.await.map_err(Error::internal)?;
     Ok(served?)
 }
 

@@ -28,11 +28,15 @@ pub struct Key<Kind>(SigningKey, PhantomData<Kind>);
 pub enum Jobs {}
 /// What only the manager has: it follows from the master key.
 pub enum Checkpoints {}
+/// What only the manager has: it is sealed in config.db.
+pub enum Statements {}
 
 /// Signs jobs.
 pub type JobKey = Key<Jobs>;
 /// Signs checkpoints of the audit.
 pub type CheckpointKey = Key<Checkpoints>;
+/// Signs statements for other systems of the site.
+pub type StatementKey = Key<Statements>;
 
 impl<Kind> Key<Kind> {
     fn from_bytes(bytes: &[u8; 32]) -> Self {
@@ -117,6 +121,24 @@ impl CheckpointKey {
     #[must_use]
     pub fn of(master: &MasterKey) -> Self {
         Self::from_bytes(&master.derive("audit-checkpoint"))
+    }
+}
+
+impl StatementKey {
+    /// A new key, with its bytes, to be sealed.
+    #[must_use]
+    pub fn make(random: &Random) -> (Self, Zeroizing<[u8; 32]>) {
+        let bytes = Zeroizing::new(random.bytes());
+        (Self::from_bytes(&bytes), bytes)
+    }
+
+    /// The key of these bytes, as they were sealed.
+    ///
+    /// # Errors
+    /// When they are no key.
+    pub fn unsealed(bytes: &[u8]) -> Result<Self> {
+        let bytes = bytes.try_into().map_err(|_| Error::internal("the statement key has another length"))?;
+        Ok(Self::from_bytes(bytes))
     }
 }
 

@@ -8,17 +8,33 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use uuid::Uuid;
 
+/// By what a caller is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Via {
+    /// By nothing.
+    #[default]
+    Nobody,
+    /// By the session's cookie.
+    Session,
+    /// By the API token of this id.
+    Token(Uuid),
+    /// By the token that the manager keeps for this machine's own command line. Such a caller has no account.
+    Operator,
+}
+
 /// Who calls.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// The signed-in user.
     pub user: Option<User>,
-    /// What that user may do.
+    /// What the caller may do: what the user's roles give, cut to the token's scopes.
     pub scopes: BTreeSet<String>,
     /// What the sign-in still lacks; none once it is complete.
     pub pending: Option<Stage>,
     /// The session, for who came with one.
     pub session: Option<Held>,
+    /// By what they are known.
+    pub via: Via,
 }
 
 impl Caller {
@@ -26,6 +42,12 @@ impl Caller {
     #[must_use]
     pub fn may(&self, scope: &str) -> bool {
         self.scopes.contains(scope)
+    }
+
+    /// Whether it is known who this is.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.user.is_some() || self.via == Via::Operator
     }
 }
 
@@ -101,9 +123,12 @@ impl Call {
     /// The caller as the audit names it.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        let actor = match &self.caller.user {
-            Some(user) => Actor::user(user.id, user.name.clone()).by("session"),
-            None => Actor::nobody(""),
+        let user = self.caller.user.as_ref().map(|user| Actor::user(user.id, user.name.clone()));
+        let actor = match (user, self.caller.via) {
+            (_, Via::Operator) => Actor::cli("operator").by("operator"),
+            (Some(user), Via::Token(id)) => user.by(format!("token:{id}")),
+            (Some(user), Via::Session | Via::Nobody) => user.by("session"),
+            (None, _) => Actor::nobody(""),
         };
         self.acting(actor)
     }

@@ -111,6 +111,17 @@ fn logged(path: &str) -> String {
     }
 }
 
+/// The token that a script shows (RFC 6750, section 2.1). The header is the only place where one is looked for: an
+/// address is written into logs and histories. Anything else in the header is a wrong token, not none.
+pub fn bearer(headers: &HeaderMap) -> Option<String> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (first, more) = (all.next()?, all.next());
+    let shown = first.to_str().ok().filter(|_| more.is_none()).and_then(|text| text.split_once(' '));
+    let token =
+        shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    Some(token.unwrap_or_default().to_owned())
+}
+
 fn request_id() -> String {
     let mut bytes = [0u8; 8];
     getrandom::fill(&mut bytes).expect("the kernel gives random bytes once it has booted");
@@ -146,6 +157,20 @@ mod tests {
         assert_eq!(logged("/reset/secret"), "/reset/…");
         assert_eq!(logged("/api/v1/reset/secret"), "/api/v1/reset/…");
         assert_eq!(logged("/users/1/reset"), "/users/1/reset");
+    }
+
+    #[test]
+    fn a_token_is_taken_from_its_header_and_anything_else_there_is_a_wrong_one() {
+        let shown = |text: &str| bearer(&headers(&[("authorization", text)]));
+        assert_eq!(shown("Bearer ptl_x").as_deref(), Some("ptl_x"));
+        assert_eq!(shown("bearer  ptl_x ").as_deref(), Some("ptl_x"));
+        for wrong in ["", "Bearer", "Basic YTpi", "ptl_x", "Bearerptl_x"] {
+            assert_eq!(shown(wrong).as_deref(), Some(""), "{wrong}");
+        }
+        assert_eq!(bearer(&headers(&[("cookie", "a=ptl_x")])), None);
+        let mut twice = headers(&[("authorization", "Bearer ptl_x")]);
+        twice.append("authorization", "Bearer ptl_x".parse().unwrap());
+        assert_eq!(bearer(&twice).as_deref(), Some(""));
     }
 
     #[test]

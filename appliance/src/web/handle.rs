@@ -29,6 +29,8 @@ struct Asked {
     path: String,
     query: String,
     headers: HeaderMap,
+    /// The token of the header `Authorization`; empty where that holds something else.
+    bearer: Option<String>,
 }
 
 /// Answers one request to `route`. `api` is the same row under `/api/v1`: JSON only.
@@ -70,8 +72,11 @@ fn asked(site: &Site, parts: &Parts, params: Vec<(String, String)>, api: bool) -
     let source = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
     let cut =
         |value: &str, limit: usize| value.chars().filter(|letter| !letter.is_control()).take(limit).collect();
+    let bearer = guard::bearer(&parts.headers);
+    // Who comes with a token is a script: there is no page for it.
+    let json = api || bearer.is_some() && negotiate(accept) == Some(Format::Html);
     Asked {
-        format: if api { Some(Format::Json) } else { negotiate(accept) },
+        format: if json { Some(Format::Json) } else { negotiate(accept) },
         call: Call {
             app: site.app.clone(),
             caller: Caller::default(),
@@ -86,11 +91,15 @@ fn asked(site: &Site, parts: &Parts, params: Vec<(String, String)>, api: bool) -
                 .map(|key| cut(key, 200)),
             wants_csv: wants(accept, "text/csv"),
             params,
-            session_token: guard::cookie(&parts.headers, SESSION_COOKIE).map(str::to_owned),
+            // A token decides alone: the cookie beside it is not looked at.
+            session_token: guard::cookie(&parts.headers, SESSION_COOKIE)
+                .filter(|_| bearer.is_none())
+                .map(str::to_owned),
         },
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers.clone(),
+        bearer,
     }
 }
 
@@ -103,9 +112,10 @@ fn agent(headers: &HeaderMap) -> String {
 }
 
 async fn caller(asked: &Asked) -> Result<Caller, Error> {
-    match asked.call.session_token() {
-        Some(token) => asked.call.app.identity.caller(token).await,
-        None => Ok(Caller::default()),
+    match (&asked.bearer, asked.call.session_token()) {
+        (Some(token), _) => asked.call.app.tokens.caller(&asked.call, token).await,
+        (None, Some(token)) => asked.call.app.identity.caller(token).await,
+        (None, None) => Ok(Caller::default()),
     }
 }
 
@@ -117,7 +127,10 @@ async fn run(
     body: Body,
     typed: &mut Value,
 ) -> Result<Outcome, Error> {
-    guard::same_site(method, &asked.headers, &asked.call.host)?;
+    // Another site's page cannot make a browser send this header.
+    if asked.bearer.is_none() {
+        guard::same_site(method, &asked.headers, &asked.call.host)?;
+    }
     if !route.before_setup && site.app.identity.needs_setup().await? {
         return Err(Error::Setup);
     }
@@ -131,7 +144,7 @@ async fn run(
     let caller = &asked.call.caller;
     match (route.access, caller.pending) {
         (Access::Public, _) => {}
-        _ if caller.user.is_none() => return Err(Error::SignIn),
+        _ if !caller.is_known() => return Err(Error::SignIn),
         (Access::Pending, _) | (Access::SignedIn, None) => {}
         (_, Some(stage)) => return Err(Error::Unfinished(stage)),
         (Access::Scope(scope), None) if caller.may(scope) => {}
@@ -347,6 +360,9 @@ fn problem(site: &Site, asked: &Asked, error: Error) -> Response {
     } else {
         let mut response = (code, axum::Json(problem)).into_response();
         insert(response.headers_mut(), header::CONTENT_TYPE, "application/problem+json");
+        if code == StatusCode::UNAUTHORIZED {
+            insert(response.headers_mut(), header::WWW_AUTHENTICATE, "Bearer realm=\"portolan\"");
+        }
         response
     };
     if let Some(seconds) = retry {

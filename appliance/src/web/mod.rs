@@ -7,6 +7,8 @@ mod assets;
 mod body;
 mod call;
 mod connections;
+#[cfg(test)]
+mod credentials_test;
 mod guard;
 mod handle;
 mod input;
@@ -24,7 +26,7 @@ mod stream;
 mod tests;
 mod wrong;
 
-pub use call::{Call, Caller};
+pub use call::{Call, Caller, Via};
 pub use input::NoInput;
 pub use list::{Cursor, DEFAULT_LIMIT, ListQuery, MAX_LIMIT, Page, Sort, limit};
 pub use matrix::{Matrix, MatrixRow, Sight};

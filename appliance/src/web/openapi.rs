@@ -33,7 +33,8 @@ pub fn document(rows: &[Route]) -> Value {
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "session": { "type": "apiKey", "in": "cookie", "name": super::guard::SESSION_COOKIE }
+                "session": { "type": "apiKey", "in": "cookie", "name": super::guard::SESSION_COOKIE },
+                "token": { "type": "http", "scheme": "bearer", "description": "An API token" }
             }
         }
     })
@@ -77,8 +78,9 @@ fn operation(row: &Route, generator: &mut SchemaGenerator) -> Value {
     }
     operation["security"] = match row.access {
         Access::Public => json!([]),
-        Access::Pending | Access::SignedIn => json!([{ "session": [] }]),
-        Access::Scope(scope) => json!([{ "session": [scope] }]),
+        Access::Pending => json!([{ "session": [] }]),
+        Access::SignedIn => json!([{ "session": [] }, { "token": [] }]),
+        Access::Scope(scope) => json!([{ "session": [scope] }, { "token": [scope] }]),
     };
     operation
 }

@@ -72,6 +72,15 @@ impl Problem {
             Error::Forbidden => {
                 (403, "forbidden", "Not allowed", Some("Your role does not allow this.".to_owned()))
             }
+            Error::BadToken => (
+                401,
+                "token",
+                "Token refused",
+                Some("It is unknown, revoked or expired, or it may not come from this address.".to_owned()),
+            ),
+            Error::InPerson => {
+                (403, "in-person", "Only in person", Some("An API token cannot do this: sign in.".to_owned()))
+            }
             Error::CrossSite => (
                 403,
                 "cross-site",

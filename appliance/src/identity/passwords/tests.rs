@@ -174,7 +174,7 @@ async fn wrong_passwords_lock_the_network_they_come_from_and_no_other() {
     let site = TestSite::new().await;
     let (_, id) = grace(&site).await;
     let mut guesser = site.stranger();
-    guesser.source = [198, 51, 100, 7];
+    guesser.source = [198, 51, 100, 7].into();
     for _ in 0..5 {
         assert_eq!(guesser.sign_in("grace", "wrong").await.fields(), ["password"]);
     }
@@ -218,7 +218,7 @@ async fn an_administrator_cannot_be_made_to_lock_others_out_by_their_names() {
     // Guesses at the owner's account from many networks: none of them is the owner's.
     for last in 1..=8 {
         let mut guesser = site.stranger();
-        guesser.source = [198, 51, 100, last];
+        guesser.source = [198, 51, 100, last].into();
         for _ in 0..6 {
             guesser.sign_in("ada", "wrong").await;
         }

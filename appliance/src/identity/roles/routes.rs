@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Role, RoleInput, RoleQuery};
 use crate::app;
-use crate::identity::scopes;
+use crate::identity::scopes::{self, Group};
 use crate::noun::{DeletePage, Deletion};
 use crate::web::Access::Scope;
 use crate::web::{Answer, Call, Matrix, NoInput, Page, Reply, Route, Routes, Sight};
@@ -49,37 +49,14 @@ pub fn routes() -> Routes {
         .nav("System", "Access", "key", 820)
 }
 
-/// Scopes about one resource.
-#[derive(Serialize, JsonSchema)]
-struct Group {
-    /// The part before the colon.
-    resource: &'static str,
-    scopes: Vec<Offered>,
-}
-
-/// A scope with its sentence.
-#[derive(Serialize, JsonSchema)]
-struct Offered {
-    name: &'static str,
-    /// What it allows.
-    sentence: &'static str,
-    /// Whether the caller holds it, and so can give it.
-    held: bool,
-}
-
 /// Every scope there is, by resource.
-fn groups(call: &Call) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
-    for scope in scopes::ALL {
-        let resource = scope.name.split(':').next().unwrap_or(scope.name);
-        let offered =
-            Offered { name: scope.name, sentence: scope.sentence, held: call.caller.may(scope.name) };
-        match groups.iter_mut().find(|group| group.resource == resource) {
-            Some(group) => group.scopes.push(offered),
-            None => groups.push(Group { resource, scopes: vec![offered] }),
-        }
-    }
-    groups
+fn every(call: &Call) -> Vec<Group> {
+    scopes::groups(|_| true, |name| call.caller.may(name))
+}
+
+/// These scopes, by resource.
+fn given(call: &Call, given: &BTreeSet<String>) -> Vec<Group> {
+    scopes::groups(|name| given.contains(name), |name| call.caller.may(name))
 }
 
 fn table() -> Vec<Route> {
@@ -99,12 +76,12 @@ struct RoleForm {
 }
 
 async fn new(call: Call, _: NoInput) -> Answer<RoleForm> {
-    Ok(Reply::ok(RoleForm { item: None, groups: groups(&call) }))
+    Ok(Reply::ok(RoleForm { item: None, groups: every(&call) }))
 }
 
 async fn edit(call: Call, _: NoInput) -> Answer<RoleForm> {
     let role = call.app.roles.role(call.id("role")?).await?;
-    Ok(Reply::ok(RoleForm { item: Some(role), groups: groups(&call) }))
+    Ok(Reply::ok(RoleForm { item: Some(role), groups: every(&call) }))
 }
 
 async fn create(call: Call, input: RoleInput) -> Answer<Role> {
@@ -128,16 +105,6 @@ async fn show(call: Call, _: NoInput) -> Answer<RolePage> {
     let version = role.version;
     let sees = Sight::of(&table(), &role.scopes);
     Ok(Reply::ok(RolePage { groups: given(&call, &role.scopes), role, sees }).version(version))
-}
-
-/// The groups, without what is not among these scopes.
-fn given(call: &Call, scopes: &BTreeSet<String>) -> Vec<Group> {
-    let mut groups = groups(call);
-    for group in &mut groups {
-        group.scopes.retain(|scope| scopes.contains(scope.name));
-    }
-    groups.retain(|group| !group.scopes.is_empty());
-    groups
 }
 
 async fn update(call: Call, input: RoleInput) -> Answer<Role> {

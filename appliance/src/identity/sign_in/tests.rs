@@ -132,7 +132,7 @@ async fn nobody_learns_which_accounts_there_are_by_words_or_by_work() {
     site.send_json(Method::POST, "/users", &json!({ "name": "robot", "kind": "service" })).await;
     site.person("locked", &["viewer"]).await;
     let mut guesser = site.stranger();
-    guesser.source = [198, 51, 100, 9];
+    guesser.source = [198, 51, 100, 9].into();
     for _ in 0..5 {
         guesser.sign_in("locked", "wrong").await;
     }
@@ -181,7 +181,7 @@ async fn the_times_of_known_and_unknown_names_lie_together() {
         for (which, name) in ["ada", "nobody-has-this-name"].into_iter().enumerate() {
             // Each from its own network: no lock and no limit comes into it.
             let mut guesser = guesser.stranger();
-            guesser.source = [198, 51, round, 1];
+            guesser.source = [198, 51, round, 1].into();
             let start = Instant::now();
             guesser.sign_in(name, "not the password").await;
             times[which].push(start.elapsed());

@@ -278,7 +278,7 @@ async fn the_list_is_searched_narrowed_and_sorted_by_what_it_shows() {
     made(&site, json!({ "name": "robot", "kind": "service" })).await;
     site.send_json(Method::POST, &format!("/users/{}/disable", id(&alan)), &Value::Null).await;
     let mut guesser = site.stranger();
-    guesser.source = [198, 51, 100, 7];
+    guesser.source = [198, 51, 100, 7].into();
     for _ in 0..5 {
         guesser.sign_in("grace", "wrong").await;
     }

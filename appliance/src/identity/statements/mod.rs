@@ -1,0 +1,408 @@
+//! Statements: short-lived signed texts (JWTs) by which other systems of the site know who someone is here. They are
+//! checked offline with the public key, or by asking here, which also knows of revocations.
+
+mod jwt;
+pub mod routes;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Transaction;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::User;
+use super::roles;
+use crate::audit::{Actor, Entry};
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Result};
+use crate::ids::{Ids, Random};
+use crate::noun::{Link, Refusals};
+use crate::secrets::signing::StatementKey;
+use crate::secrets::{MasterKey, keyring};
+use crate::store::Store;
+use crate::web::{Call, ListQuery, Page};
+use jwt::{Claims, Refusal, Wanted};
+
+/// Minutes that a statement holds when nothing is said.
+const MINUTES: u32 = 10;
+/// The most minutes that one holds.
+const MINUTES_MAX: u32 = 60;
+/// A line of renewals ends this long after its first statement.
+const LINE: Duration = Duration::from_secs(12 * 3600);
+/// The most statements of one account that hold at once.
+const HELD_MAX: u64 = 200;
+/// The most characters of an audience.
+const AUDIENCE_MAX: usize = 200;
+/// The name under which the key is sealed.
+const KEY: &str = "statement-signing";
+
+/// A statement as it is kept: that there is one, not its text.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Statement {
+    /// Its id (`jti`).
+    pub id: Uuid,
+    /// The account that it is about.
+    pub account: Link,
+    /// The system that it is for.
+    pub audience: String,
+    /// When the first of its line was issued.
+    pub began_at: Timestamp,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// When it was revoked, or replaced by a newer one.
+    pub revoked_at: Option<Timestamp>,
+    /// Whether it holds.
+    pub holds: bool,
+}
+
+/// A statement that was just issued.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Issued {
+    /// The statement: a JWT, signed with Ed25519.
+    pub token: String,
+    /// Its id.
+    pub id: Uuid,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// A statement as it is asked for.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IssueInput {
+    /// The system that it is for: what that system calls itself.
+    pub audience: String,
+    /// Minutes that it holds, 1 to 60; 10 when absent.
+    #[serde(default)]
+    pub minutes: Option<u32>,
+    /// What it says that you may do; absent: all that you may.
+    #[serde(default)]
+    pub scopes: Option<BTreeSet<String>>,
+}
+
+/// A statement that is to be renewed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenewInput {
+    /// The statement. It must still hold; it is replaced.
+    #[schemars(extend("format" = "password"))]
+    pub token: String,
+}
+
+/// A statement that is to be checked.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateInput {
+    /// The statement. Whatever else stands here does not hold.
+    #[serde(default)]
+    pub token: Value,
+    /// What the system that asks calls itself. Without it nothing holds: a statement for another system proves nothing.
+    #[serde(default)]
+    pub audience: Value,
+}
+
+/// Whether a statement holds, and then what it says.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct Validity {
+    /// Whether it holds now, for the system that asked.
+    pub valid: bool,
+    /// Why not: `form`, `algorithm`, `key`, `signature`, `issuer`, `audience`, `not-yet`, `expired`, `revoked` or
+    /// `account`.
+    pub reason: Option<&'static str>,
+    /// Its id.
+    pub id: Option<Uuid>,
+    /// The account.
+    pub account: Option<Link>,
+    /// What it says that the account may do, as far as the account may do it still.
+    pub scopes: Option<BTreeSet<String>>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What the list of statements takes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StatementQuery {
+    /// Words of the account's name or the audience.
+    pub q: Option<String>,
+    /// `issued_at`, `expires_at`, `audience` or `account`; `-` in front turns it round. The newest first when absent.
+    pub sort: Option<String>,
+    /// Rows an answer holds, 1 to 500; 50 when absent.
+    pub limit: Option<u32>,
+    /// Where the last page ended.
+    pub cursor: Option<String>,
+}
+
+/// What the service is made from.
+pub struct Parts {
+    /// config.db.
+    pub store: Store,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Makes ids.
+    pub ids: Ids,
+    /// Source of the key.
+    pub random: Random,
+    /// Seals the key.
+    pub master: MasterKey,
+    /// What the appliance calls itself in a statement: where its pages are.
+    pub issuer: String,
+}
+
+/// The service.
+#[derive(Clone)]
+pub struct Statements {
+    parts: Arc<Parts>,
+    key: Arc<OnceCell<StatementKey>>,
+}
+
+impl Statements {
+    /// The service. The key is made when it is first needed.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), key: Arc::new(OnceCell::new()) }
+    }
+
+    /// The public key as a set of JWKs (RFC 7517).
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub async fn jwks(&self) -> Result<Value> {
+        Ok(json!({ "keys": [jwt::public_jwk(&self.key().await?.public())] }))
+    }
+
+    /// One page of the statements about the caller; of everyone's for who may see those.
+    ///
+    /// # Errors
+    /// `Invalid` on the query's fields; any from the database.
+    pub async fn list(&self, call: &Call, query: StatementQuery) -> Result<Page<Statement>> {
+        let StatementQuery { q, sort, limit, cursor } = query;
+        let sort = sort.filter(|sort| !sort.is_empty()).or_else(|| Some("-issued_at".to_owned()));
+        let (list, now, sight) = (ListQuery { q, sort, limit, cursor }, self.parts.clock.now(), sight(call));
+        self.parts.store.read(move |db| store::page(db, &list, sight, now)).await
+    }
+
+    /// One statement that the caller may see.
+    ///
+    /// # Errors
+    /// `NotFound`, also for another's, unless the caller may see those; any from the database.
+    pub async fn statement(&self, call: &Call, id: Uuid) -> Result<Statement> {
+        let (now, sight) = (self.parts.clock.now(), sight(call));
+        self.parts.store.read(move |db| store::one(db, id, sight, now)).await
+    }
+
+    /// Says of the caller to another system who they are and what they may do here.
+    ///
+    /// # Errors
+    /// `Invalid`; `Conflict` for who has no account, or has too many already; any from the database.
+    pub async fn issue(&self, call: &Call, input: IssueInput) -> Result<Issued> {
+        let Some(user) = call.caller.user.clone() else {
+            return Err(Error::conflict("A statement is about an account, and the local operator has none."));
+        };
+        let mut refusals = Refusals::new();
+        let audience = refusals.line("audience", &input.audience, AUDIENCE_MAX);
+        let minutes = input.minutes.unwrap_or(MINUTES);
+        if !(1..=MINUTES_MAX).contains(&minutes) {
+            refusals.say("minutes", format!("is between 1 and {MINUTES_MAX}"));
+        }
+        refusals.end()?;
+        let scopes = input.scopes.unwrap_or_else(|| call.caller.scopes.clone());
+        roles::held(&call.caller.scopes, &scopes)?;
+        let now = self.parts.clock.now();
+        let (began, lasts) = (now, Duration::from_secs(u64::from(minutes) * 60));
+        let (row, token) = self.signed(&user, audience, &scopes, (began, now, lasts)).await?;
+        let answer = Issued { token, id: row.id, expires_at: row.expires_at };
+        let change = move |tx: &Transaction| {
+            store::forget(tx, now)?;
+            if store::holding(tx, user.id, now)? >= HELD_MAX {
+                return Err(Error::conflict(format!(
+                    "{HELD_MAX} statements about this account hold already."
+                )));
+            }
+            store::insert(tx, &row)?;
+            let detail = json!({ "audience": row.audience, "until": row.expires_at, "scopes": scopes });
+            Ok((Entry::event("statement.issued", &detail).on("statement", row.id), answer))
+        };
+        self.parts.store.change(&call.actor(), change).await
+    }
+
+    /// Replaces a statement that still holds by one that holds as long again, with what its account may do now. Who has
+    /// it may do that, until its line is twelve hours old.
+    ///
+    /// # Errors
+    /// `BadToken` for one that does not hold; `Conflict` at the end of its line; any from the database.
+    pub async fn renew(&self, call: &Call, input: RenewInput) -> Result<Issued> {
+        let now = self.parts.clock.now();
+        let Ok(known) = self.known(&input.token, None).await? else { return Err(Error::BadToken) };
+        let Known { claims, user, began, scopes } = known;
+        let lasts = Duration::from_secs(u64::try_from(claims.exp - claims.iat).unwrap_or(0));
+        if now + lasts > began + LINE {
+            return Err(Error::conflict(
+                "This line of statements is twelve hours old: have a new one issued.",
+            ));
+        }
+        let (row, token) = self.signed(&user, claims.aud, &scopes, (began, now, lasts)).await?;
+        let answer = Issued { token, id: row.id, expires_at: row.expires_at };
+        let actor = Actor::user(user.id, user.name).by(format!("statement:{}", claims.jti));
+        let change = move |tx: &Transaction| {
+            // Two that renew the same one at once: one of them is late.
+            if !store::revoke(tx, claims.jti, now)? {
+                return Err(Error::BadToken);
+            }
+            store::insert(tx, &row)?;
+            let detail = json!({ "audience": row.audience, "until": row.expires_at, "replaces": claims.jti });
+            Ok((Entry::event("statement.renewed", &detail).on("statement", row.id), answer))
+        };
+        self.parts.store.change(&call.acting(actor), change).await
+    }
+
+    /// Whether a statement holds now for the system that asks. Whatever is asked about, this is an answer, not an error.
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub async fn validate(&self, input: ValidateInput) -> Result<Validity> {
+        let no = |refusal: Refusal| Validity { reason: Some(refusal.word()), ..Validity::default() };
+        let (Some(token), audience) = (input.token.as_str(), input.audience.as_str()) else {
+            return Ok(no(Refusal::Form));
+        };
+        // An audience that is not said is that of nobody: the text is looked at first all the same.
+        Ok(match self.known(token, Some(audience.unwrap_or_default())).await? {
+            Err(refusal) => no(refusal),
+            Ok(Known { claims, user, scopes, .. }) => Validity {
+                valid: true,
+                reason: None,
+                id: Some(claims.jti),
+                account: Some(Link { id: user.id, name: user.name }),
+                scopes: Some(scopes),
+                expires_at: Some(Timestamp::from_micros(claims.exp.saturating_mul(1_000_000))),
+            },
+        })
+    }
+
+    /// Revokes a statement: who asks here no longer finds it to hold. Who checks offline does until its end. Twice is
+    /// once.
+    ///
+    /// # Errors
+    /// `NotFound`, also for another's, unless the caller may see those; `Forbidden` when they may only see them.
+    pub async fn revoke(&self, call: &Call, id: Uuid) -> Result<Statement> {
+        let (now, sight) = (self.parts.clock.now(), sight(call));
+        let own = call.caller.user.as_ref().map(|user| user.id);
+        let manages = call.caller.may("tokens:manage");
+        let change = move |tx: &Transaction| {
+            let statement = store::one(tx, id, sight, now)?;
+            if own != Some(statement.account.id) && !manages {
+                return Err(Error::Forbidden);
+            }
+            if !store::revoke(tx, id, now)? {
+                return Ok((vec![], statement));
+            }
+            let detail = json!({ "audience": statement.audience, "account": statement.account.name });
+            let entry = Entry::event("statement.revoked", &detail).on("statement", id);
+            Ok((vec![entry], store::one(tx, id, sight, now)?))
+        };
+        self.parts.store.changes(&call.actor(), change).await
+    }
+
+    async fn key(&self) -> Result<&StatementKey> {
+        self.key.get_or_try_init(|| self.find_or_make()).await
+    }
+
+    async fn find_or_make(&self) -> Result<StatementKey> {
+        let (master, random, at) =
+            (self.parts.master.clone(), self.parts.random.clone(), self.parts.clock.now());
+        let change = move |tx: &Transaction| {
+            if let Some(bytes) = keyring::find(tx, &master, KEY)? {
+                return Ok((vec![], StatementKey::unsealed(&bytes)?));
+            }
+            let (key, bytes) = StatementKey::make(&random);
+            keyring::keep(tx, &master, &random, (KEY, &bytes[..]), at)?;
+            let detail = json!({ "purpose": KEY, "public": jwt::public_jwk(&key.public()) });
+            Ok((vec![Entry::event("key.made", &detail).on("key", KEY)], key))
+        };
+        self.parts.store.changes(&Actor::system("manager"), change).await
+    }
+
+    /// A new statement with the row that is kept of it. Times are cut to seconds, as its text has them.
+    async fn signed(
+        &self,
+        user: &User,
+        audience: String,
+        scopes: &BTreeSet<String>,
+        (began_at, now, lasts): (Timestamp, Timestamp, Duration),
+    ) -> Result<(store::New, String)> {
+        let id = self.parts.ids.new();
+        let expires_at = Timestamp::from_micros(now.seconds() * 1_000_000) + lasts;
+        let claims = Claims {
+            iss: self.parts.issuer.clone(),
+            sub: user.id,
+            name: user.name.clone(),
+            aud: audience.clone(),
+            iat: now.seconds(),
+            nbf: now.seconds(),
+            exp: expires_at.seconds(),
+            jti: id,
+            scope: scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
+        };
+        let token = jwt::sign(self.key().await?, &claims);
+        Ok((store::New { id, user: user.id, audience, began_at, issued_at: now, expires_at }, token))
+    }
+
+    /// A statement that holds, with its account as it is now.
+    async fn known(
+        &self,
+        token: &str,
+        audience: Option<&str>,
+    ) -> Result<std::result::Result<Known, Refusal>> {
+        let public = self.key().await?.public();
+        let wanted = Wanted { issuer: &self.parts.issuer, audience, now: self.parts.clock.now().seconds() };
+        let claims = match jwt::read(&public, token, &wanted) {
+            Ok(claims) => claims,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.parts
+            .store
+            .read(move |db| {
+                // One that is not kept any more was forgotten after its end, or its account is gone.
+                let Some((began, revoked)) = store::state(db, claims.jti)? else {
+                    return Ok(Err(Refusal::Account));
+                };
+                if revoked {
+                    return Ok(Err(Refusal::Revoked));
+                }
+                let Some(user) = super::tokens::active(db, claims.sub)? else {
+                    return Ok(Err(Refusal::Account));
+                };
+                let held = roles::scopes_of(db, user.id, user.owner)?;
+                let said = claims.scope.split(' ').filter(|scope| held.contains(*scope));
+                let scopes = said.map(str::to_owned).collect();
+                Ok(Ok(Known { claims, user, began, scopes }))
+            })
+            .await
+    }
+}
+
+/// A statement that holds.
+struct Known {
+    claims: Claims,
+    user: User,
+    /// When its line began.
+    began: Timestamp,
+    /// What it says, as far as it is true still.
+    scopes: BTreeSet<String>,
+}
+
+/// The account whose statements a caller sees; none: everyone's.
+fn sight(call: &Call) -> Option<Uuid> {
+    let all = call.caller.may("tokens:view") || call.caller.may("tokens:manage");
+    (!all).then(|| call.caller.user.as_ref().map_or(Uuid::nil(), |user| user.id))
+}
