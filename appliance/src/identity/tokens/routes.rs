@@ -21,6 +21,7 @@ pub fn routes() -> Routes {
         .get("/tokens/all", Scope("tokens:view"), all)
         .page("identity/tokens/list.html")
         .summary("List everyone's API tokens")
+        .viewed("token")
         .get("/tokens/new", SignedIn, new)
         .page("identity/tokens/new.html")
         .summary("The form of a new token, and the scopes it may have")

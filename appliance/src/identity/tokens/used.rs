@@ -51,7 +51,7 @@ impl Tokens {
     pub async fn caller(&self, call: &Call, token: &str) -> Result<Caller> {
         match Kind::of(token) {
             Some(Kind::Operator) if self.operator.knows(token) => {
-                Ok(Caller { user: None, scopes: scopes::every(), via: Via::Operator })
+                Ok(Caller { user: None, scopes: scopes::every(), via: Via::Operator, ..Caller::default() })
             }
             Some(Kind::Api) => {
                 let hash = sha256(token.as_bytes());
@@ -86,7 +86,7 @@ impl Tokens {
             }
             Some(_) => {}
         }
-        Ok(Caller { user: Some(user), scopes, via: Via::Token(id) })
+        Ok(Caller { user: Some(user), scopes, via: Via::Token(id), ..Caller::default() })
     }
 
     /// The first use from a network is an entry.
