@@ -15,7 +15,7 @@ APPLIANCE = -p portolan -p portolan-tests -p portolan-bench $(FEATURES)
 SCANNER = -p portolan-scanner
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner duckdb setup bench-scan bench-ingest screenshots
+.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner duckdb setup bench-scan bench-ingest bench-audit screenshots
 
 help: ## list these names
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -94,6 +94,9 @@ bench-scan: scanner ## the scanner beside nmap, masscan, zmap, rustscan; BENCH_A
 
 bench-ingest: duckdb ## open ports per second from spool to committed, beside DuckDB's own appender
 	cargo run --release -q -p portolan-bench $(FEATURES) -- ingest
+
+bench-audit: duckdb ## appends to the audit per second and verification beside openssl; BENCH_ARGS="--write docs/benchmarks.md"
+	cargo run --release -q -p portolan-bench $(FEATURES) -- audit $(BENCH_ARGS)
 
 screenshots: build setup ## the pictures in docs/screenshots, taken of the running demo
 	cargo run -q -p portolan-tests --bin portolan-demo -- --screenshots docs/screenshots

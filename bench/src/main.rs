@@ -1,6 +1,8 @@
 //! Benchmarks, side by side with peers on the same work; each prints a table.
 
 #[cfg(feature = "ingest")]
+mod audit;
+#[cfg(feature = "ingest")]
 mod ingest;
 mod measure;
 mod scan;
@@ -12,6 +14,8 @@ Usage: portolan-bench COMMAND
 
   ingest [--open N] [--per-host N] [--dir DIR]
                     open ports per second from the spool to committed, beside DuckDB's row appender
+  audit [--appends N] [--entries N] [--dir DIR] [--write FILE]
+                    appends to the audit per second, each synced; verification beside `openssl speed sha256`
 ";
 
 fn main() -> ExitCode {
@@ -20,6 +24,8 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         #[cfg(feature = "ingest")]
         ["ingest", options @ ..] => ingest::run(options),
+        #[cfg(feature = "ingest")]
+        ["audit", options @ ..] => audit::run(options),
         ["scan", options @ ..] => scan::Options::parse(options).and_then(|options| scan::run(&options)),
         // What `scan` starts inside its namespaces.
         ["targets" | "wire", ..] => scan::serve(&words),

@@ -4,7 +4,7 @@ mod options;
 mod same;
 mod scenario;
 mod space;
-mod table;
+pub mod table;
 mod targets;
 mod tools;
 mod wire;

@@ -124,7 +124,7 @@ pub fn percent(part: usize, whole: usize) -> f64 {
 }
 
 /// `240,000`
-fn thousands(number: f64) -> String {
+pub fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (n, digit) in digits.chars().enumerate() {
