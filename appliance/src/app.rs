@@ -218,6 +218,8 @@ pub fn tables() -> Vec<Routes> {
         audit::routes::routes(),
         checkpoints::routes::routes(),
         siem::routes::routes(),
+        audit::export::routes::routes(),
+        audit::compliance::routes::routes(),
         docs::routes::routes(),
     ]
 }

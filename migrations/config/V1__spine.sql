@@ -26,7 +26,7 @@ CREATE INDEX audit_entry_class ON audit_entry (class, seq);
 CREATE INDEX audit_entry_actor ON audit_entry (actor_id, seq);
 CREATE INDEX audit_entry_name ON audit_entry (actor_name COLLATE NOCASE, seq);
 CREATE INDEX audit_entry_source ON audit_entry (source, seq);
-CREATE INDEX audit_entry_action ON audit_entry (action, seq);
+CREATE INDEX audit_entry_action ON audit_entry (action, seq, at, outcome);
 CREATE INDEX audit_entry_resource ON audit_entry (resource, resource_id, seq);
 
 CREATE TRIGGER audit_entry_no_update BEFORE UPDATE ON audit_entry

@@ -208,9 +208,28 @@ impl Verifier {
     /// # Errors
     /// How it breaks the chain.
     pub fn next(&mut self, link: &Link) -> Result<(), Break> {
-        self.at = follow(self.at, link)?;
-        while let Some(known) = self.known.pop_if(|known| known.seq <= link.seq) {
-            if known != self.at {
+        self.reach(follow(self.at, link)?)
+    }
+
+    /// The next entry is left out: this is its digest.
+    ///
+    /// # Errors
+    /// When another head was known to be here.
+    pub fn left_out(&mut self, digest: &[u8; 32]) -> Result<(), Break> {
+        let seq = self.at.seq + 1;
+        self.reach(Head { seq, hash: placed(&self.at.hash, seq, digest) })
+    }
+
+    /// Where it stands: the last link that was checked.
+    #[must_use]
+    pub fn at(&self) -> Head {
+        self.at
+    }
+
+    fn reach(&mut self, head: Head) -> Result<(), Break> {
+        self.at = head;
+        while let Some(known) = self.known.pop_if(|known| known.seq <= head.seq) {
+            if known != head {
                 return Err(Break::Known { seq: known.seq });
             }
         }

@@ -1,6 +1,7 @@
 //! Which entries are asked for, and how that is asked of SQLite: every value is a parameter, and the words of a search
 //! are quoted, so that nobody's typing is ever read as SQL or as FTS5's query language.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use rusqlite::types::Value as Sql;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Class, Outcome};
 use crate::clock::Timestamp;
+use crate::error::Result;
 
 /// Which entries are let through; what is absent lets everything through. Texts are never empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +114,16 @@ impl Filter {
             all.add(sql, [phrases.into()]);
         }
         all
+    }
+
+    /// The list of exactly these entries.
+    ///
+    /// # Errors
+    /// Never: each part of a filter is a text in JSON.
+    pub fn path(&self) -> Result<String> {
+        let parts: BTreeMap<String, String> = serde_json::from_value(serde_json::to_value(self)?)?;
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(parts).finish();
+        Ok(format!("/audit?{query}"))
     }
 
     /// Whether everything is let through.

@@ -5,10 +5,14 @@
 //! ([`checkpoint`]) show that its end is there and that it was not written anew.
 
 mod actor;
+#[cfg(test)]
+mod attacks;
 pub mod chain;
 pub mod checkpoint;
 pub mod checkpoints;
+pub mod compliance;
 mod diff;
+pub mod export;
 pub mod filter;
 mod names;
 mod query;

@@ -53,11 +53,13 @@ pub(crate) fn append(tx: &Transaction, actor: &Actor, at: Timestamp, entry: Entr
     Ok(Head { seq: link.seq, hash: link.hash })
 }
 
-fn source(record: &Record) -> String {
+/// An actor's address as its column has it.
+pub(super) fn source(record: &Record) -> String {
     record.actor.source.map(|s| s.to_string()).unwrap_or_default()
 }
 
-fn link(row: &Row) -> rusqlite::Result<Link> {
+/// A row's link.
+pub(super) fn link(row: &Row) -> rusqlite::Result<Link> {
     Ok(Link {
         seq: row.get("seq")?,
         entry: row.get("entry")?,

@@ -89,7 +89,7 @@ fn verdict(args: &VerifyArgs) -> (String, u8) {
 }
 
 /// Reads a checkpoint that was kept elsewhere.
-fn given(file: &Path) -> Result<Checkpoint, String> {
+pub(super) fn given(file: &Path) -> Result<Checkpoint, String> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     let mut text = String::new();
     let most = u64::try_from(MAX_TEXT).unwrap_or(u64::MAX) + 1;
@@ -118,7 +118,8 @@ fn head(text: &str) -> Result<Head, String> {
     Ok(Head { seq, hash })
 }
 
-fn key(text: &str) -> Result<[u8; 32], String> {
+/// A public key on the command line.
+pub(super) fn key(text: &str) -> Result<[u8; 32], String> {
     base64::decode_array(text).map_err(|_| "a key is 32 bytes in Base64".into())
 }
 

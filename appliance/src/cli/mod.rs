@@ -4,6 +4,7 @@ pub mod audit;
 mod password;
 pub mod results;
 pub mod sign;
+pub mod verify;
 
 use crate::roles::{self, ServeArgs};
 use audit::AuditCommand;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 use results::ResultsCommand;
 use sign::SignCommand;
 use std::process::ExitCode;
+use verify::VerifyArgs;
 
 /// Schedules TCP port scans from many scanners, keeps every result, says what changed, and proves it.
 #[derive(Parser)]
@@ -30,6 +32,11 @@ enum Command {
     /// The results store, without the appliance running.
     #[command(subcommand)]
     Results(ResultsCommand),
+    /// Check an export of the audit, on any machine
+    ///
+    /// Needs the file and nothing else. Says what it proves, and what not. Exit code: 0 it holds, 1 it does not, 2 it
+    /// cannot be read.
+    Verify(VerifyArgs),
     /// Keys and signatures of releases, in the files of minisign.
     #[command(subcommand)]
     Sign(SignCommand),
@@ -42,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => roles::serve(args),
         Command::Audit(command) => audit::run(&command),
         Command::Results(command) => results::run(&command),
+        Command::Verify(args) => verify::run(&args),
         Command::Sign(command) => sign::run(&command),
     }
 }

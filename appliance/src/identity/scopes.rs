@@ -99,6 +99,8 @@ pub const ALL: &[Scope] = &[
     scope("scanners:view", "See scanners and vantages", READERS),
     scope("scanners:manage", "Add, change and revoke scanners and vantages", ADMIN),
     scope("audit:view", "Read the audit log", ADMIN),
+    scope("compliance:view", "See which controls the audit has evidence for, and how much", &[Compliance]),
+    scope("audit:export", "Take the audit away as a file, whole or filtered", ADMIN),
     scope("audit:verify", "Sign the audit's head and check the whole chain", ADMIN),
     scope("receivers:view", "See where audit entries are sent", ADMIN),
     scope("receivers:manage", "Add, change, test and delete receivers of audit entries", ADMIN),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::diff::{Counts, Kind};
-use super::export::{DIFF_HEADER, csv_change, csv_line};
+use super::export::{DIFF_HEADER, csv_change};
 use super::recall::Recall;
 use super::view::{ChangeView, CountsView, RecallPair, ScanHead, named};
 use super::{Store, Sweep, diff_scans};
@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::noun::Link;
 use crate::scans;
-use crate::web::{Answer, Call, ListQuery, Reply, Writer};
+use crate::web::{Answer, Call, ListQuery, Reply, Writer, csv};
 
 /// Lines of each kind that a diff shows when nothing is said.
 const DIFF_LINES: u32 = 200;
@@ -213,7 +213,7 @@ async fn csv<T>(call: &Call, query: &DiffQuery, value: T) -> Answer<T> {
     let only = query.kind;
     let work = move |store: &dyn Store, to: &mut Writer| {
         let recalls = recalls(&store.sweeps(a)?, &store.sweeps(b)?, &vantages);
-        to.write(&csv_line(&DIFF_HEADER))?;
+        to.write(&csv::line(&DIFF_HEADER))?;
         diff_scans(store, a, b, |vantage, change| {
             if only.is_none_or(|only| only == change.kind) {
                 let recall = recalls.iter().find(|recall| recall.vantage.id == vantage);

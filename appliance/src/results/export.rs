@@ -8,22 +8,7 @@ use super::recall::Recall;
 use super::view::RecallPair;
 use super::{Hint, Observation, Said};
 use crate::scope::Count;
-
-/// One line of the CSV: a header, or a change. Cells that a spreadsheet would run as a formula are defused by an
-/// apostrophe, as OWASP advises.
-pub fn csv_line(cells: &[&str]) -> String {
-    let cell = |text: &&str| {
-        let defused = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-        if defused.is_empty() && !text.contains(['"', ',', '\r', '\n']) {
-            (*text).to_owned()
-        } else {
-            format!("\"{defused}{}\"", text.replace('"', "\"\""))
-        }
-    };
-    let mut line = cells.iter().map(cell).collect::<Vec<_>>().join(",");
-    line.push_str("\r\n");
-    line
-}
+use crate::web::csv;
 
 /// The header of the CSV of a diff.
 pub const DIFF_HEADER: [&str; 11] = [
@@ -51,7 +36,7 @@ pub fn csv_change(change: &Change, vantage: &str, recall: Option<&RecallPair>) -
     let address = |address| u128_to_addr(address).to_string();
     let hosts = Count::from(change.hosts.count());
     let state = |state: Option<State>| state.map_or("not-covered", State::as_str);
-    csv_line(&[
+    csv::line(&[
         kind,
         vantage,
         &address(change.hosts.first),
@@ -104,7 +89,7 @@ pub fn csv_host<E>(
         let probes = hosts.times(count).to_string();
         let (state, reason) = (reason.state().as_str(), reason.as_str());
         let seen = [vantage, &first, &last, &many, state, reason, ports, &probes, rtt, &at, &recall];
-        emit(&csv_line(&[&seen[..], &hint[..]].concat()))
+        emit(&csv::line(&[&seen[..], &hint[..]].concat()))
     };
     for open in &it.open {
         let cells = it.hint(open.port).map(hint_cells).unwrap_or_default();
@@ -137,15 +122,6 @@ mod test {
     use super::*;
     use crate::results::fixture::address;
     use portolan_scanner::net::{Ports, Range};
-
-    #[test]
-    fn a_cell_is_never_a_formula_and_never_two_cells() {
-        assert_eq!(csv_line(&["a", "b c", ""]), "a,b c,\r\n");
-        assert_eq!(csv_line(&["22,80", "say \"x\"", "a\nb"]), "\"22,80\",\"say \"\"x\"\"\",\"a\nb\"\r\n");
-        for formula in ["=1+1", "+1", "-1", "@x", "\tx", "\rx"] {
-            assert!(csv_line(&[formula]).starts_with("\"'"), "{formula}");
-        }
-    }
 
     #[test]
     fn a_line_of_the_csv_keeps_the_five_states_and_no_word_apart() {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::compare::{NoValue, diff, diff_csv};
-use super::export::{HOSTS_HEADER, csv_host, csv_line};
+use super::export::{HOSTS_HEADER, csv_host};
 use super::recall::Recall;
 use super::view::{GroupView, HostView, OpenView, PortState, ReasonWord, ScanHead, named};
 use super::{HostQuery, Observation, Place, Store, Sweep};
@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::noun::Link;
-use crate::web::{Access, Answer, Call, Cursor, NoInput, Reply, Routes, Sort, Writer, limit};
+use crate::web::{Access, Answer, Call, Cursor, NoInput, Reply, Routes, Sort, Writer, csv, limit};
 
 const VIEW: Access = Access::Scope("results:view");
 /// Hosts read at once for a file.
@@ -173,7 +173,7 @@ async fn hosts_csv(call: Call, query: HostsQuery) -> Answer<NoValue> {
     let mut wanted = HostQuery { limit: STRIDE, ..query.wanted(scan)? };
     let work = move |store: &dyn Store, to: &mut Writer| {
         let sweeps: Vec<Sweep> = store.sweeps(scan)?;
-        to.write(&csv_line(&HOSTS_HEADER))?;
+        to.write(&csv::line(&HOSTS_HEADER))?;
         loop {
             let stride = store.hosts(&wanted)?;
             let Some(last) = stride.last().map(Observation::place) else { return Ok(()) };

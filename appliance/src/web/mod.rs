@@ -9,6 +9,7 @@ mod call;
 mod connections;
 #[cfg(test)]
 mod credentials_test;
+pub mod csv;
 mod guard;
 mod handle;
 mod input;

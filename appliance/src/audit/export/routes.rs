@@ -1,0 +1,99 @@
+//! The page from which the audit is taken away, and the file.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+
+use super::form::{Format, day};
+use crate::audit::checkpoint::Checkpoint;
+use crate::audit::query::AuditQuery;
+use crate::audit::{Class, Outcome, store};
+use crate::error::Error;
+use crate::web::{Access, Answer, Call, Reply, Routes};
+
+/// The rows.
+#[must_use]
+pub fn routes() -> Routes {
+    Routes::of("audit", "audit/export")
+        .get("/audit/export", Access::Scope("audit:export"), ask)
+        .page("audit/export.html")
+        .summary("The form of an export, and how many entries these filters let through")
+        .post("/audit/export", Access::Scope("audit:export"), export)
+        .form("/audit/export")
+        .summary(
+            "Take the audit away as a file that proves itself, whole or filtered; this is itself an entry",
+        )
+        .media(&["application/jsonl", "text/csv"])
+}
+
+/// What an export would hold.
+#[derive(Serialize, JsonSchema)]
+struct Asked {
+    /// How many entries the filters let through.
+    entries: u64,
+    /// How many there are in all.
+    all: u64,
+}
+
+async fn ask(call: Call, query: AuditQuery) -> Answer<Asked> {
+    let filter = query.filter()?;
+    let read = move |c: &_| Ok(Asked { entries: store::count(c, &filter)?, all: store::head(c)?.seq });
+    Ok(Reply::ok(call.app.store.read(read).await?))
+}
+
+/// Which entries, and in which form.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ExportInput {
+    /// `jsonl` or `csv`.
+    format: Format,
+    /// Words that all stand somewhere in the entry; each may go on after its last letter.
+    q: Option<String>,
+    /// `change`, `sign-in` or `access`.
+    class: Option<Class>,
+    /// The actor's id, or name in any case.
+    actor: Option<String>,
+    /// An action (`subnet.created`), or a family of them (`subnet.*`).
+    action: Option<String>,
+    /// The kind of thing: `subnet`.
+    resource: Option<String>,
+    /// The thing itself.
+    resource_id: Option<String>,
+    /// The address that the request came from.
+    source: Option<String>,
+    /// `done`, `refused` or `failed`.
+    outcome: Option<Outcome>,
+    /// Not before this time or day (UTC).
+    from: Option<String>,
+    /// Before this time, or no later than this day (UTC).
+    to: Option<String>,
+}
+
+/// The answer is the file.
+#[derive(Serialize, JsonSchema)]
+struct Exported {}
+
+async fn export(call: Call, input: ExportInput) -> Answer<Exported> {
+    let ExportInput { format, q, class, actor, action, resource, resource_id, source, outcome, from, to } =
+        input;
+    let query = AuditQuery {
+        q,
+        class,
+        actor,
+        action,
+        resource,
+        resource_id,
+        source,
+        outcome,
+        from,
+        to,
+        ..AuditQuery::default()
+    };
+    let (store, runtime) = (call.app.store.clone(), Handle::current());
+    let cover = super::begin(&store, &call.app.checkpoints, &call.actor(), query.filter()?, format).await?;
+    let last = Checkpoint::read(&cover.checkpoint).map_err(Error::internal)?.head.seq;
+    let (media, ending) = format.media();
+    let name = format!("portolan-audit-{}-{}.{ending}", day(call.app.clock.now()), cover.entry);
+    Ok(Reply::ok(Exported {})
+        .file(media, name, move |to| super::write(&store, &runtime, &cover, format, last, to)))
+}
