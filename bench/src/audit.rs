@@ -54,7 +54,7 @@ pub fn run(words: &[&str]) -> Result<(), String> {
     let measured = runtime.block_on(measure(folder.path(), &options)).map_err(|error| error.to_string())?;
     let section = section(&measured, &options, &machine);
     print!("{section}");
-    options.write.map_or(Ok(()), |page| table::write(&page, &section))
+    options.write.map_or(Ok(()), |page| table::write(&page, table::AUDIT, &section))
 }
 
 type Failure = Box<dyn std::error::Error>;

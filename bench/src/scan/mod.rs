@@ -60,7 +60,7 @@ pub fn run(options: &Options) -> Result<(), String> {
         }
         print!("{section}");
         if let Some(page) = &options.write {
-            table::write(page, &section)?;
+            table::write(page, table::SCANNING, &section)?;
         }
     }
     Ok(())

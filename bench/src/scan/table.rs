@@ -60,20 +60,24 @@ pub fn section(scenario: &Scenario, rows: &[Row], machine: &str) -> String {
     text + "```\n\n"
 }
 
-/// Puts a section into a page, in place of the one with the same heading, else at the end of the page's section
-/// "## Scanning beside other scanners"; a page without that gets it.
+/// Where the scenarios stand on the page.
+pub const SCANNING: &str = "## Scanning beside other scanners\n";
+/// Where the audit's figures stand.
+#[cfg(feature = "ingest")]
+pub const AUDIT: &str = "## The audit\n";
+
+/// Puts a section into a page, in place of the one with the same heading, else at the end of this chapter of the page,
+/// which a page without it gets.
 ///
 /// # Errors
 /// A sentence, if the page cannot be read or written.
-pub fn write(page: &Path, section: &str) -> Result<(), String> {
+pub fn write(page: &Path, chapter: &str, section: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", page.display());
     let before = fs::read_to_string(page).map_err(failed)?;
-    fs::write(page, placed(&before, section)).map_err(failed)
+    fs::write(page, placed(&before, chapter, section)).map_err(failed)
 }
 
-const CHAPTER: &str = "## Scanning beside other scanners\n";
-
-fn placed(page: &str, section: &str) -> String {
+fn placed(page: &str, chapter: &str, section: &str) -> String {
     let heading = section.split_inclusive('\n').next().unwrap_or_default();
     let next = |from: usize, marks: &[&str]| {
         let ends = marks.iter().filter_map(|mark| page[from..].find(mark)).min();
@@ -81,11 +85,11 @@ fn placed(page: &str, section: &str) -> String {
     };
     let (start, end) = if let Some(start) = page.find(heading) {
         (start, next(start, &["\n## ", "\n### "]))
-    } else if let Some(chapter) = page.find(CHAPTER) {
-        let end = next(chapter, &["\n## "]);
+    } else if let Some(start) = page.find(chapter) {
+        let end = next(start, &["\n## "]);
         (end, end)
     } else {
-        return format!("{}\n\n{CHAPTER}\n{section}", page.trim_end());
+        return format!("{}\n\n{chapter}\n{section}", page.trim_end());
     };
     let placed = format!("{}{section}{}", &page[..start], &page[end..]);
     placed.trim_end().to_owned() + "\n"
@@ -147,11 +151,11 @@ mod tests {
     #[test]
     fn a_section_takes_the_place_of_its_like_and_leaves_the_rest() {
         let page = "# Benchmarks\n\ntext\n\n## Scanning beside other scanners\n\nmore\n\n### A\n\nold\n\n### B\n\nb\n\n## io_uring\n\nkept\n";
-        let new = placed(page, "### A\n\nnew\n\n");
+        let new = placed(page, SCANNING, "### A\n\nnew\n\n");
         assert_eq!(new, page.replace("old", "new"));
-        let third = placed(&new, "### C\n\nc\n\n");
+        let third = placed(&new, SCANNING, "### C\n\nc\n\n");
         assert_eq!(third, new.replace("## io_uring", "### C\n\nc\n\n## io_uring"));
-        let fresh = placed("# Benchmarks\n", "### A\n\nnew\n\n");
+        let fresh = placed("# Benchmarks\n", SCANNING, "### A\n\nnew\n\n");
         assert!(fresh.starts_with("# Benchmarks\n\n## Scanning beside other scanners\n\n### A\n"), "{fresh}");
     }
 
