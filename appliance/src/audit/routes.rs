@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::chain::{self, Head};
+use super::checkpoints::store::covering;
 use super::names::{Names, Thing};
 use super::query::AuditQuery;
 use super::store::{self, Span};
@@ -131,6 +132,8 @@ struct EntryPage {
     intact: bool,
     /// The entry as it was hashed: canonical JSON (RFC 8785).
     canonical: String,
+    /// The first checkpoint that covers it; none if its head is not signed yet.
+    checkpoint: Option<u64>,
     /// Whether an entry follows.
     has_next: bool,
 }
@@ -149,7 +152,7 @@ async fn show(call: Call, _: NoInput) -> Answer<EntryPage> {
             store::head(c)?,
         )))
     };
-    let (link, thing, record, head) = call.app.store.read(read).await?.ok_or_else(none)?;
+    let (link, thing, record, head, checkpoint) = call.app.store.read(read).await?.ok_or_else(none)?;
     let before = Head { seq: link.seq.saturating_sub(1), hash: link.prev };
     let Record { at, class, actor, action, resource, resource_id, outcome, changes, detail } = record;
     Ok(Reply::ok(EntryPage {
@@ -167,6 +170,7 @@ async fn show(call: Call, _: NoInput) -> Answer<EntryPage> {
         prev_hash: hex::encode(&link.prev),
         hash: hex::encode(&link.hash),
         intact: chain::follow(before, &link).is_ok(),
+        checkpoint,
         has_next: head.seq > link.seq,
         canonical: link.entry,
     }))
@@ -216,7 +220,10 @@ mod tests {
         assert!(list.status.is_success() && list.text.contains("subnet.created"), "{}", list.text);
         let entry = site.page(&format!("/audit/{seq}")).await;
         assert!(entry.status.is_success() && entry.text.contains("10.0.0.0"), "{}", entry.text);
-        assert!(entry.text.contains("It fits the entry"));
+        assert!(entry.text.contains("It fits the entry") && entry.text.contains("not yet"));
+        site.app.checkpoints.make(crate::audit::checkpoint::Why::Hourly).await.unwrap();
+        let signed = site.get(&format!("/audit/{seq}")).await.json();
+        assert_eq!(signed["checkpoint"], json!(site.app.store.audit_head().await.unwrap().seq));
         assert!(site.page("/audit?actor=none-such").await.status.is_success());
     }
 

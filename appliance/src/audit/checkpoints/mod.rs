@@ -2,7 +2,7 @@
 //! against them.
 
 pub mod routes;
-mod store;
+pub(super) mod store;
 mod task;
 
 use serde_json::json;

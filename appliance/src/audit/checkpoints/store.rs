@@ -28,6 +28,15 @@ pub fn get(connection: &Connection, seq: u64) -> Result<Option<Checkpoint>> {
     found.map(|text| read(&text)).transpose()
 }
 
+/// The number of the first checkpoint that covers entry `seq`.
+///
+/// # Errors
+/// Any from the database.
+pub fn covering(connection: &Connection, seq: u64) -> Result<Option<u64>> {
+    let sql = "SELECT seq FROM audit_checkpoint WHERE seq >= ? ORDER BY seq LIMIT 1";
+    Ok(connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()?)
+}
+
 /// The newest.
 ///
 /// # Errors
