@@ -31,7 +31,7 @@ fn an_export_is_checked_on_another_machine_and_a_changed_one_is_found() {
     owner.subnet("Plant", "10.7.0.0/16");
     let state = owner.get("/audit/checkpoints").expect(200).json();
     let key = state["key"].as_str().expect("the key is on the page").to_owned();
-    owner.post("/audit/checkpoints", &json!({})).expect(201);
+    let _ = owner.post("/audit/checkpoints", &json!({})).expect(201);
     let folder = tempfile::tempdir().expect("a folder");
     let kept = folder.path().join("kept.txt");
     let made = owner.get("/audit/checkpoints").expect(200).json();

@@ -150,6 +150,7 @@ async fn show(call: Call, _: NoInput) -> Answer<EntryPage> {
             Names::default().find(c, &record.resource, &record.resource_id)?,
             record,
             store::head(c)?,
+            covering(c, number)?,
         )))
     };
     let (link, thing, record, head, checkpoint) = call.app.store.read(read).await?.ok_or_else(none)?;
