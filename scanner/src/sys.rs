@@ -23,7 +23,7 @@ pub mod packet;
 
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,7 +33,6 @@ const AF_INET6: u16 = 10;
 const SOCK_STREAM: c_int = 1;
 const SOCK_NONBLOCK: c_int = 0o4000;
 const SOCK_CLOEXEC: c_int = 0o2_000_000;
-const MSG_NOSIGNAL: c_int = 0x4000;
 const SOL_SOCKET: c_int = 1;
 const IPPROTO_TCP: c_int = 6;
 const TCP_INFO: c_int = 11;
@@ -117,15 +116,6 @@ impl RawAddress {
             }
         }
     }
-
-    fn address(&self) -> Option<SocketAddr> {
-        let port = u16::from_be(self.port);
-        match self.family {
-            AF_INET => Some(SocketAddrV4::new(self.head.into(), port).into()),
-            AF_INET6 => Some(SocketAddrV6::new(Ipv6Addr::from(self.body), port, 0, self.scope).into()),
-            _ => None,
-        }
-    }
 }
 
 #[repr(C)]
@@ -164,9 +154,6 @@ unsafe extern "C" {
     fn connect(fd: c_int, address: *const RawAddress, length: u32) -> c_int;
     fn bind(fd: c_int, address: *const c_void, length: u32) -> c_int;
     fn read(fd: c_int, bytes: *mut c_void, room: usize) -> isize;
-    fn send(fd: c_int, bytes: *const c_void, length: usize, flags: c_int) -> isize;
-    fn getsockname(fd: c_int, address: *mut RawAddress, length: *mut u32) -> c_int;
-    fn getpeername(fd: c_int, address: *mut RawAddress, length: *mut u32) -> c_int;
     fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, length: u32) -> c_int;
     fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, length: *mut u32) -> c_int;
     fn epoll_create1(flags: c_int) -> c_int;
@@ -181,32 +168,59 @@ fn last_errno() -> i32 {
     io::Error::last_os_error().raw_os_error().unwrap_or(0)
 }
 
+/// What a call said that gives 0, or else has set the error number.
+fn done(code: c_int) -> Result<(), i32> {
+    if code == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// What a call said that gives how much was done, or a negative number and has set the error number.
+fn count(code: isize) -> io::Result<usize> {
+    usize::try_from(code).map_err(|_| io::Error::last_os_error())
+}
+
+/// Opens a socket of any kind, which is closed on exec.
+fn open_socket(family: c_int, kind: c_int, protocol: c_int) -> Result<OwnedFd, i32> {
+    // SAFETY: socket(2) takes three numbers and touches no memory of ours.
+    let fd = unsafe { socket(family, kind | SOCK_CLOEXEC, protocol) };
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the kernel has just made `fd`; nothing else in this process owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sets an option of a socket.
+fn set_option<T>(fd: &impl AsRawFd, level: c_int, name: c_int, value: &T) -> Result<(), i32> {
+    let value = (&raw const *value).cast::<c_void>();
+    // SAFETY: the kernel reads as many bytes from `value` as it is long, and for a filter the instructions that it
+    // names; both outlive the call.
+    done(unsafe { setsockopt(fd.as_raw_fd(), level, name, value, size_u32::<T>()) })
+}
+
+fn size_u32<T>() -> u32 {
+    u32::try_from(size_of::<T>()).expect("a small structure")
+}
+
 /// A TCP socket that never blocks.
 #[derive(Debug)]
 pub struct Socket {
-    fd: OwnedFd,
+    /// For what the standard library does have: names of both ends, sending, and closing.
+    stream: TcpStream,
     v6: bool,
 }
 
 impl Socket {
     /// Opens a socket for addresses of the family of IPv6 or IPv4. The error is the error number.
     pub fn open(v6: bool) -> Result<Self, i32> {
-        let family = if v6 { AF_INET6 } else { AF_INET };
-        // SAFETY: socket(2) takes three numbers and touches no memory of ours.
-        let fd = unsafe { socket(c_int::from(family), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(last_errno());
-        }
-        // SAFETY: the kernel has just made `fd`; nothing else in this process owns it.
-        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, v6 })
+        let family = c_int::from(if v6 { AF_INET6 } else { AF_INET });
+        Ok(Self { stream: open_socket(family, SOCK_STREAM | SOCK_NONBLOCK, 0)?.into(), v6 })
     }
 
     /// Gives it this address and port as its own, for good. The error is the error number.
     pub fn bind(&self, own: SocketAddr) -> Result<(), i32> {
         let (raw, length) = RawAddress::of(own);
         // SAFETY: `raw` lives through the call and is at least `length` bytes; the kernel only reads it.
-        let done = unsafe { bind(self.fd.as_raw_fd(), (&raw const raw).cast::<c_void>(), length) };
-        if done == 0 { Ok(()) } else { Err(last_errno()) }
+        done(unsafe { bind(self.stream.as_raw_fd(), (&raw const raw).cast::<c_void>(), length) })
     }
 
     /// Whether it is for IPv6.
@@ -229,22 +243,13 @@ impl Socket {
 
     fn connect_raw(&self, raw: &RawAddress, length: u32) -> Result<(), i32> {
         // SAFETY: `raw` lives through the call and is at least `length` bytes (28 ≥ 16); the kernel only reads it.
-        if unsafe { connect(self.fd.as_raw_fd(), raw, length) } == 0 { Ok(()) } else { Err(last_errno()) }
+        done(unsafe { connect(self.stream.as_raw_fd(), raw, length) })
     }
 
     /// Whether the socket is connected to itself, as a connect to an unused local port can end up when the
     /// kernel picks that very port as the source (a simultaneous open with oneself).
     pub fn is_connected_to_itself(&self) -> bool {
-        let (mut own, mut peer) = (RawAddress::ZERO, RawAddress::ZERO);
-        let (mut own_length, mut peer_length) = (V6_LENGTH, V6_LENGTH);
-        let fd = self.fd.as_raw_fd();
-        // SAFETY: both calls write at most `length` (28) bytes into structures of 28 bytes that outlive them,
-        // and any bytes are a valid RawAddress.
-        let named = unsafe {
-            getsockname(fd, &raw mut own, &raw mut own_length) == 0
-                && getpeername(fd, &raw mut peer, &raw mut peer_length) == 0
-        };
-        named && own.address().is_some() && own.address() == peer.address()
+        self.stream.peer_addr().is_ok_and(|peer| self.stream.local_addr().is_ok_and(|own| own == peer))
     }
 
     /// The kernel's own measure of the round trip of a connected socket, in microseconds.
@@ -252,53 +257,30 @@ impl Socket {
         /// Where `tcpi_rtt` is in `struct tcp_info`: behind eight bytes and fifteen numbers of four.
         const RTT: usize = (8 + 15 * 4) / 4;
         let mut info = [0u32; RTT + 1];
-        let mut length = u32::try_from(size_of_val(&info)).expect("a structure of 72 bytes");
+        let (fd, place) = (self.stream.as_raw_fd(), (&raw mut info).cast::<c_void>());
+        let mut length = size_u32::<[u32; RTT + 1]>();
         // SAFETY: the kernel writes at most `length` bytes into `info`, which is that long and outlives the
         // call; it cuts the structure short to fit.
-        let done = unsafe {
-            getsockopt(
-                self.fd.as_raw_fd(),
-                IPPROTO_TCP,
-                TCP_INFO,
-                (&raw mut info).cast::<c_void>(),
-                &raw mut length,
-            )
-        };
+        let done = unsafe { getsockopt(fd, IPPROTO_TCP, TCP_INFO, place, &raw mut length) };
         (done == 0 && info[RTT] > 0).then_some(info[RTT])
     }
 
     /// Makes the close a reset: nothing lingers on either side.
     pub fn reset_on_close(&self) -> Result<(), i32> {
-        let linger = RawLinger { on: 1, seconds: 0 };
-        let length = u32::try_from(size_of::<RawLinger>()).expect("a structure of 8 bytes");
-        // SAFETY: the kernel reads `length` bytes from `linger`, which is that long and outlives the call.
-        let done = unsafe {
-            setsockopt(
-                self.fd.as_raw_fd(),
-                SOL_SOCKET,
-                SO_LINGER,
-                (&raw const linger).cast::<c_void>(),
-                length,
-            )
-        };
-        if done == 0 { Ok(()) } else { Err(last_errno()) }
+        set_option(&self.stream, SOL_SOCKET, SO_LINGER, &RawLinger { on: 1, seconds: 0 })
     }
 }
 
 impl io::Read for &Socket {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         // SAFETY: the kernel writes at most `bytes.len()` bytes into `bytes`, which outlives the call.
-        let count = unsafe { read(self.fd.as_raw_fd(), bytes.as_mut_ptr().cast::<c_void>(), bytes.len()) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        count(unsafe { read(self.stream.as_raw_fd(), bytes.as_mut_ptr().cast::<c_void>(), bytes.len()) })
     }
 }
 
 impl io::Write for &Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let (start, length) = (bytes.as_ptr().cast::<c_void>(), bytes.len());
-        // SAFETY: the kernel reads `length` bytes from `bytes`, which has as many and outlives the call.
-        let count = unsafe { send(self.fd.as_raw_fd(), start, length, MSG_NOSIGNAL) };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        (&self.stream).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -324,7 +306,7 @@ impl Epoll {
 
     /// Watches a socket for the end of its connects; each end is reported once. Closing it ends the watch.
     pub fn watch_socket(&self, socket: &Socket, token: u64) -> Result<(), i32> {
-        self.control(EPOLL_CTL_ADD, socket.fd.as_raw_fd(), Event { flags: EPOLLOUT | EPOLLET, token })
+        self.control(EPOLL_CTL_ADD, socket.stream.as_raw_fd(), Event { flags: EPOLLOUT | EPOLLET, token })
     }
 
     /// Watches a descriptor for something to read, for as long as there is something.
@@ -340,11 +322,7 @@ impl Epoll {
 
     fn control(&self, operation: c_int, fd: c_int, mut event: Event) -> Result<(), i32> {
         // SAFETY: `event` outlives the call, in the layout that the kernel wants; it is only read.
-        if unsafe { epoll_ctl(self.0.as_raw_fd(), operation, fd, &raw mut event) } == 0 {
-            Ok(())
-        } else {
-            Err(last_errno())
-        }
+        done(unsafe { epoll_ctl(self.0.as_raw_fd(), operation, fd, &raw mut event) })
     }
 
     /// Waits at most `timeout_ms` and returns how many places of `events` were filled, from the first on.
@@ -355,10 +333,9 @@ impl Epoll {
         // SAFETY: the kernel writes at most `room` events into `events`, which has that many, and any
         // bytes are a valid Event.
         let filled = unsafe { epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), room, timeout) };
-        match usize::try_from(filled) {
-            Ok(filled) => Ok(filled),
-            Err(_) if last_errno() == errno::EINTR => Ok(0),
-            Err(_) => Err(io::Error::last_os_error()),
+        match count(filled as isize) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            other => other,
         }
     }
 }
@@ -408,16 +385,7 @@ pub fn stop_requested() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{TcpListener, TcpStream};
-
-    #[test]
-    fn an_address_survives_the_way_through_its_raw_form() {
-        for text in ["127.0.0.1:80", "255.254.253.252:65535", "[::1]:1", "[2001:db8::1]:443"] {
-            let address: SocketAddr = text.parse().unwrap();
-            assert_eq!(RawAddress::of(address).0.address(), Some(address));
-        }
-        assert_eq!(size_of::<RawAddress>(), 28);
-    }
+    use std::net::TcpListener;
 
     #[test]
     fn a_refused_socket_connects_again() {
@@ -459,7 +427,7 @@ mod tests {
         let socket = Socket::open(false).unwrap();
         let (raw, length) = RawAddress::of(free);
         // SAFETY: `raw` outlives the call and is at least `length` bytes; the kernel only reads it.
-        assert_eq!(unsafe { bind(socket.fd.as_raw_fd(), (&raw const raw).cast(), length) }, 0);
+        assert_eq!(unsafe { bind(socket.stream.as_raw_fd(), (&raw const raw).cast(), length) }, 0);
         assert_eq!(outcome(&socket, free), Ok(()), "Linux connects a socket with itself");
         assert!(socket.is_connected_to_itself());
     }
@@ -482,7 +450,7 @@ mod tests {
     fn std_and_we_agree_on_who_is_connected_to_whom() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let socket = Socket { fd: stream.into(), v6: false };
+        let socket = Socket { stream, v6: false };
         assert!(!socket.is_connected_to_itself());
     }
 }

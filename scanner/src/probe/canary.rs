@@ -42,7 +42,8 @@ fn judge(address: IpAddr, ports: [(u16, State); 2], job: &Job) -> io::Result<()>
         rate: 1_000,
         host_rate: 1_000,
         timeout_ms: 1_000,
-        retries: 1,
+        // A busy machine may lose what it sends itself.
+        retries: 3,
         hints: false,
         block_hosts: 1,
         targets: [Range::single(addr_to_u128(address))].into_iter().collect(),

@@ -43,7 +43,7 @@ pub fn confine(packets: &[BorrowedFd<'_>], hints: bool) -> io::Result<()> {
         // Whatever the number: asking takes no permission, but a container may answer in the kernel's place.
         Err(number) => lacks("Landlock", number),
     }
-    let Some(machine) = Machine::HERE else {
+    let Some(machine) = HERE else {
         say("its system calls are not filtered: their numbers on this kind of machine are not known here");
         return Ok(());
     };
@@ -101,51 +101,30 @@ fn rules(version: u32) -> Ruleset {
     }
 }
 
-/// A kind of machine whose system call numbers are in [`CALLS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Machine {
-    X86_64,
-    Aarch64,
-}
+/// A kind of machine: the kernel's name for it (`AUDIT_ARCH_…`), and which of the numbers in [`CALLS`] are its own.
+type Machine = (u32, usize);
+const X86_64: Machine = (0xC000_003E, 0);
+const AARCH64: Machine = (0xC000_00B7, 1);
 
-impl Machine {
-    /// That which this program is for.
-    const HERE: Option<Self> = if cfg!(target_arch = "x86_64") {
-        Some(Self::X86_64)
-    } else if cfg!(target_arch = "aarch64") {
-        Some(Self::Aarch64)
-    } else {
-        None
-    };
+/// That which this program is for.
+const HERE: Option<Machine> = match () {
+    () if cfg!(target_arch = "x86_64") => Some(X86_64),
+    () if cfg!(target_arch = "aarch64") => Some(AARCH64),
+    () => None,
+};
 
-    /// The kernel's name for it (`AUDIT_ARCH_…`).
-    const fn name(self) -> u32 {
-        match self {
-            Self::X86_64 => 0xC000_003E,
-            Self::Aarch64 => 0xC000_00B7,
-        }
-    }
-}
+/// A call that a probe makes: its name, its number on each machine, and what must hold of its arguments; one that is not
+/// named may be anything.
+type Call<'a> = (&'a str, [u32; 2], &'a [Argument]);
 
-/// A call that a probe makes.
-struct Call<'a> {
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the reader, and for the test of the numbers"))]
-    name: &'static str,
-    x86_64: Option<u32>,
-    aarch64: Option<u32>,
-    /// All of them hold; an argument that is not named may be anything.
-    when: &'a [Argument],
-}
+/// The number of a call that a machine does not have.
+const NONE: u32 = u32::MAX;
 
 /// The lower 32 bits of an argument of a call: with the bits of the mask, they are the value.
 struct Argument {
     index: u8,
     mask: u32,
     value: u32,
-}
-
-const fn call<'a>(name: &'static str, x86_64: u32, aarch64: u32, when: &'a [Argument]) -> Call<'a> {
-    Call { name, x86_64: Some(x86_64), aarch64: Some(aarch64), when }
 }
 
 const fn is(index: u8, value: u32) -> Argument {
@@ -170,35 +149,35 @@ const MSG_DONTWAIT: u32 = 0x40;
 #[rustfmt::skip]
 const CALLS: &[Call<'_>] = &[
     //   name           x86-64 aarch64  only if                                  what for
-    call("connect",         42, 203, ANY),                                    // start a probe, and hear how it ended
-    Call { name: "epoll_wait", x86_64: Some(232), aarch64: None, when: ANY }, // wait for answers and orders;
-    call("epoll_pwait",    281,  22, ANY),                                    //   so it is called elsewhere
-    call("clock_gettime",  228, 113, ANY),                                    // where the clock is no vDSO's
-    call("close",            3,  57, ANY),                                    // hang up
-    call("socket",          41, 198, &[is(0, AF_INET), is(1, STREAM), is(2, 0)]),  // a TCP socket
-    call("socket",          41, 198, &[is(0, AF_INET6), is(1, STREAM), is(2, 0)]), // over IPv6
-    call("epoll_ctl",      233,  21, &[is(1, 1)]),                            // EPOLL_CTL_ADD: watch it
-    call("epoll_ctl",      233,  21, &[is(1, 2)]),                            // EPOLL_CTL_DEL: no longer
-    call("getsockname",     51, 204, ANY),                                    // is it connected
-    call("getpeername",     52, 205, ANY),                                    //   with itself?
-    call("getsockopt",      55, 209, &[is(1, 6), is(2, 11)]),                 // TCP_INFO: the round trip
-    call("setsockopt",      54, 208, &[is(1, 1), is(2, 13)]),                 // SO_LINGER: close by a reset
-    call("write",            1,  64, &[is(0, 1)]),                            // results
-    call("write",            1,  64, &[is(0, 2)]),                            // progress, complaints
-    call("read",             0,  63, ANY),                                    // orders
-    call("brk",             12, 214, ANY),                                    // memory: more, less,
-    call("mmap",             9, 222, &[bits(2, PROT_EXEC, 0), bits(3, MAP_ANONYMOUS, MAP_ANONYMOUS)]), // a large piece,
-    call("mremap",          25, 216, ANY),                                    //   a larger one,
-    call("munmap",          11, 215, ANY),                                    //   and none;
-    call("mprotect",        10, 226, &[bits(2, PROT_EXEC, 0)]),               //   musl's own bookkeeping
-    call("rt_sigaction",    13, 134, ANY),                                    // the handler of Ctrl-C takes itself out,
-    call("rt_sigreturn",    15, 139, ANY),                                    //   and returns
-    call("sigaltstack",    131, 132, ANY),                                    // the standard library, at the end
-    call("futex",          202,  98, ANY),                                    // a panic is told: the unwinder's locks,
-    call("gettid",         186, 178, ANY),                                    //   the thread's number,
-    call("writev",          20,  66, &[is(0, 2)]),                            //   the C library's last words
-    call("fcntl",           72,  25, &[is(1, 1)]),                            // F_GETFD: a check of debug builds
-    call("exit_group",     231,  94, ANY),                                    // the end
+    ("connect",       [ 42, 203], ANY),                                    // start a probe, and hear how it ended
+    ("epoll_wait",    [232, NONE], ANY),                              // wait for answers and orders;
+    ("epoll_pwait",   [281,  22], ANY),                                    //   so it is called elsewhere
+    ("clock_gettime", [228, 113], ANY),                                    // where the clock is no vDSO's
+    ("close",         [  3,  57], ANY),                                    // hang up
+    ("socket",        [ 41, 198], &[is(0, AF_INET), is(1, STREAM), is(2, 0)]),  // a TCP socket
+    ("socket",        [ 41, 198], &[is(0, AF_INET6), is(1, STREAM), is(2, 0)]), // over IPv6
+    ("epoll_ctl",     [233,  21], &[is(1, 1)]),                            // EPOLL_CTL_ADD: watch it
+    ("epoll_ctl",     [233,  21], &[is(1, 2)]),                            // EPOLL_CTL_DEL: no longer
+    ("getsockname",   [ 51, 204], ANY),                                    // is it connected
+    ("getpeername",   [ 52, 205], ANY),                                    //   with itself?
+    ("getsockopt",    [ 55, 209], &[is(1, 6), is(2, 11)]),                 // TCP_INFO: the round trip
+    ("setsockopt",    [ 54, 208], &[is(1, 1), is(2, 13)]),                 // SO_LINGER: close by a reset
+    ("write",         [  1,  64], &[is(0, 1)]),                            // results
+    ("write",         [  1,  64], &[is(0, 2)]),                            // progress, complaints
+    ("read",          [  0,  63], ANY),                                    // orders
+    ("brk",           [ 12, 214], ANY),                                    // memory: more, less,
+    ("mmap",          [  9, 222], &[bits(2, PROT_EXEC, 0), bits(3, MAP_ANONYMOUS, MAP_ANONYMOUS)]), // a large piece,
+    ("mremap",        [ 25, 216], ANY),                                    //   a larger one,
+    ("munmap",        [ 11, 215], ANY),                                    //   and none;
+    ("mprotect",      [ 10, 226], &[bits(2, PROT_EXEC, 0)]),               //   musl's own bookkeeping
+    ("rt_sigaction",  [ 13, 134], ANY),                                    // the handler of Ctrl-C takes itself out,
+    ("rt_sigreturn",  [ 15, 139], ANY),                                    //   and returns
+    ("sigaltstack",   [131, 132], ANY),                                    // the standard library, at the end
+    ("futex",         [202,  98], ANY),                                    // a panic is told: the unwinder's locks,
+    ("gettid",        [186, 178], ANY),                                    //   the thread's number,
+    ("writev",        [ 20,  66], &[is(0, 2)]),                            //   the C library's last words
+    ("fcntl",         [ 72,  25], &[is(1, 1)]),                            // F_GETFD: a check of debug builds
+    ("exit_group",    [231,  94], ANY),                                    // the end
 ];
 
 /// What it takes beside them to ask an open port for its certificate. What is sent goes to the peer that the socket is
@@ -206,8 +185,8 @@ const CALLS: &[Call<'_>] = &[
 /// among them.
 #[rustfmt::skip]
 const HINT_CALLS: &[Call<'_>] = &[
-    call("sendto",          44, 206, &[is(3, 0x4000), is(5, 0)]),             // a handshake, with MSG_NOSIGNAL
-    call("getrandom",      318, 278, ANY),                                    // its keys
+    ("sendto",        [ 44, 206], &[is(3, 0x4000), is(5, 0)]),             // a handshake, with MSG_NOSIGNAL
+    ("getrandom",     [318, 278], ANY),                                    // its keys
 ];
 
 fn calls(hints: bool) -> impl Iterator<Item = &'static Call<'static>> {
@@ -238,13 +217,13 @@ const fn instruction(code: u16, value: u32, yes: u8, no: u8) -> Instruction {
 
 /// The call that is allowed on each socket that sends whole frames, on both machines: its first argument is the
 /// socket, and it does not wait. What comes in takes no call.
-const SENDMMSG: (u32, u32) = (307, 269);
+const SENDMMSG: [u32; 2] = [307, 269];
 
 /// The list of calls as a program for the kernel: one block a call, which allows it or goes on to the next.
 fn program(machine: Machine, packets: &[BorrowedFd<'_>], hints: bool) -> Vec<Instruction> {
     let mut all = vec![
         instruction(LOAD, MACHINE, 0, 0),
-        instruction(IF_EQUAL, machine.name(), 1, 0),
+        instruction(IF_EQUAL, machine.0, 1, 0),
         instruction(RETURN, KILL, 0, 0),
         instruction(LOAD, NUMBER, 0, 0),
         instruction(IF_AT_LEAST, X32, 0, 1),
@@ -253,7 +232,7 @@ fn program(machine: Machine, packets: &[BorrowedFd<'_>], hints: bool) -> Vec<Ins
     for packet in packets {
         let own = packet.as_raw_fd().cast_unsigned();
         let when = [is(0, own), is(3, MSG_DONTWAIT)];
-        allow(machine, &call("sendmmsg", SENDMMSG.0, SENDMMSG.1, &when), &mut all);
+        allow(machine, &("sendmmsg", SENDMMSG, &when), &mut all);
     }
     for call in calls(hints) {
         allow(machine, call, &mut all);
@@ -263,17 +242,16 @@ fn program(machine: Machine, packets: &[BorrowedFd<'_>], hints: bool) -> Vec<Ins
 }
 
 /// Adds the block of a call.
-fn allow(machine: Machine, call: &Call<'_>, all: &mut Vec<Instruction>) {
-    let number = match machine {
-        Machine::X86_64 => call.x86_64,
-        Machine::Aarch64 => call.aarch64,
-    };
-    let Some(number) = number else { return };
+fn allow(machine: Machine, (_, numbers, when): &Call<'_>, all: &mut Vec<Instruction>) {
+    let number = numbers[machine.1];
+    if number == NONE {
+        return;
+    }
     // Each argument takes three instructions, and behind the last one is the block's end.
-    let mut left = u8::try_from(3 * call.when.len() + 1).expect("a call has at most six arguments");
+    let mut left = u8::try_from(3 * when.len() + 1).expect("a call has at most six arguments");
     all.push(instruction(LOAD, NUMBER, 0, 0));
     all.push(instruction(IF_EQUAL, number, 0, left));
-    for argument in call.when {
+    for argument in *when {
         left -= 3;
         all.push(instruction(LOAD, ARGUMENTS + 8 * u32::from(argument.index), 0, 0));
         all.push(instruction(AND, argument.mask, 0, 0));

@@ -1,8 +1,10 @@
 //! What the command line of `probe` asks for.
 
 use std::collections::hash_map::RandomState;
+use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use portolan_scanner::net::{Ports, Ranges, top};
 use portolan_scanner::wire::{Id, Job, Method, Preset};
@@ -37,25 +39,82 @@ pub enum Stop {
     Wrong(String),
 }
 
-fn wrong<T>(flag: &str, what: impl std::fmt::Display) -> Result<T, Stop> {
+fn wrong<T>(flag: &str, what: impl Display) -> Result<T, Stop> {
     Err(Stop::Wrong(format!("{flag}: {what}")))
 }
 
-/// The flags that have a value.
-const KNOWN: [&str; 12] = [
-    "--resume",
-    "--targets",
-    "--targets-file",
-    "--output",
-    "--exclude",
-    "--never-scan",
-    "--ports",
-    "--preset",
-    "--rate",
-    "--host-rate",
-    "--timeout",
-    "--retries",
+/// The flags that have a value, and those that have none.
+#[rustfmt::skip]
+const VALUED: [&str; 12] = [
+    "--resume", "--targets", "--targets-file", "--output", "--exclude", "--never-scan", "--ports", "--preset", "--rate",
+    "--host-rate", "--timeout", "--retries",
 ];
+const PLAIN: [&str; 4] = ["--json", "--hints", "--own", "--syn"];
+
+/// What was given: flags and their values, in order.
+struct Given<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Given<'a> {
+    fn read(arguments: &'a [String]) -> Result<Self, Stop> {
+        let mut all = Vec::new();
+        let mut rest = arguments.iter().map(String::as_str);
+        while let Some(argument) = rest.next() {
+            let (flag, value) = match argument.split_once('=') {
+                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
+                _ => (argument, None),
+            };
+            if value.is_none() && ["--help", "-h"].contains(&flag) {
+                return Err(Stop::Help);
+            } else if value.is_none() && PLAIN.contains(&flag) {
+                all.push((flag, ""));
+            } else if !VALUED.contains(&flag) {
+                return Err(Stop::Wrong(format!("{argument:?} is not a flag of probe; --help lists them")));
+            } else if let Some(value) = value.or_else(|| rest.next()) {
+                all.push((flag, value));
+            } else {
+                return wrong(flag, "a value belongs behind it");
+            }
+        }
+        Ok(Self(all))
+    }
+
+    fn all(&self, flag: &str) -> impl DoubleEndedIterator<Item = &'a str> {
+        self.0.iter().filter(move |(given, _)| *given == flag).map(|(_, value)| *value)
+    }
+
+    fn has(&self, flag: &str) -> bool {
+        self.all(flag).next().is_some()
+    }
+
+    /// The last value of a flag, read; the error names what it is not.
+    fn value<T: FromStr>(&self, flag: &str, what: &str) -> Result<Option<T>, Stop> {
+        let read =
+            |value: &str| value.parse().or_else(|_| wrong(flag, format_args!("{value:?} is not {what}")));
+        self.all(flag).next_back().map(read).transpose()
+    }
+
+    fn number(&self, flag: &str, least: u32, most: u32) -> Result<Option<u32>, Stop> {
+        let what = format!("a number from {least} to {most}");
+        match self.value::<u32>(flag, &what)? {
+            Some(number) if !(least..=most).contains(&number) => {
+                wrong(flag, format_args!("\"{number}\" is not {what}"))
+            }
+            read => Ok(read),
+        }
+    }
+
+    /// All addresses behind a flag, each value read by `read`.
+    fn ranges<E: Display>(
+        &self,
+        flag: &str,
+        read: impl Fn(&str) -> Result<Ranges, E>,
+    ) -> Result<Ranges, Stop> {
+        let mut all = self.all(flag);
+        all.try_fold(Ranges::new(), |sum, list| {
+            read(list).map(|more| sum.union(&more)).or_else(|error| wrong(flag, error))
+        })
+    }
+}
 
 impl Flags {
     /// Reads `--flag value` and `--flag=value`.
@@ -63,74 +122,24 @@ impl Flags {
     /// # Errors
     /// The wish for help, or the first thing that is wrong.
     pub fn parse(arguments: &[String]) -> Result<Self, Stop> {
-        let mut targets = Ranges::new();
-        let mut excluded = Ranges::new();
-        let mut ports: Option<Ports> = None;
-        let mut preset = Preset::Normal;
-        let [mut rate, mut host_rate, mut timeout, mut retries] = [None; 4];
-        let (mut never_scan, mut resume) = (Vec::new(), None);
-        let (mut format, mut own, mut hints) = (Format::default(), false, false);
-        let mut method = Method::Connect;
-        let mut rest = arguments.iter();
-        while let Some(argument) = rest.next() {
-            let (flag, given) = match argument.split_once('=') {
-                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
-                _ => (argument.as_str(), None),
-            };
-            match (flag, given) {
-                ("--help" | "-h", None) => return Err(Stop::Help),
-                ("--json", None) => {
-                    format = Format::Jsonl;
-                    continue;
-                }
-                ("--hints", None) => {
-                    hints = true;
-                    continue;
-                }
-                ("--own", None) => {
-                    own = true;
-                    continue;
-                }
-                ("--syn", None) => {
-                    method = Method::Syn;
-                    continue;
-                }
-                _ => {}
-            }
-            if !KNOWN.contains(&flag) {
-                return Err(Stop::Wrong(format!("{argument:?} is not a flag of probe; --help lists them")));
-            }
-            let Some(value) = given.or_else(|| rest.next().map(String::as_str)) else {
-                return wrong(flag, "a value belongs behind it");
-            };
-            match flag {
-                "--targets" => targets = targets.union(&ranges(flag, value)?),
-                "--targets-file" => {
-                    let list = guard::read_list(value.as_ref()).or_else(|error| wrong(flag, error))?;
-                    targets = targets.union(&list);
-                }
-                "--output" => {
-                    let unknown =
-                        |()| wrong(flag, format_args!("{value:?} is not text, jsonl, csv or nmap-xml"));
-                    format = value.parse().or_else(unknown)?;
-                }
-                "--exclude" => excluded = excluded.union(&ranges(flag, value)?),
-                "--resume" => resume = Some(value.into()),
-                "--never-scan" => never_scan.push(value.into()),
-                "--ports" => {
-                    let more = port_list(value).or_else(|error| wrong(flag, error))?;
-                    ports = Some(ports.map_or(more.clone(), |before| before.union(&more)));
-                }
-                "--preset" => {
-                    let unknown = |_| wrong(flag, format_args!("{value:?} is not gentle, normal or fast"));
-                    preset = value.parse().or_else(unknown)?;
-                }
-                "--rate" => rate = Some(number(flag, value, 1, 10_000_000)?),
-                "--host-rate" => host_rate = Some(number(flag, value, 1, 10_000_000)?),
-                "--timeout" => timeout = Some(number(flag, value, 1, 60_000)?),
-                _ => retries = Some(number(flag, value, 0, 10)?),
-            }
-        }
+        let given = Given::read(arguments)?;
+        let listed = given.ranges("--targets-file", |file| guard::read_list(file.as_ref()))?;
+        let targets = given.ranges("--targets", Ranges::parse)?.union(&listed);
+        let excluded = given.ranges("--exclude", Ranges::parse)?;
+        let ports = given.all("--ports").try_fold(Ports::default(), |sum, list| {
+            port_list(list).map(|more| sum.union(&more)).or_else(|error| wrong("--ports", error))
+        })?;
+        let format = given.value("--output", "text, jsonl, csv or nmap-xml")?;
+        let format = if given.has("--json") { Format::Jsonl } else { format.unwrap_or_default() };
+        let preset = given.value("--preset", "gentle, normal or fast")?.unwrap_or(Preset::Normal);
+        let rate = given.number("--rate", 1, 10_000_000)?;
+        let host_rate = given.number("--host-rate", 1, 10_000_000)?;
+        let timeout = given.number("--timeout", 1, 60_000)?;
+        let retries = given.number("--retries", 0, 10)?;
+        let (own, hints) = (given.has("--own"), given.has("--hints"));
+        let method = if given.has("--syn") { Method::Syn } else { Method::Connect };
+        let resume: Option<PathBuf> = given.all("--resume").next_back().map(PathBuf::from);
+        let never_scan = given.all("--never-scan").map(PathBuf::from).collect();
         if resume.is_some() && format == Format::NmapXml {
             return wrong("--resume", "nmap's XML has a beginning and an end: choose another --output");
         }
@@ -143,9 +152,9 @@ impl Flags {
         if targets.is_empty() {
             return wrong("--targets", "say what to probe, for example --targets 10.0.0.0/24");
         }
-        let Some(ports) = ports else {
+        if ports.is_empty() {
             return wrong("--ports", "say which ports to probe, for example --ports 22,80-90,443 or top:100");
-        };
+        }
         let targets = targets.subtract(&excluded);
         if targets.is_empty() {
             return wrong("--exclude", "it leaves nothing of --targets");
@@ -186,10 +195,6 @@ impl Flags {
     }
 }
 
-fn ranges(flag: &str, value: &str) -> Result<Ranges, Stop> {
-    Ranges::parse(value).or_else(|error| wrong(flag, error))
-}
-
 /// Ports and ranges of ports, and lists like `top:100` among them.
 fn port_list(text: &str) -> Result<Ports, String> {
     let (lists, rest): (Vec<_>, Vec<_>) = text.split(',').map(str::trim).partition(|p| p.starts_with("top:"));
@@ -198,11 +203,6 @@ fn port_list(text: &str) -> Result<Ports, String> {
         _ => Ports::parse(&rest.join(",")).map_err(|error| error.to_string())?,
     };
     lists.into_iter().try_fold(rest, |all, list| Ok(all.union(&top(list)?)))
-}
-
-fn number(flag: &str, value: &str, least: u32, most: u32) -> Result<u32, Stop> {
-    let read = value.parse().ok().filter(|number| (least..=most).contains(number));
-    read.map_or_else(|| wrong(flag, format_args!("{value:?} is not a number from {least} to {most}")), Ok)
 }
 
 /// A seed for the random order: two scans by hand go in two orders. The standard library's hash keys are the

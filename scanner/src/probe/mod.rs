@@ -25,6 +25,7 @@ mod own;
 pub mod pace;
 pub mod patience;
 pub mod preset;
+mod queues;
 pub mod report;
 mod resume;
 pub mod schedule;

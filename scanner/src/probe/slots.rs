@@ -7,22 +7,16 @@ use portolan_scanner::net::{Ranges, addr_to_u128};
 use crate::sys::{Epoll, Socket};
 
 use super::pace::Instant;
-use super::patience::CLASSES;
+use super::queues::{GONE, Queues};
 use super::schedule::Probe;
 
 /// A place for one connection; also its token in the set of watched descriptors.
-pub type Place = u32;
+pub use super::queues::Place;
 
 /// The ports of prepared sockets, from far down in what the kernel takes for its own connections; and how many are
 /// tried.
 const PREPARED: std::ops::Range<u16> = 33_000..60_000;
 const MOST_PREPARED: usize = 128;
-
-/// Where a list ends.
-const NONE: Place = u32::MAX;
-
-/// The list of those that were given up and may still be answered; the others have their class of patience.
-const LATE: usize = CLASSES;
 
 /// A probe in flight.
 #[derive(Clone, Copy, Debug)]
@@ -37,23 +31,14 @@ pub struct Flight {
 impl Flight {
     /// Whether it was given up once, and nothing but an answer is of interest.
     pub fn is_late(&self) -> bool {
-        self.list == LATE
+        self.list == GONE
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slot {
     socket: Option<Socket>,
     flight: Option<Flight>,
-    before: Place,
-    after: Place,
-}
-
-/// The first and the last of a list.
-#[derive(Clone, Copy, Debug)]
-struct List {
-    first: Place,
-    last: Place,
 }
 
 /// The sockets of a scan, at most so many.
@@ -64,7 +49,7 @@ pub struct Slots {
     idle: [Vec<Place>; 2],
     /// Slots without a socket.
     empty: Vec<Place>,
-    lists: [List; CLASSES + 1],
+    queues: Queues,
     /// Those in flight that are not late.
     flying: usize,
     most: usize,
@@ -78,7 +63,7 @@ impl Slots {
             all: Vec::new(),
             idle: [Vec::new(), Vec::new()],
             empty: Vec::new(),
-            lists: [List { first: NONE, last: NONE }; CLASSES + 1],
+            queues: Queues::new(),
             flying: 0,
             most: bound.max(1),
             bound: bound.max(1),
@@ -131,12 +116,12 @@ impl Slots {
         let place = match self.empty.pop() {
             Some(place) => place,
             None if self.all.len() < self.bound => {
-                self.all.push(Slot { socket: None, flight: None, before: NONE, after: NONE });
+                self.all.push(Slot::default());
                 Place::try_from(self.all.len() - 1).expect("there are fewer slots than descriptors")
             }
             // The rest idle with sockets of the other family, or wait for late answers; one of them makes place.
             None => self.idle[usize::from(!v6)].pop().unwrap_or_else(|| {
-                let place = self.lists[LATE].first;
+                let place = self.queues.first(GONE).expect("else as many fly as there is room for");
                 self.unlink(place);
                 place
             }),
@@ -169,7 +154,7 @@ impl Slots {
 
     /// The flight that is given up next.
     pub fn next_expiry(&self) -> Option<(Place, Flight)> {
-        let firsts = self.lists.iter().filter_map(|list| Some((list.first, self.flight(list.first)?)));
+        let firsts = self.queues.firsts().filter_map(|place| Some((place, self.flight(place)?)));
         firsts.min_by_key(|(_, flight)| flight.until)
     }
 
@@ -182,33 +167,18 @@ impl Slots {
     /// A flight is given up, but for an answer that comes before `until`.
     pub fn let_linger(&mut self, place: Place, until: Instant) {
         if let Some(flight) = self.unlink(place) {
-            self.link(place, Flight { until, list: LATE, ..flight });
+            self.link(place, Flight { until, list: GONE, ..flight });
         }
     }
 
     fn link(&mut self, place: Place, flight: Flight) {
-        let list = &mut self.lists[flight.list];
-        let before = std::mem::replace(&mut list.last, place);
-        if before == NONE {
-            list.first = place;
-        } else {
-            self.all[before as usize].after = place;
-        }
-        let slot = &mut self.all[place as usize];
-        (slot.before, slot.after, slot.flight) = (before, NONE, Some(flight));
+        self.queues.push(flight.list, place);
+        self.all[place as usize].flight = Some(flight);
     }
 
     fn unlink(&mut self, place: Place) -> Option<Flight> {
-        let slot = &mut self.all[place as usize];
-        let (flight, before, after) = (slot.flight.take()?, slot.before, slot.after);
-        match self.all.get_mut(before as usize) {
-            Some(slot) => slot.after = after,
-            None => self.lists[flight.list].first = after,
-        }
-        match self.all.get_mut(after as usize) {
-            Some(slot) => slot.before = before,
-            None => self.lists[flight.list].last = before,
-        }
+        let flight = self.all[place as usize].flight.take()?;
+        self.queues.remove(flight.list, place);
         self.flying -= usize::from(!flight.is_late());
         Some(flight)
     }
@@ -221,7 +191,7 @@ impl Slots {
 
     /// Ends every flight to these addresses.
     pub fn end_to(&mut self, addresses: &Ranges) {
-        for place in 0..Place::try_from(self.all.len()).unwrap_or(NONE) {
+        for place in 0..Place::try_from(self.all.len()).expect("there are fewer slots than descriptors") {
             let target = self.flight(place).map(|flight| addr_to_u128(flight.probe.target.ip()));
             if target.is_some_and(|target| addresses.contains(target)) {
                 self.end(place, false);

@@ -7,7 +7,7 @@
 use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::{RLIMIT_NOFILE, RawLimit, errno, getrlimit, last_errno};
+use super::{RLIMIT_NOFILE, RawLimit, done, errno, getrlimit, last_errno};
 
 const PR_CAPBSET_DROP: c_int = 24;
 const PR_SET_NO_NEW_PRIVS: c_int = 38;
@@ -88,7 +88,7 @@ unsafe extern "C" {
 fn control(option: c_int, first: c_ulong) -> Result<(), i32> {
     const NONE: c_ulong = 0;
     // SAFETY: the options used in this file take numbers alone and touch no memory of ours.
-    if unsafe { prctl(option, first, NONE, NONE, NONE) } == 0 { Ok(()) } else { Err(last_errno()) }
+    done(unsafe { prctl(option, first, NONE, NONE, NONE) })
 }
 
 /// Closes every descriptor but standard input, output and error, and the one to keep. Whoever calls it owns no
@@ -144,7 +144,7 @@ pub fn drop_capabilities() -> Result<(), i32> {
     let none = [RawCapabilities { effective: 0, permitted: 0, inheritable: 0 }; 2];
     // SAFETY: version 3 wants a header and two structures of data; both outlive the call. The kernel writes to the
     // header alone, and only a version.
-    if unsafe { capset(&raw mut header, none.as_ptr()) } == 0 { Ok(()) } else { Err(last_errno()) }
+    done(unsafe { capset(&raw mut header, none.as_ptr()) })
 }
 
 /// Which version of Landlock this kernel has.

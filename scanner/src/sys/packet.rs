@@ -5,12 +5,12 @@
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::mem::zeroed;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::confine::{Instruction, RawProgram};
-use super::{SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, bind, last_errno, setsockopt, socket};
+use super::{SOCK_NONBLOCK, SOL_SOCKET, bind, done, last_errno, open_socket, set_option, size_u32};
 
 /// How many frames go or come with one call.
 pub const BATCH: usize = 64;
@@ -156,21 +156,15 @@ impl PacketSocket {
     /// Opens it on the interface of this number. Only frames that the filter lets through come in, and of them as
     /// many bytes as it says.
     pub fn open(interface: u32, filter: &[Instruction]) -> Result<Self, i32> {
-        // SAFETY: socket(2) takes three numbers and touches no memory of ours.
-        let fd = unsafe { socket(c_int::from(AF_PACKET), SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) };
-        if fd < 0 {
-            return Err(last_errno());
-        }
-        // SAFETY: the kernel has just made `fd`; nothing else in this process owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let fd = open_socket(c_int::from(AF_PACKET), SOCK_RAW | SOCK_NONBLOCK, 0)?;
         // Nothing comes in before it is bound, so that nothing passes the filter by.
         let length = u16::try_from(filter.len()).expect("a filter has few instructions");
         let program = RawProgram { length, instructions: filter.as_ptr() };
-        set(&fd, SOL_SOCKET, SO_ATTACH_FILTER, &program)?;
-        set(&fd, SOL_PACKET, PACKET_VERSION, &TPACKET_V2)?;
+        set_option(&fd, SOL_SOCKET, SO_ATTACH_FILTER, &program)?;
+        set_option(&fd, SOL_PACKET, PACKET_VERSION, &TPACKET_V2)?;
         let [slot, slots, block] = [SLOT, SLOTS, BLOCK].map(|size| u32::try_from(size).expect("small sizes"));
         let ring = RawRing { block, blocks: slot * slots / block, slot, slots };
-        set(&fd, SOL_PACKET, PACKET_RX_RING, &ring)?;
+        set_option(&fd, SOL_PACKET, PACKET_RX_RING, &ring)?;
         // SAFETY: the kernel chooses a place for the ring that it has just made, of this length; no memory that is in
         // use is touched.
         let ring = unsafe { mmap(null_mut(), SLOTS * SLOT, PROT_READ_WRITE, MAP_SHARED, fd.as_raw_fd(), 0) };
@@ -179,35 +173,33 @@ impl PacketSocket {
         }
         let this = Self { fd, ring, next: 0 };
         // Straight to the card, past the queue of everything else; before Linux 3.14 it is not known.
-        let _ = set(&this.fd, SOL_PACKET, PACKET_QDISC_BYPASS, &1);
+        let _ = set_option(&this.fd, SOL_PACKET, PACKET_QDISC_BYPASS, &1);
         // SAFETY: a sockaddr_ll is numbers alone, for which zero is a value.
         let mut address: RawLinkAddress = unsafe { zeroed() };
         address.family = AF_PACKET;
         address.protocol = ETH_P_ALL.to_be();
         address.interface = interface.cast_signed();
+        let place = (&raw const address).cast();
         // SAFETY: bind(2) reads as many bytes from `address` as it is long; it outlives the call.
-        match unsafe { bind(this.fd.as_raw_fd(), (&raw const address).cast(), size_u32::<RawLinkAddress>()) }
-        {
-            0 => Ok(this),
-            _ => Err(last_errno()),
-        }
+        done(unsafe { bind(this.fd.as_raw_fd(), place, size_u32::<RawLinkAddress>()) })?;
+        Ok(this)
     }
 
     /// Sends the frames from a place on and returns how many went, at least one.
     pub fn send(&self, frames: &mut Frames, from: usize) -> Result<usize, i32> {
-        let Frames { bytes, lengths, count } = frames;
-        let lengths = *lengths;
-        with_messages(
-            &mut bytes[from..*count],
-            |at| lengths[from + at],
-            |messages| {
-                // SAFETY: `with_messages` gives as many messages as it says, whose pieces point to whole frames that
-                // outlive the call; the kernel reads the frames and writes the messages' lengths.
-                unsafe {
-                    sendmmsg(self.fd.as_raw_fd(), messages.as_mut_ptr(), count_u32(messages), MSG_DONTWAIT)
-                }
-            },
-        )
+        // SAFETY: both are numbers and pointers, for which zero is a value.
+        let (mut pieces, mut messages) =
+            unsafe { (zeroed::<[RawPiece; BATCH]>(), zeroed::<[RawMessages; BATCH]>()) };
+        let waiting = frames.bytes[from..frames.count].iter_mut().zip(&frames.lengths[from..]);
+        for ((frame, length), (piece, message)) in waiting.zip(pieces.iter_mut().zip(&mut messages)) {
+            *piece = RawPiece { base: frame.as_mut_ptr().cast(), length: *length };
+            (message.message.pieces, message.message.count) = (piece, 1);
+        }
+        let count = u32::try_from(frames.count - from).expect("at most a batch");
+        // SAFETY: `count` of the messages are filled in above; their pieces point to whole frames that outlive the
+        // call. The kernel reads the frames and writes the messages' lengths.
+        let sent = unsafe { sendmmsg(self.fd.as_raw_fd(), messages.as_mut_ptr(), count, MSG_DONTWAIT) };
+        usize::try_from(sent).map_err(|_| last_errno())
     }
 
     /// The next frame that came in, copied to `into`, and its length; `None` if there is none.
@@ -245,51 +237,9 @@ impl AsFd for PacketSocket {
     }
 }
 
-fn set<T>(fd: &OwnedFd, level: c_int, name: c_int, value: &T) -> Result<(), i32> {
-    // SAFETY: the kernel reads as many bytes from `value` as it is long, and for a filter the instructions that it
-    // names; both outlive the call.
-    let done = unsafe {
-        let value = (&raw const *value).cast::<c_void>();
-        setsockopt(fd.as_raw_fd(), level, name, value, size_u32::<T>())
-    };
-    if done == 0 { Ok(()) } else { Err(last_errno()) }
-}
-
-fn size_u32<T>() -> u32 {
-    u32::try_from(size_of::<T>()).expect("a small structure")
-}
-
-fn count_u32<T>(all: &[T]) -> u32 {
-    u32::try_from(all.len()).expect("at most a batch")
-}
-
-/// Calls the kernel with a message for each buffer, with so many bytes of it, and returns what it says.
-fn with_messages(
-    buffers: &mut [[u8; FRAME]],
-    length: impl Fn(usize) -> usize,
-    call: impl FnOnce(&mut [RawMessages]) -> c_int,
-) -> Result<usize, i32> {
-    let count = buffers.len().min(BATCH);
-    // SAFETY: both are numbers and pointers, for which zero is a value.
-    let (mut pieces, mut messages) =
-        unsafe { (zeroed::<[RawPiece; BATCH]>(), zeroed::<[RawMessages; BATCH]>()) };
-    for (at, buffer) in buffers.iter_mut().enumerate().take(count) {
-        pieces[at] = RawPiece { base: buffer.as_mut_ptr().cast(), length: length(at).min(FRAME) };
-        messages[at].message.pieces = &raw mut pieces[at];
-        messages[at].message.count = 1;
-    }
-    usize::try_from(call(&mut messages[..count])).map_err(|_| last_errno())
-}
-
 /// Opens the socket by which the kernel is asked for its links, routes and neighbours (rtnetlink(7)): each write is
 /// a question, each read a piece of an answer.
 pub fn routes() -> Result<File, i32> {
     const NETLINK_ROUTE: c_int = 0;
-    // SAFETY: socket(2) takes three numbers and touches no memory of ours.
-    let fd = unsafe { socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE) };
-    if fd < 0 {
-        return Err(last_errno());
-    }
-    // SAFETY: the kernel has just made `fd`; nothing else in this process owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
+    Ok(open_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)?.into())
 }

@@ -6,6 +6,7 @@ mod by_hand;
 mod child;
 mod common;
 mod confined;
+mod field;
 mod formats;
 mod guard;
 mod hints;

@@ -23,14 +23,14 @@ const LOSS: &str = "add table inet t\n\
     add rule inet t out meta l4proto tcp numgen random mod 100 0 counter drop\n";
 
 /// Two namespaces and a cable; something listens at the far end.
-struct Site {
-    near: Namespace,
-    far: Namespace,
+pub struct Site {
+    pub near: Namespace,
+    pub far: Namespace,
     listener: Child,
 }
 
 impl Site {
-    fn new(name: &str) -> Option<Self> {
+    pub fn new(name: &str) -> Option<Self> {
         let near = Namespace::new(&format!("{name}-n"))?;
         let far = Namespace::new(&format!("{name}-f"))?;
         near.run(&format!("ip link add cable type veth peer name cable netns {}", far.0));
@@ -57,7 +57,7 @@ impl Site {
     }
 
     /// A firewall at the far end; false, with the reason printed, where there is none.
-    fn firewall(&self, rules: &str) -> bool {
+    pub fn firewall(&self, rules: &str) -> bool {
         let file = std::env::temp_dir().join(format!("{}.nft", self.far.0));
         std::fs::write(&file, rules).unwrap();
         let done = self.far.command("nft").arg("-f").arg(&file).output();

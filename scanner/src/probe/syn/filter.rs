@@ -9,8 +9,9 @@ use crate::sys::packet::FRAME;
 const LOAD_32: u16 = 0x20;
 const LOAD_16: u16 = 0x28;
 const LOAD_8: u16 = 0x30;
-/// The length of the IPv4 header at a place, for the two below: they count from behind it.
+/// The length of the IP header, read from the IPv4 header at a place or known, for the two below: they count from behind it.
 const HEADER: u16 = 0xB1;
+const HEADER_IS: u16 = 0x01;
 const LOAD_16_BEHIND: u16 = 0x48;
 const LOAD_8_BEHIND: u16 = 0x50;
 const IF_EQUAL: u16 = 0x15;
@@ -45,31 +46,25 @@ pub fn filter(first: u16, count: u16) -> Vec<Instruction> {
         ("",     IF_ANY_BIT, 0x1FFF, "drop", ""),               // a later fragment
         ("",     HEADER, 14, "", ""),
         ("",     LOAD_8, 23, "", ""),
-        ("",     IF_EQUAL, tcp, "tcp4", ""),
+        ("",     IF_EQUAL, tcp, "tcp", ""),
         ("",     IF_EQUAL, icmp, "", "drop"),
         ("",     LOAD_8_BEHIND, 14, "", ""),
         ("",     IF_EQUAL, 3, "take", "drop"),                  // unreachable
-        ("tcp4", LOAD_16_BEHIND, 16, "", ""),
-        ("",     IF_AT_LEAST, first, "", "drop"),
-        ("",     IF_MORE, first + count - 1, "drop", ""),
-        ("",     LOAD_8_BEHIND, 27, "", ""),
-        ("",     IF_ANY_BIT, rst, "take", ""),
-        ("",     AND, both, "", ""),
-        ("",     IF_EQUAL, both, "take", "drop"),
-        ("ipv6", LOAD_8, 20, "", ""),
-        ("",     IF_EQUAL, tcp, "tcp6", ""),
+        ("ipv6", HEADER_IS, 40, "", ""),
+        ("",     LOAD_8, 20, "", ""),
+        ("",     IF_EQUAL, tcp, "tcp", ""),
         ("",     IF_EQUAL, 0, "take", ""),                      // extension headers
         ("",     IF_EQUAL, 43, "take", ""),
         ("",     IF_EQUAL, 44, "take", ""),
         ("",     IF_EQUAL, 60, "take", ""),
         ("",     IF_EQUAL, icmpv6, "", "drop"),
-        ("",     LOAD_8, 54, "", ""),
+        ("",     LOAD_8_BEHIND, 14, "", ""),
         ("",     IF_EQUAL, 1, "take", ""),                      // unreachable
         ("",     IF_EQUAL, 136, "take", "drop"),                // a neighbour
-        ("tcp6", LOAD_16, 56, "", ""),
+        ("tcp",  LOAD_16_BEHIND, 16, "", ""),
         ("",     IF_AT_LEAST, first, "", "drop"),
         ("",     IF_MORE, first + count - 1, "drop", ""),
-        ("",     LOAD_8, 67, "", ""),
+        ("",     LOAD_8_BEHIND, 27, "", ""),
         ("",     IF_ANY_BIT, rst, "take", ""),
         ("",     AND, both, "", ""),
         ("",     IF_EQUAL, both, "take", "drop"),

@@ -8,13 +8,11 @@ use std::net::IpAddr;
 use portolan_scanner::net::{Ranges, addr_to_u128};
 
 use crate::probe::pace::Instant;
-use crate::probe::patience::CLASSES;
+use crate::probe::queues::{GONE, Place, Queues};
 use crate::probe::schedule::Probe;
 
 /// A place among the flights.
-pub type Slot = u32;
-
-const NONE: Slot = Slot::MAX;
+pub type Slot = Place;
 
 /// A probe that was sent.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +26,6 @@ pub struct Flight {
     /// When it is to be given up.
     pub until: Instant,
     state: State,
-    before: Slot,
-    after: Slot,
 }
 
 /// How a slot stands.
@@ -48,8 +44,7 @@ pub enum State {
 pub struct Flights {
     all: Vec<Flight>,
     free: Vec<Slot>,
-    /// The first and the last of each class of patience, and of those that are gone.
-    ends: [(Slot, Slot); CLASSES + 1],
+    queues: Queues,
     flying: usize,
     most: usize,
     /// The source ports: the first, and how many.
@@ -59,7 +54,7 @@ pub struct Flights {
 impl Flights {
     /// Room for `most` that fly, and for some that are gone.
     pub fn new(most: usize, ports: (u16, u16)) -> Self {
-        Self { all: Vec::new(), free: Vec::new(), ends: [(NONE, NONE); CLASSES + 1], flying: 0, most, ports }
+        Self { all: Vec::new(), free: Vec::new(), queues: Queues::new(), flying: 0, most, ports }
     }
 
     /// How many fly.
@@ -70,14 +65,14 @@ impl Flights {
     /// A probe flies from now on; gives its slot. There must be room.
     pub fn begin(&mut self, probe: Probe, since: Instant, way: u32) -> Slot {
         let until = since + (probe.span.until - probe.span.since);
-        let flight = Flight { probe, since, way, until, state: State::Free, before: NONE, after: NONE };
+        let flight = Flight { probe, since, way, until, state: State::Free };
         let slot = if let Some(slot) = self.free.pop() {
             slot
         } else if self.all.len() < self.most + self.most / 4 {
             self.all.push(flight);
             Slot::try_from(self.all.len() - 1).expect("there are fewer flights than 2^32")
         } else {
-            let slot = self.ends[CLASSES].0;
+            let slot = self.queues.first(GONE).expect("fewer fly than there are flights");
             self.unlink(slot);
             slot
         };
@@ -114,14 +109,14 @@ impl Flights {
 
     /// The slot that is to be given up next.
     pub fn next_expiry(&self) -> Option<Slot> {
-        let firsts = self.ends[..CLASSES].iter().map(|(first, _)| *first).filter(|slot| *slot != NONE);
-        firsts.min_by_key(|slot| self.at(*slot).until)
+        let flying = self.queues.firsts().filter(|slot| self.at(*slot).state == State::Flying);
+        flying.min_by_key(|slot| self.at(*slot).until)
     }
 
     /// The list of a slot.
     fn list(&self, slot: Slot) -> usize {
         let flight = self.at(slot);
-        if flight.state == State::Gone { CLASSES } else { usize::from(flight.probe.span.class) }
+        if flight.state == State::Gone { GONE } else { usize::from(flight.probe.span.class) }
     }
 
     /// A flight was given up.
@@ -153,32 +148,14 @@ impl Flights {
 
     fn link(&mut self, slot: Slot, state: State) {
         self.all[slot as usize].state = state;
-        let list = self.list(slot);
-        let (first, last) = self.ends[list];
-        let flight = &mut self.all[slot as usize];
-        (flight.before, flight.after) = (last, NONE);
-        match self.all.get_mut(last as usize) {
-            Some(before) => before.after = slot,
-            None => self.ends[list].0 = slot,
-        }
-        debug_assert_eq!(first == NONE, last == NONE);
-        self.ends[list].1 = slot;
+        self.queues.push(self.list(slot), slot);
         self.flying += usize::from(state == State::Flying);
     }
 
     fn unlink(&mut self, slot: Slot) {
-        let list = self.list(slot);
-        let Flight { state, before, after, .. } = self.all[slot as usize];
-        match self.all.get_mut(before as usize) {
-            Some(flight) => flight.after = after,
-            None => self.ends[list].0 = after,
-        }
-        match self.all.get_mut(after as usize) {
-            Some(flight) => flight.before = before,
-            None => self.ends[list].1 = before,
-        }
+        self.queues.remove(self.list(slot), slot);
+        let state = std::mem::replace(&mut self.all[slot as usize].state, State::Free);
         self.flying -= usize::from(state == State::Flying);
-        self.all[slot as usize].state = State::Free;
     }
 }
 

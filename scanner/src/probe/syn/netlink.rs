@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use portolan_scanner::net::packet::Mac;
 use portolan_scanner::net::{Range, addr_to_u128, u128_to_addr};
@@ -96,13 +96,8 @@ impl Netlink {
             request[0] = family;
             let asked = self.ask(kind, DUMP, &request, |body| {
                 let free = (if family == AF_INET { 32 } else { 128 }) - u32::from(*body.get(1)?);
-                let address = attribute(body, ROUTE, 1).and_then(address);
-                let nothing = if family == AF_INET {
-                    Ipv4Addr::UNSPECIFIED.into()
-                } else {
-                    Ipv6Addr::UNSPECIFIED.into()
-                };
-                let first = addr_to_u128(address.unwrap_or(nothing));
+                let nothing = if family == AF_INET { vec![0; 4] } else { vec![0; 16] };
+                let first = addr_to_u128(address(attribute(body, ROUTE, 1).unwrap_or(&nothing))?);
                 let size = 1u128.checked_shl(free).unwrap_or(0).wrapping_sub(1);
                 prefixes.push(Range { first, last: first.saturating_add(size) });
                 Some(())
