@@ -96,4 +96,13 @@ if [ ! -e "$cache/axe-core/$axe/axe.min.js" ]; then
     mv "$new/package/axe.min.js" "$cache/axe-core/$axe/axe.min.js"
 fi
 
+# The OpenID provider that sign-in is tried against.
+oidc=$cache/oidc
+oidc_version=9.13.3
+if ! grep -qsF "\"version\": \"$oidc_version\"" "$oidc/node_modules/oidc-provider/package.json"; then
+    say "installing oidc-provider $oidc_version with npm into $oidc"
+    mkdir -p "$oidc"
+    (cd "$oidc" && npm install --silent --no-audit --no-fund --no-save "oidc-provider@$oidc_version" >/dev/null)
+fi
+
 grep -q '[[:space:]]localhost' /etc/hosts || { say "localhost is not in /etc/hosts: chromedriver needs it"; exit 1; }

@@ -7,6 +7,8 @@ use crate::clock::Clock;
 use crate::docs::Docs;
 use crate::fleet::{self, Fleet};
 use crate::identity::Identity;
+use crate::identity::factors::{self, Factors};
+use crate::identity::oidc::{self, Oidc};
 use crate::identity::roles::{self, Roles};
 use crate::identity::statements::{self, Statements};
 use crate::identity::tokens::{self, Tokens};
@@ -61,6 +63,10 @@ pub struct Services {
     pub tokens: Tokens,
     /// What other systems are told of them.
     pub statements: Statements,
+    /// Second factors.
+    pub factors: Factors,
+    /// Sign-in by a provider.
+    pub oidc: Oidc,
     /// Signed heads of the audit.
     pub checkpoints: Checkpoints,
     /// Where audit entries are sent.
@@ -132,6 +138,22 @@ impl App {
             master: master.clone(),
             issuer: public.pages.clone(),
         });
+        let factors = Factors::new(factors::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            random: random.clone(),
+            master: master.clone(),
+            identity: identity.clone(),
+        });
+        let oidc = Oidc::new(oidc::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            random: random.clone(),
+            master,
+            identity: identity.clone(),
+        });
         let facts = releases::Facts {
             appliance: public.scanner_address.clone(),
             ca_sha256: public.ca_sha256.clone(),
@@ -176,6 +198,8 @@ impl App {
             audit,
             tokens,
             statements,
+            factors,
+            oidc,
             checkpoints,
             siem,
             scope,
@@ -215,6 +239,9 @@ pub fn tables() -> Vec<Routes> {
         roles::routes::routes(),
         tokens::routes::routes(),
         statements::routes::routes(),
+        factors::routes::routes(),
+        factors::keys::routes::routes(),
+        oidc::routes::routes(),
         audit::routes::routes(),
         checkpoints::routes::routes(),
         siem::routes::routes(),

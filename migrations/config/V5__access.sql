@@ -109,7 +109,10 @@ CREATE TABLE totp (
   user TEXT PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE,
   sealed BLOB NOT NULL,
   confirmed_at INTEGER,                  -- empty: it was shown, and no code has come back yet
-  last_step INTEGER NOT NULL DEFAULT 0   -- a step at or before this one was used
+  last_step INTEGER NOT NULL DEFAULT 0,  -- a step at or before this one was used
+  burnt TEXT NOT NULL DEFAULT '[]',      -- JSON list of steps to come whose codes were typed already: never taken
+  away INTEGER,                          -- steps the device was ahead of us when a code of it last came
+  away_at INTEGER
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE recovery_code (
@@ -137,6 +140,7 @@ CREATE TABLE oidc_provider (
   sealed BLOB,                           -- the client's secret
   enabled INTEGER NOT NULL DEFAULT 1 CHECK (enabled IN (0, 1)),
   created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
 
@@ -146,14 +150,4 @@ CREATE TABLE oidc_link (
   user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
   created_at INTEGER NOT NULL,
   PRIMARY KEY (provider, subject)
-) STRICT, WITHOUT ROWID;
-
--- A sign-in that has gone to the provider and not come back.
-CREATE TABLE oidc_sign_in (
-  state BLOB PRIMARY KEY,                -- SHA-256 of the state in the address
-  provider TEXT NOT NULL REFERENCES oidc_provider (id) ON DELETE CASCADE,
-  browser BLOB NOT NULL,                 -- SHA-256 of the cookie that binds it to one browser
-  sealed BLOB NOT NULL,                  -- nonce and PKCE verifier
-  next TEXT NOT NULL,
-  expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -2,9 +2,11 @@
 import { poll } from "./poll.js";
 import { confirmInPlace } from "./confirm.js";
 import { choices, closeMenus, copyButtons } from "./comfort.js";
+import { securityKeys } from "./keys.js";
 
 poll();
 confirmInPlace();
 copyButtons();
 closeMenus();
 choices();
+securityKeys();

@@ -172,6 +172,15 @@ impl Browser {
         wait_until(&format!("{text:?} on the page"), PATIENCE, || self.text().contains(text).then_some(()));
     }
 
+    /// Plugs in a security key that answers by itself and verifies its user.
+    pub fn add_authenticator(&self) {
+        let key = json!({
+            "protocol": "ctap2", "transport": "usb", "hasResidentKey": true, "hasUserVerification": true,
+            "isUserConsenting": true, "isUserVerified": true,
+        });
+        self.command("POST", "/webauthn/authenticator", &key);
+    }
+
     /// Sets a cookie of the site shown, such as a session that a client made.
     pub fn set_cookie(&self, name: &str, value: &str) {
         let cookie = json!({ "name": name, "value": value, "path": "/", "secure": true, "httpOnly": true });

@@ -10,7 +10,7 @@ use super::Record;
 use crate::error::Result;
 
 /// Resources that have a name and, most of them, a page: resource, SQL that finds the name, path of the page.
-const NAMED: [(&str, &str, Option<&str>); 12] = [
+const NAMED: [(&str, &str, Option<&str>); 13] = [
     ("subnet", "SELECT name FROM subnet WHERE id = ?", Some("/subnets/")),
     ("exclusion", "SELECT substr(addresses, 1, 80) FROM exclusion WHERE id = ?", Some("/exclusions/")),
     ("port-list", "SELECT name FROM port_list WHERE id = ?", Some("/port-lists/")),
@@ -22,6 +22,7 @@ const NAMED: [(&str, &str, Option<&str>); 12] = [
     ("token", "SELECT name FROM token WHERE id = ?", Some("/tokens/")),
     ("results", "SELECT template_name FROM scan WHERE id = ?", Some("/scans/")),
     ("receiver", "SELECT name FROM receiver WHERE id = ?", Some("/receivers/")),
+    ("provider", "SELECT name FROM oidc_provider WHERE id = ?", Some("/providers/")),
     ("user", "SELECT name FROM user WHERE id = ?", Some("/users/")),
 ];
 

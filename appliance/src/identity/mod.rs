@@ -1,5 +1,7 @@
 //! Who is there, and what they may do: accounts, passwords, sessions, the scopes that routes ask for.
 
+pub mod factors;
+pub mod oidc;
 pub mod passwords;
 mod rate;
 pub mod roles;

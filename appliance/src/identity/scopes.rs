@@ -112,6 +112,11 @@ pub const ALL: &[Scope] = &[
     scope("roles:manage", "Add, change and delete roles", ADMIN),
     scope("tokens:view", "See everyone's API tokens and statements, never their secrets", ADMIN),
     scope("tokens:manage", "Make tokens for service accounts and revoke anyone's", ADMIN),
+    scope(
+        "oidc:manage",
+        "Configure providers by which people sign in, and whether passwords still do",
+        ADMIN,
+    ),
     scope("settings:view", "See the settings of the appliance", ADMIN),
     scope("settings:manage", "Change the settings of the appliance", ADMIN),
     scope("access:view", "See which scope each route needs, and which role has it", READERS),

@@ -71,7 +71,7 @@ impl Identity {
             })
             .await?;
         self.0.set_up.store(true, Ordering::Relaxed);
-        self.begin(call, &user, "password").await
+        self.begin(call, &user, "password", None).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a sign-in still lacks. A session that is not [`Stage::Full`] reaches only the page that completes it.
 
+use super::factors;
 use super::users::store;
 use crate::error::Result;
 use rusqlite::Connection;
@@ -56,6 +57,9 @@ impl Stage {
     /// # Errors
     /// Any from the database.
     pub(super) fn after(db: &Connection, user: Uuid, passed: Option<Self>) -> Result<Self> {
+        if passed.is_none() && factors::is_needed(db, user)? {
+            return Ok(Self::SecondFactor);
+        }
         if passed != Some(Self::NewPassword) && store::must_change(db, user)? {
             return Ok(Self::NewPassword);
         }

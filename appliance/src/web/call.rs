@@ -72,6 +72,7 @@ pub struct Call {
     pub wants_csv: bool,
     pub(super) params: Vec<(String, String)>,
     pub(super) session_token: Option<String>,
+    pub(super) trip: Option<String>,
 }
 
 impl Call {
@@ -112,6 +113,12 @@ impl Call {
     /// `Prove`.
     pub fn proved(&self) -> Result<(), Error> {
         self.app.identity.proved(self)
+    }
+
+    /// What this browser took along when it went to a provider to sign in.
+    #[must_use]
+    pub fn trip(&self) -> Option<&str> {
+        self.trip.as_deref()
     }
 
     /// The session's token, for replacing it.

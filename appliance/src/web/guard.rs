@@ -14,6 +14,8 @@ use std::time::Duration;
 pub const SESSION_COOKIE: &str = "__Host-session";
 /// What the next page says above its content.
 pub const NOTICE_COOKIE: &str = "__Host-notice";
+/// What a browser takes along on its way to a provider and back; sealed.
+pub const TRIP_COOKIE: &str = "__Host-trip";
 /// The chosen theme.
 pub const THEME_COOKIE: &str = "__Host-theme";
 

@@ -2,7 +2,7 @@
 
 use super::accept::{Format, negotiate, wants};
 use super::call::{Call, Caller};
-use super::guard::{self, NOTICE_COOKIE, RequestId, SESSION_COOKIE, THEME_COOKIE};
+use super::guard::{self, NOTICE_COOKIE, RequestId, SESSION_COOKIE, THEME_COOKIE, TRIP_COOKIE};
 use super::input;
 use super::problem::Problem;
 use super::render::{Context, PageView};
@@ -95,6 +95,7 @@ fn asked(site: &Site, parts: &Parts, params: Vec<(String, String)>, api: bool) -
             session_token: guard::cookie(&parts.headers, SESSION_COOKIE)
                 .filter(|_| bearer.is_none())
                 .map(str::to_owned),
+            trip: guard::cookie(&parts.headers, TRIP_COOKIE).map(str::to_owned),
         },
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
@@ -251,6 +252,10 @@ fn present(site: &Site, route: &Route, asked: &Asked, outcome: Outcome) -> Respo
         Some(SessionCookie::Set(token)) => set_cookie(headers, SESSION_COOKIE, &token, 30 * 86_400),
         Some(SessionCookie::Clear) => set_cookie(headers, SESSION_COOKIE, "", 0),
         None => {}
+    }
+    if let Some(trip) = dress.trip {
+        let seconds = if trip.is_empty() { 0 } else { 600 };
+        set_cookie(headers, TRIP_COOKIE, &trip, seconds);
     }
     if let Some(theme) = dress.theme {
         set_cookie(headers, THEME_COOKIE, &theme, 365 * 86_400);

@@ -26,6 +26,7 @@ pub(super) struct Dress {
     pub version: Option<i64>,
     pub session: Option<SessionCookie>,
     pub theme: Option<String>,
+    pub trip: Option<String>,
     pub file: Option<File>,
 }
 
@@ -108,6 +109,13 @@ impl<T> Reply<T> {
     #[must_use]
     pub fn end_session(mut self) -> Self {
         self.dress.session = Some(SessionCookie::Clear);
+        self
+    }
+
+    /// What the browser takes along to a provider; none: it is back.
+    #[must_use]
+    pub fn trip(mut self, trip: Option<String>) -> Self {
+        self.dress.trip = Some(trip.unwrap_or_default());
         self
     }
 

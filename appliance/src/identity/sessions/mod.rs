@@ -109,20 +109,30 @@ pub struct SignedIn {
 }
 
 impl Identity {
-    /// Begins a session for `user`, who just proved to be it by `method`. One that the same browser held before ends.
-    pub(super) async fn begin(&self, call: &Call, user: &User, method: &'static str) -> Result<SignedIn> {
+    /// Begins a session for `user`, who just proved to be it by `method`, and so passed this stage of a sign-in. One that
+    /// the same browser held before ends.
+    pub(super) async fn begin(
+        &self,
+        call: &Call,
+        user: &User,
+        method: &'static str,
+        passed: Option<Stage>,
+    ) -> Result<SignedIn> {
         let minted = self.0.tokens.mint(&self.0.random);
         let before = call.session_token().and_then(|token| self.0.tokens.read(token));
         let (now, id, source, agent) = (self.0.clock.now(), user.id, call.source, call.agent.clone());
         let actor = call.acting(Actor::user(user.id, user.name.clone()).by(method));
         let begin = move |tx: &rusqlite::Transaction| {
-            let stage = Stage::after(tx, id, None)?;
+            let stage = Stage::after(tx, id, passed)?;
             let limits = settings::current::<Limits>(tx)?.value;
             if let Some(before) = before {
                 store::end(tx, &before)?;
             }
             let source = source.to_canonical();
-            lockout::forget(tx, id, Some(source))?;
+            // Wrong ones are forgotten by a whole sign-in: else a known password would set back the count of wrong codes.
+            if stage != Stage::SecondFactor {
+                lockout::forget(tx, id, Some(source))?;
+            }
             let new = store::NewSession {
                 hash: minted.hash,
                 user: id,

@@ -12,6 +12,8 @@ use super::users::store::{self, Known};
 use super::{Identity, SignedIn};
 use crate::audit::{Actor, Entry, Outcome};
 use crate::error::{Error, Result};
+use crate::identity::oidc::local::LocalSignIn;
+use crate::settings;
 use crate::web::Call;
 use serde_json::json;
 use uuid::Uuid;
@@ -20,12 +22,14 @@ use uuid::Uuid;
 pub(super) struct Claimed {
     pub known: Option<Known>,
     pub locked: bool,
+    /// Passwords do not sign in here, not for this one.
+    pub shut: bool,
 }
 
 impl Claimed {
     /// The hash that the password is checked against, if any would do.
     fn hash(&self) -> Option<String> {
-        let known = self.known.as_ref().filter(|known| known.may_sign_in() && !self.locked)?;
+        let known = self.known.as_ref().filter(|known| known.may_sign_in() && !self.locked && !self.shut)?;
         known.password_hash.clone()
     }
 
@@ -35,6 +39,7 @@ impl Claimed {
             None => "unknown-name",
             Some(known) if !known.may_sign_in() => "not-active",
             Some(_) if self.locked => "locked",
+            Some(_) if self.shut => "passwords-off",
             Some(known) if known.password_hash.is_none() => "no-password",
             Some(_) => "wrong-password",
         }
@@ -52,7 +57,9 @@ impl Identity {
             let known = store::by_name(db, &name)?;
             // Asked for a name that nobody has, too: the same work.
             let id = known.as_ref().map_or(Uuid::nil(), |known| known.user.id);
-            Ok(Claimed { locked: lockout::is_locked(db, id, source, now)?, known })
+            let local = settings::current::<LocalSignIn>(db)?.value;
+            let shut = known.as_ref().is_some_and(|known| !local.admits(known.user.owner));
+            Ok(Claimed { locked: lockout::is_locked(db, id, source, now)?, known, shut })
         };
         let claimed = self.0.store.read(read).await?;
         // A name that nobody has is often a password in the wrong field: it is not written down.
@@ -62,7 +69,7 @@ impl Identity {
         }
         let Some(known) = claimed.known else { return Err(Error::SignIn) };
         self.rehash(&known, password).await?;
-        self.begin(call, &known.user, "password").await
+        self.begin(call, &known.user, "password", None).await
     }
 
     /// Proves that the caller is still who signed in, by the password; gives the session's new secret.
@@ -91,7 +98,7 @@ impl Identity {
         let (now, source, id) = (self.0.clock.now(), call.source, call.user()?.id);
         let read = move |db: &rusqlite::Connection| {
             let known = Some(store::known(db, id)?);
-            Ok(Claimed { known, locked: lockout::is_locked(db, id, source, now)? })
+            Ok(Claimed { known, locked: lockout::is_locked(db, id, source, now)?, shut: false })
         };
         self.0.store.read(read).await
     }

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::identity::{SignedIn, Stage, inside};
+use crate::noun::Link;
 use crate::web::{Access, Answer, Call, NoInput, Reply, Routes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ pub fn routes() -> Routes {
         .summary("Sign in; the answer sets the session cookie and says what is still missing")
         .rate_limited()
         .post("/sign-out", Access::Public, sign_out)
+        .page("identity/providers/left.html")
         .summary("End this session")
         .get("/prove", Access::SignedIn, prove_page)
         .page("identity/prove.html")
@@ -38,12 +40,15 @@ struct NextQuery {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct NextPage {
+struct SignInPage {
     next: String,
+    /// The providers that people sign in by.
+    providers: Vec<Link>,
 }
 
-async fn sign_in_page(_: Call, query: NextQuery) -> Answer<NextPage> {
-    Ok(Reply::ok(NextPage { next: inside(query.next.as_deref(), "/") }))
+async fn sign_in_page(call: Call, query: NextQuery) -> Answer<SignInPage> {
+    let next = inside(query.next.as_deref(), "/");
+    Ok(Reply::ok(SignInPage { next, providers: call.app.oidc.offered().await? }))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -80,9 +85,24 @@ pub fn signed_in(done: SignedIn, next: Option<&str>) -> Reply<SignedIn> {
 #[derive(Serialize, JsonSchema)]
 struct Nothing {}
 
-async fn sign_out(call: Call, _: NoInput) -> Answer<Nothing> {
+#[derive(Serialize, JsonSchema)]
+struct Left {
+    /// What the provider is called, where the session came from one.
+    provider: String,
+    /// Where the browser signs out there too; may be empty.
+    location: String,
+}
+
+async fn sign_out(call: Call, _: NoInput) -> Answer<Left> {
+    let leave = call.app.oidc.leave(&call).await;
     call.app.identity.sign_out(&call).await?;
-    Ok(Reply::done("/sign-in", "Signed out.", Nothing {}).end_session())
+    let (provider, location) = leave.unwrap_or_default();
+    let reply = match location.as_str() {
+        "" => Reply::done("/sign-in", "Signed out.", Left { provider, location }),
+        // A redirect from a form to elsewhere would be refused by our own policy: a page leads there.
+        _ => Reply::ok(Left { provider, location }),
+    };
+    Ok(reply.end_session())
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -91,11 +111,14 @@ struct ProvePage {
     next: String,
     /// The sign-in name.
     name: String,
+    /// The providers by which one can sign in again instead.
+    providers: Vec<Link>,
 }
 
 async fn prove_page(call: Call, query: NextQuery) -> Answer<ProvePage> {
     let name = call.user()?.name.clone();
-    Ok(Reply::ok(ProvePage { next: inside(query.next.as_deref(), "/account"), name }))
+    let providers = call.app.oidc.offered().await?;
+    Ok(Reply::ok(ProvePage { next: inside(query.next.as_deref(), "/account"), name, providers }))
 }
 
 #[derive(Deserialize, JsonSchema)]

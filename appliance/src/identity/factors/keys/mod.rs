@@ -1,0 +1,507 @@
+//! Security keys: as a second factor, or alone where the key itself asks for a PIN or a finger.
+//!
+//! A key belongs to the name under which the site was open when it was registered (the relying party's id): browsers
+//! show it to no other. They refuse addresses there, so with `https://192.0.2.1/` there are no security keys.
+
+mod challenge;
+pub mod routes;
+#[cfg(test)]
+mod tests;
+mod webauthn;
+
+use super::{Factors, NewCodes, Step, recovery, store, without_last};
+use crate::audit::{Actor, Entry, Outcome};
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::identity::users::store as users;
+use crate::identity::{SignedIn, Stage};
+use crate::noun::Refusals;
+use crate::web::Call;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+pub(super) use challenge::Challenges;
+use rusqlite::Transaction;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::net::IpAddr;
+use uuid::Uuid;
+use webauthn::{Asked, PublicKey, Signed};
+
+/// The most keys one person has.
+const MOST: usize = 20;
+
+/// A security key, as pages show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Key {
+    /// Its id here.
+    pub id: Uuid,
+    /// What its owner calls it.
+    pub name: String,
+    /// The name of this site that it was registered under; it works there only.
+    pub site: String,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// When it last signed in.
+    pub last_used: Option<Timestamp>,
+}
+
+/// What is kept of a key beside its id and name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Credential {
+    /// Its public key.
+    pub key: PublicKey,
+    /// Its counter of signatures.
+    pub count: u32,
+    /// The site's name it belongs to.
+    pub site: String,
+    /// How it is connected, as the browser said: a help for the next time.
+    pub transports: Vec<String>,
+}
+
+/// A key as it is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub key: Key,
+    pub user: Uuid,
+    pub credential_id: Vec<u8>,
+    pub credential: Credential,
+}
+
+/// What a browser needs to make a key for this site.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToMake {
+    challenge: String,
+    rp: Party,
+    user: Account,
+    pub_key_cred_params: Vec<Algorithm>,
+    timeout: u32,
+    exclude_credentials: Vec<Descriptor>,
+    authenticator_selection: Selection,
+    attestation: &'static str,
+}
+
+/// What a browser needs to ask a key for its signature.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToUse {
+    challenge: String,
+    rp_id: String,
+    timeout: u32,
+    /// Empty: whichever key knows this site.
+    allow_credentials: Vec<Descriptor>,
+    user_verification: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Party {
+    id: String,
+    name: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Account {
+    id: String,
+    name: String,
+    display_name: String,
+}
+
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Algorithm {
+    r#type: &'static str,
+    alg: i64,
+}
+
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Selection {
+    resident_key: &'static str,
+    user_verification: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct Descriptor {
+    r#type: &'static str,
+    id: String,
+    transports: Vec<String>,
+}
+
+/// A key that a browser made. Bytes are URL-safe base64.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewKey {
+    /// What its owner calls it.
+    pub name: String,
+    /// `clientDataJSON`.
+    #[serde(default)]
+    pub client_data: String,
+    /// `attestationObject`.
+    #[serde(default)]
+    pub attestation: String,
+    /// How it is connected: `usb`, `nfc`, `ble`, `internal`, `hybrid`, with commas between.
+    #[serde(default)]
+    pub transports: String,
+    /// The page to go on to.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// A key's signature, as the browser brings it. Bytes are URL-safe base64.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Answered {
+    /// `rawId`.
+    #[serde(default)]
+    pub id: String,
+    /// `clientDataJSON`.
+    #[serde(default)]
+    pub client_data: String,
+    /// `authenticatorData`.
+    #[serde(default)]
+    pub authenticator_data: String,
+    /// `signature`.
+    #[serde(default)]
+    pub signature: String,
+    /// `userHandle`, where the key says whose it is.
+    #[serde(default)]
+    pub user_handle: String,
+    /// The page to go on to.
+    #[serde(default)]
+    pub next: Option<String>,
+}
+
+/// This site as the browser has it open.
+struct Site {
+    /// The name alone.
+    name: String,
+    /// With scheme and port.
+    origin: String,
+}
+
+impl Site {
+    fn of(call: &Call) -> Result<Self, Error> {
+        Self::named(&call.host)
+    }
+
+    fn named(host: &str) -> Result<Self, Error> {
+        let host = host.to_ascii_lowercase();
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => &host,
+        };
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        if name.is_empty() || bare.parse::<IpAddr>().is_ok() {
+            return Err(Error::conflict(
+                "browsers take security keys for a name only, not for an address: open this site by its name, \
+                 or use an authenticator app",
+            ));
+        }
+        Ok(Self { name: name.to_owned(), origin: format!("https://{host}") })
+    }
+
+    fn asked<'a>(&'a self, challenge: &'a [u8], verified: bool) -> Asked<'a> {
+        Asked { challenge, origin: &self.origin, rp: &self.name, verified }
+    }
+}
+
+/// What a challenge was given for: nobody can answer it in another session or to another end.
+fn purpose(what: &str, call: &Call) -> String {
+    let session = call.caller.session.as_ref().map_or_else(String::new, crate::identity::sessions::Held::id);
+    format!("{what}/{session}")
+}
+
+/// The challenge in a browser's client data: it is checked by who made it, us.
+fn challenge_in(client_data: &[u8]) -> Vec<u8> {
+    #[derive(Deserialize)]
+    struct Said {
+        challenge: String,
+    }
+    let said = serde_json::from_slice::<Said>(client_data).ok();
+    said.and_then(|said| URL_SAFE_NO_PAD.decode(said.challenge).ok()).unwrap_or_default()
+}
+
+fn bytes(text: &str) -> Result<Vec<u8>, Error> {
+    if text.is_empty() {
+        return Err(Error::invalid("key", "did not answer: this needs JavaScript, and a touch of the key"));
+    }
+    URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| wrong(webauthn::Refused::Form))
+}
+
+fn wrong(refused: webauthn::Refused) -> Error {
+    Error::invalid("key", refused.to_string())
+}
+
+impl Factors {
+    /// What the caller's browser needs to make a key.
+    ///
+    /// # Errors
+    /// `Conflict` where this site is open by address; `Prove`.
+    pub async fn key_to_make(&self, call: &Call) -> Result<ToMake, Error> {
+        let site = Site::of(call)?;
+        let user = self.may_add(call).await?;
+        let id = user.id;
+        let known = self.0.store.read(move |db| store::keys(db, id)).await?;
+        let challenge = self.0.challenges.make(&purpose("make", call), self.0.clock.now(), &self.0.random);
+        Ok(ToMake {
+            challenge: URL_SAFE_NO_PAD.encode(challenge),
+            exclude_credentials: described(&known, &site.name),
+            rp: Party { id: site.name, name: super::ISSUER },
+            user: Account {
+                id: URL_SAFE_NO_PAD.encode(user.id.as_bytes()),
+                name: user.name,
+                display_name: user.display,
+            },
+            pub_key_cred_params: webauthn::ALGORITHMS
+                .into_iter()
+                .map(|alg| Algorithm { r#type: "public-key", alg })
+                .collect(),
+            timeout: 300_000,
+            authenticator_selection: Selection { resident_key: "preferred", user_verification: "preferred" },
+            attestation: "none",
+        })
+    }
+
+    /// Keeps a key that the caller's browser made. With the first factor come recovery codes; a session that waited
+    /// for it goes on.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub async fn add_key(&self, call: &Call, new: NewKey) -> Result<(NewCodes, Option<SignedIn>), Error> {
+        let site = Site::of(call)?;
+        let user = self.may_add(call).await?;
+        let mut refusals = Refusals::new();
+        let name = refusals.name(&new.name);
+        refusals.end()?;
+        let (client_data, attestation) = (bytes(&new.client_data)?, bytes(&new.attestation)?);
+        let (now, challenge) = (self.0.clock.now(), challenge_in(&client_data));
+        if !self.0.challenges.is_open(&purpose("make", call), &challenge, now) {
+            return Err(wrong(webauthn::Refused::Challenge));
+        }
+        let made =
+            webauthn::register(&client_data, &attestation, &site.asked(&challenge, false)).map_err(wrong)?;
+        if !self.0.challenges.close(&challenge, now) {
+            return Err(wrong(webauthn::Refused::Challenge));
+        }
+        let ways = ["usb", "nfc", "ble", "internal", "hybrid", "smart-card"];
+        let said = new.transports.split(',').filter(|way| ways.contains(way)).map(str::to_owned);
+        let credential =
+            Credential { key: made.key, count: made.count, site: site.name, transports: said.collect() };
+        let key = Key {
+            id: self.0.ids.new(),
+            name,
+            site: credential.site.clone(),
+            created_at: now,
+            last_used: None,
+        };
+        let kept = Kept { key, user: user.id, credential_id: made.id, credential };
+        let codes = recovery::make(&self.0.random);
+        let hashes: Vec<[u8; 32]> = codes.iter().map(|code| self.0.codes.hash(user.id, code)).collect();
+        let (step, source) = (self.step(call, "security-key")?, call.source);
+        let change = move |tx: &Transaction| {
+            if store::keys(tx, user.id)?.len() >= MOST {
+                return Err(Error::conflict(format!(
+                    "nobody has more than {MOST} security keys: remove one"
+                )));
+            }
+            let first = !store::has_factor(tx, user.id)?;
+            store::insert_key(tx, &kept)?;
+            if first {
+                store::keep_codes(tx, user.id, &hashes)?;
+            }
+            let done = step.map(|step: Step| step.take(tx, user, source, now)).transpose()?;
+            let detail = json!({ "name": kept.key.name, "site": kept.key.site });
+            Ok((Entry::event("security-key.added", &detail).on("user", kept.user), (first, done)))
+        };
+        let (first, done) = self.0.store.change(&call.actor(), change).await?;
+        Ok((NewCodes { codes: if first { codes } else { vec![] }, next: String::new() }, done))
+    }
+
+    /// What the browser needs to ask for one of the caller's keys, as the second step of signing in.
+    ///
+    /// # Errors
+    /// `Conflict` where this site is open by address.
+    pub async fn key_to_use(&self, call: &Call) -> Result<ToUse, Error> {
+        let site = Site::of(call)?;
+        let user = super::waiting(call)?.id;
+        let known = self.0.store.read(move |db| store::keys(db, user)).await?;
+        let allowed = described(&known, &site.name);
+        if allowed.is_empty() {
+            return Err(Error::conflict(format!("you have no security key for {}", site.name)));
+        }
+        Ok(self.to_use(site, &purpose("second", call), allowed, "discouraged"))
+    }
+
+    /// What the browser needs to ask for any key that knows this site, to sign in with it alone. It names no key, and
+    /// so tells nobody who has an account.
+    ///
+    /// # Errors
+    /// `Conflict` where this site is open by address.
+    pub fn key_alone(&self, call: &Call) -> Result<ToUse, Error> {
+        Ok(self.to_use(Site::of(call)?, "alone", vec![], "required"))
+    }
+
+    fn to_use(
+        &self,
+        site: Site,
+        purpose: &str,
+        allowed: Vec<Descriptor>,
+        verification: &'static str,
+    ) -> ToUse {
+        let challenge = self.0.challenges.make(purpose, self.0.clock.now(), &self.0.random);
+        ToUse {
+            challenge: URL_SAFE_NO_PAD.encode(challenge),
+            rp_id: site.name,
+            timeout: 300_000,
+            allow_credentials: allowed,
+            user_verification: verification,
+        }
+    }
+
+    /// The second step of signing in, by a key.
+    ///
+    /// # Errors
+    /// `Invalid("key")`; `RateLimited` after too many wrong ones.
+    pub async fn second_by_key(&self, call: &Call, answered: &Answered) -> Result<SignedIn, Error> {
+        let user = super::waiting(call)?.clone();
+        let step = self.step(call, "security-key")?.ok_or(Error::SignIn)?;
+        let id = user.id;
+        let kept = self.find(answered).await?.filter(|kept| kept.user == id);
+        let proof = self.judge(call, answered, kept, &purpose("second", call), false).await?;
+        let (now, source) = (self.0.clock.now(), call.source);
+        let change = move |tx: &Transaction| {
+            store::used_key(tx, proof.key, &proof.credential, now)?;
+            let detail = json!({ "method": "security-key", "key": proof.name });
+            let done = step.take(tx, user, source, now)?;
+            Ok((Entry::sign_in("second-factor", &detail).on("user", id), done))
+        };
+        self.0.store.change(&call.actor(), change).await
+    }
+
+    /// Signs in by a key alone: it has verified its user by itself, which makes two factors.
+    ///
+    /// # Errors
+    /// `Invalid("key")`; `RateLimited` after too many wrong ones.
+    pub async fn sign_in_by_key(&self, call: &Call, answered: &Answered) -> Result<SignedIn, Error> {
+        let kept = self.find(answered).await?;
+        let whose = kept.as_ref().map(|kept| kept.user);
+        // A key that says whose it is says the same as we do.
+        let said = URL_SAFE_NO_PAD.decode(&answered.user_handle).unwrap_or_default();
+        let kept = kept.filter(|kept| said == kept.user.as_bytes());
+        let known = match whose {
+            Some(user) => self.0.store.read(move |db| Ok(Some(users::known(db, user)?))).await?,
+            None => None,
+        };
+        let known = known.filter(users::Known::may_sign_in);
+        let kept = kept.filter(|_| known.is_some());
+        let proof = self.judge(call, answered, kept, "alone", true).await?;
+        let user = known.ok_or(Error::SignIn)?.user;
+        let now = self.0.clock.now();
+        let actor = Actor::user(user.id, user.name.clone()).seen_from(call.source);
+        let (id, used) = (user.id, proof.name.clone());
+        let change = move |tx: &Transaction| {
+            store::used_key(tx, proof.key, &proof.credential, now)?;
+            Ok((Entry::sign_in("security-key.used", &json!({ "key": used })).on("user", id), ()))
+        };
+        self.0.store.change(&actor, change).await?;
+        self.0.identity.begin(call, &user, "security-key", Some(Stage::SecondFactor)).await
+    }
+
+    /// Removes one of the caller's keys.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when a role asks for a factor and this is the last.
+    pub async fn remove_key(&self, call: &Call, key: Uuid) -> Result<(), Error> {
+        let user = self.proved(call)?.id;
+        let change = move |tx: &Transaction| {
+            let known = store::keys(tx, user)?.into_iter().find(|kept| kept.key.id == key);
+            let known = known.ok_or(Error::not_found("security key", key))?;
+            store::delete_key(tx, key)?;
+            without_last(tx, user)?;
+            let detail = json!({ "name": known.key.name, "site": known.key.site });
+            Ok((Entry::event("security-key.removed", &detail).on("user", user), ()))
+        };
+        self.0.store.change(&call.actor(), change).await
+    }
+
+    async fn find(&self, answered: &Answered) -> Result<Option<Kept>, Error> {
+        let id = bytes(&answered.id)?;
+        self.0.store.read(move |db| store::key_of(db, &id)).await
+    }
+
+    /// Judges what a key answered. A refusal is counted for its source and written down.
+    async fn judge(
+        &self,
+        call: &Call,
+        answered: &Answered,
+        kept: Option<Kept>,
+        purpose: &str,
+        verified: bool,
+    ) -> Result<Proof, Error> {
+        self.0.identity.0.wrong.check(call.source)?;
+        let site = Site::of(call)?;
+        let whose = kept.as_ref().map(|kept| kept.user);
+        let why = match self.checked(&site, answered, kept, purpose, verified) {
+            Ok(proof) => return Ok(proof),
+            Err(why) => why,
+        };
+        let _ = self.0.identity.0.wrong.take(call.source);
+        let id = whose.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
+        let detail = json!({ "method": "security-key", "why": why });
+        let action = if verified { "sign-in" } else { "second-factor" };
+        let entry = Entry::sign_in(action, &detail).on("user", id).outcome(Outcome::Refused);
+        self.0.store.change(&call.actor(), move |_| Ok((entry, ()))).await?;
+        Err(Error::invalid("key", why))
+    }
+
+    fn checked(
+        &self,
+        site: &Site,
+        answered: &Answered,
+        kept: Option<Kept>,
+        purpose: &str,
+        verified: bool,
+    ) -> Result<Proof, String> {
+        let read = |text: &str| bytes(text).map_err(|_| webauthn::Refused::Form.to_string());
+        let client_data = read(&answered.client_data)?;
+        let (data, signature) = (read(&answered.authenticator_data)?, read(&answered.signature)?);
+        let (now, challenge) = (self.0.clock.now(), challenge_in(&client_data));
+        let old = || webauthn::Refused::Challenge.to_string();
+        if !self.0.challenges.is_open(purpose, &challenge, now) {
+            return Err(old());
+        }
+        let Some(Kept { key, mut credential, .. }) = kept else {
+            return Err("is not known here".to_owned());
+        };
+        let signed = Signed { client_data: &client_data, authenticator_data: &data, signature: &signature };
+        let asked = site.asked(&challenge, verified);
+        let (count, _) = webauthn::sign_in(&signed, &credential.key, credential.count, &asked)
+            .map_err(|refused| refused.to_string())?;
+        if credential.site != site.name {
+            return Err(webauthn::Refused::Site.to_string());
+        }
+        if !self.0.challenges.close(&challenge, now) {
+            return Err(old());
+        }
+        credential.count = count;
+        Ok(Proof { key: key.id, name: key.name, credential })
+    }
+}
+
+/// A key that proved itself, with its counter as it is now.
+struct Proof {
+    key: Uuid,
+    name: String,
+    credential: Credential,
+}
+
+fn described(keys: &[Kept], site: &str) -> Vec<Descriptor> {
+    let here = keys.iter().filter(|kept| kept.credential.site == site);
+    here.map(|kept| Descriptor {
+        r#type: "public-key",
+        id: URL_SAFE_NO_PAD.encode(&kept.credential_id),
+        transports: kept.credential.transports.clone(),
+    })
+    .collect()
+}

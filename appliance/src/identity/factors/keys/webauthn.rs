@@ -1,0 +1,481 @@
+//! What a browser says of a security key, checked (W3C Web Authentication, sections 7.1 and 7.2). Pure: no database,
+//! no clock.
+//!
+//! Why no library does this: `webauthn-rs` links OpenSSL; those without it are young, kept by one person each, and
+//! bring another implementation of every signature that aws-lc-rs, linked for TLS, has already. And what is needed is
+//! small, because no attestation is asked for: a registration is a public key that the signed-in user brings.
+
+use aws_lc_rs::signature;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ciborium::Value;
+use serde::{Deserialize, Serialize};
+
+use crate::secrets;
+
+/// Signature algorithms that are taken, by their COSE numbers, the preferred first.
+pub const ALGORITHMS: [i64; 3] = [-7, -8, -257];
+/// Most bytes of a credential's id.
+const ID_MAX: usize = 1023;
+
+const PRESENT: u8 = 0x01;
+const VERIFIED: u8 = 0x04;
+const ELIGIBLE: u8 = 0x08;
+const BACKED_UP: u8 = 0x10;
+const WITH_KEY: u8 = 0x40;
+const WITH_EXTENSIONS: u8 = 0x80;
+
+/// What the browser was asked, and where.
+pub struct Asked<'a> {
+    /// The challenge that was given.
+    pub challenge: &'a [u8],
+    /// The page's origin: `https://name` with the port, if it is not 443.
+    pub origin: &'a str,
+    /// The relying party's id: the name alone.
+    pub rp: &'a str,
+    /// Whether the key must have verified its user, by a PIN or a finger.
+    pub verified: bool,
+}
+
+/// A key as it was registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Its id, chosen by the key.
+    pub id: Vec<u8>,
+    /// Its public key.
+    pub key: PublicKey,
+    /// Its counter of signatures; zero when it keeps none.
+    pub count: u32,
+    /// It verified its user.
+    pub verified: bool,
+}
+
+/// A public key; its parts are URL-safe base64.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "algorithm")]
+pub enum PublicKey {
+    /// ECDSA over P-256 with SHA-256: an uncompressed point.
+    Es256 { point: String },
+    /// Ed25519.
+    Ed25519 { point: String },
+    /// RSA (PKCS #1, version 1.5) with SHA-256.
+    Rs256 { modulus: String, exponent: String },
+}
+
+/// A signature of a key, as the browser brings it.
+pub struct Signed<'a> {
+    pub client_data: &'a [u8],
+    pub authenticator_data: &'a [u8],
+    pub signature: &'a [u8],
+}
+
+/// Why it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("is not what a browser sends")]
+    Form,
+    #[error("answers another question")]
+    Challenge,
+    #[error("comes from another page than this one")]
+    Origin,
+    #[error("is for another site")]
+    Site,
+    #[error("was made without a touch")]
+    Absent,
+    #[error("was made without PIN or finger, which is needed here")]
+    Unverified,
+    #[error("uses a signature that is not taken: ES256, Ed25519 and RS256 are")]
+    Algorithm,
+    #[error("has a wrong signature")]
+    Signature,
+    #[error("has a counter that went back: there may be a copy of this key")]
+    Count,
+}
+
+/// Checks a registration.
+///
+/// # Errors
+/// [`Refused`].
+pub fn register(client_data: &[u8], attestation: &[u8], asked: &Asked) -> Result<Registered, Refused> {
+    client(client_data, "webauthn.create", asked)?;
+    let mut rest = attestation;
+    let object: Value = ciborium::from_reader(&mut rest).map_err(|_| Refused::Form)?;
+    if !rest.is_empty() {
+        return Err(Refused::Form);
+    }
+    // Format and statement of the attestation are not looked at: whatever they say, nobody here would trust it more.
+    let data = only(&object, &Value::from("authData"))?.as_bytes().ok_or(Refused::Form)?;
+    let data = Data::read(data, asked)?;
+    let (id, key) = data.key.ok_or(Refused::Form)?;
+    Ok(Registered { id, key, count: data.count, verified: data.verified })
+}
+
+/// Checks a signature by a key whose counter was last `count`; answers its counter now, and whether it verified its
+/// user.
+///
+/// # Errors
+/// [`Refused`].
+pub fn sign_in(signed: &Signed, key: &PublicKey, count: u32, asked: &Asked) -> Result<(u32, bool), Refused> {
+    client(signed.client_data, "webauthn.get", asked)?;
+    let data = Data::read(signed.authenticator_data, asked)?;
+    let message = [signed.authenticator_data, &secrets::sha256(signed.client_data)].concat();
+    key.verify(&message, signed.signature)?;
+    if (data.count, count) != (0, 0) && data.count <= count {
+        return Err(Refused::Count);
+    }
+    Ok((data.count, data.verified))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ClientData {
+    r#type: String,
+    challenge: String,
+    origin: String,
+    #[serde(default)]
+    cross_origin: bool,
+}
+
+fn client(text: &[u8], what: &str, asked: &Asked) -> Result<(), Refused> {
+    let said: ClientData = serde_json::from_slice(text).map_err(|_| Refused::Form)?;
+    if said.r#type != what {
+        return Err(Refused::Form);
+    }
+    let challenge = URL_SAFE_NO_PAD.decode(&said.challenge).map_err(|_| Refused::Form)?;
+    if !secrets::equal(&challenge, asked.challenge) {
+        return Err(Refused::Challenge);
+    }
+    if said.origin != asked.origin || said.cross_origin {
+        return Err(Refused::Origin);
+    }
+    Ok(())
+}
+
+/// Authenticator data (section 6.1).
+struct Data {
+    count: u32,
+    verified: bool,
+    key: Option<(Vec<u8>, PublicKey)>,
+}
+
+impl Data {
+    fn read(bytes: &[u8], asked: &Asked) -> Result<Self, Refused> {
+        let (site, rest) = bytes.split_first_chunk::<32>().ok_or(Refused::Form)?;
+        let (flags, rest) = rest.split_first().ok_or(Refused::Form)?;
+        let (count, mut rest) = rest.split_first_chunk::<4>().ok_or(Refused::Form)?;
+        let has = |flag: u8| flags & flag != 0;
+        if *site != secrets::sha256(asked.rp.as_bytes()) {
+            return Err(Refused::Site);
+        }
+        if !has(PRESENT) {
+            return Err(Refused::Absent);
+        }
+        if asked.verified && !has(VERIFIED) {
+            return Err(Refused::Unverified);
+        }
+        if has(BACKED_UP) && !has(ELIGIBLE) {
+            return Err(Refused::Form);
+        }
+        let key = has(WITH_KEY).then(|| credential(&mut rest)).transpose()?;
+        if has(WITH_EXTENSIONS) {
+            let more: Value = ciborium::from_reader(&mut rest).map_err(|_| Refused::Form)?;
+            more.as_map().ok_or(Refused::Form)?;
+        }
+        if !rest.is_empty() {
+            return Err(Refused::Form);
+        }
+        Ok(Self { count: u32::from_be_bytes(*count), verified: has(VERIFIED), key })
+    }
+}
+
+fn credential(rest: &mut &[u8]) -> Result<(Vec<u8>, PublicKey), Refused> {
+    let (_model, after) = rest.split_first_chunk::<16>().ok_or(Refused::Form)?;
+    let (length, after) = after.split_first_chunk::<2>().ok_or(Refused::Form)?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    if length == 0 || length > ID_MAX || length > after.len() {
+        return Err(Refused::Form);
+    }
+    let (id, after) = after.split_at(length);
+    *rest = after;
+    let key: Value = ciborium::from_reader(&mut *rest).map_err(|_| Refused::Form)?;
+    Ok((id.to_vec(), PublicKey::read(&key)?))
+}
+
+/// The value of a key that stands in a map once.
+fn only<'a>(map: &'a Value, key: &Value) -> Result<&'a Value, Refused> {
+    let mut found = map.as_map().ok_or(Refused::Form)?.iter().filter(|(name, _)| name == key);
+    match (found.next(), found.next()) {
+        (Some((_, value)), None) => Ok(value),
+        _ => Err(Refused::Form),
+    }
+}
+
+impl PublicKey {
+    /// From a COSE key (RFC 9053).
+    fn read(key: &Value) -> Result<Self, Refused> {
+        let number = |label: i64| {
+            let value = only(key, &Value::from(label))?.as_integer().ok_or(Refused::Form)?;
+            i64::try_from(value).map_err(|_| Refused::Form)
+        };
+        let bytes =
+            |label: i64| only(key, &Value::from(label))?.as_bytes().map(Vec::as_slice).ok_or(Refused::Form);
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let long = |bytes: &[u8]| if bytes.len() == 32 { Ok(()) } else { Err(Refused::Form) };
+        // 1: kind of key, 3: algorithm; -1: curve or modulus, -2 and -3: coordinates or exponent.
+        match (number(1)?, number(3)?) {
+            (2, -7) if number(-1)? == 1 => {
+                let (x, y) = (bytes(-2)?, bytes(-3)?);
+                long(x).and(long(y))?;
+                Ok(Self::Es256 { point: text(&[&[4], x, y].concat()) })
+            }
+            (1, -8) if number(-1)? == 6 => {
+                let x = bytes(-2)?;
+                long(x)?;
+                Ok(Self::Ed25519 { point: text(x) })
+            }
+            (3, -257) => Ok(Self::Rs256 { modulus: text(bytes(-1)?), exponent: text(bytes(-2)?) }),
+            _ => Err(Refused::Algorithm),
+        }
+    }
+
+    fn verify(&self, message: &[u8], signed: &[u8]) -> Result<(), Refused> {
+        let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).map_err(|_| Refused::Form);
+        let verified = match self {
+            Self::Es256 { point } => {
+                signature::UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_ASN1, bytes(point)?)
+                    .verify(message, signed)
+            }
+            Self::Ed25519 { point } => {
+                signature::UnparsedPublicKey::new(&signature::ED25519, bytes(point)?).verify(message, signed)
+            }
+            Self::Rs256 { modulus, exponent } => {
+                let key = signature::RsaPublicKeyComponents { n: bytes(modulus)?, e: bytes(exponent)? };
+                key.verify(&signature::RSA_PKCS1_2048_8192_SHA256, message, signed)
+            }
+        };
+        verified.map_err(|_| Refused::Signature)
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+    use ed25519_dalek::Signer as _;
+    use serde_json::json;
+
+    pub const ORIGIN: &str = "https://portolan.test";
+    pub const RP: &str = "portolan.test";
+
+    enum Secret {
+        P256(EcdsaKeyPair),
+        Ed25519(ed25519_dalek::SigningKey),
+    }
+
+    /// A security key in software.
+    pub struct Key {
+        secret: Secret,
+        pub id: Vec<u8>,
+        pub count: u32,
+        pub flags: u8,
+    }
+
+    impl Key {
+        pub fn p256() -> Self {
+            let secret = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+            Self { secret: Secret::P256(secret), id: vec![7; 32], count: 1, flags: PRESENT | VERIFIED }
+        }
+
+        pub fn ed25519() -> Self {
+            let secret = ed25519_dalek::SigningKey::from_bytes(&[3; 32]);
+            Self { secret: Secret::Ed25519(secret), ..Self::p256() }
+        }
+
+        fn data(&self, rp: &str, flags: u8, more: &[u8]) -> Vec<u8> {
+            [&secrets::sha256(rp.as_bytes())[..], &[flags], &self.count.to_be_bytes(), more].concat()
+        }
+
+        fn cose(&self) -> Value {
+            let pairs = match &self.secret {
+                Secret::P256(pair) => {
+                    let point = pair.public_key().as_ref();
+                    vec![
+                        (1, Value::from(2)),
+                        (3, Value::from(-7)),
+                        (-1, Value::from(1)),
+                        (-2, Value::from(&point[1..33])),
+                        (-3, Value::from(&point[33..])),
+                    ]
+                }
+                Secret::Ed25519(secret) => vec![
+                    (1, Value::from(1)),
+                    (3, Value::from(-8)),
+                    (-1, Value::from(6)),
+                    (-2, Value::from(&secret.verifying_key().to_bytes()[..])),
+                ],
+            };
+            Value::Map(pairs.into_iter().map(|(label, value)| (Value::from(label), value)).collect())
+        }
+
+        /// The attestation object of a registration.
+        pub fn attestation(&self, rp: &str) -> Vec<u8> {
+            let mut more = [0; 16].to_vec();
+            more.extend(u16::try_from(self.id.len()).unwrap().to_be_bytes());
+            more.extend(&self.id);
+            ciborium::into_writer(&self.cose(), &mut more).unwrap();
+            let data = self.data(rp, self.flags | WITH_KEY, &more);
+            let object = Value::Map(vec![
+                (Value::from("fmt"), Value::from("none")),
+                (Value::from("attStmt"), Value::Map(vec![])),
+                (Value::from("authData"), Value::from(data)),
+            ]);
+            let mut out = Vec::new();
+            ciborium::into_writer(&object, &mut out).unwrap();
+            out
+        }
+
+        /// Authenticator data and signature of a sign-in; the counter goes on by one.
+        pub fn sign(&mut self, rp: &str, client_data: &[u8]) -> (Vec<u8>, Vec<u8>) {
+            self.count += 1;
+            self.sign_as_is(rp, client_data)
+        }
+
+        fn sign_as_is(&self, rp: &str, client_data: &[u8]) -> (Vec<u8>, Vec<u8>) {
+            let data = self.data(rp, self.flags, &[]);
+            let message = [&data[..], &secrets::sha256(client_data)].concat();
+            let signature = match &self.secret {
+                Secret::P256(pair) => pair.sign(&SystemRandom::new(), &message).unwrap().as_ref().to_vec(),
+                Secret::Ed25519(secret) => secret.sign(&message).to_bytes().to_vec(),
+            };
+            (data, signature)
+        }
+    }
+
+    pub fn client_data(what: &str, challenge: &[u8], origin: &str) -> Vec<u8> {
+        json!({ "type": what, "challenge": URL_SAFE_NO_PAD.encode(challenge), "origin": origin, "other": 1 })
+            .to_string()
+            .into_bytes()
+    }
+
+    fn asked(challenge: &[u8]) -> Asked<'_> {
+        Asked { challenge, origin: ORIGIN, rp: RP, verified: true }
+    }
+
+    fn registered(key: &Key) -> Registered {
+        let said = client_data("webauthn.create", b"c1", ORIGIN);
+        register(&said, &key.attestation(RP), &asked(b"c1")).unwrap()
+    }
+
+    fn tried(key: &mut Key, known: &Registered, said: &[u8], asked: &Asked) -> Result<(u32, bool), Refused> {
+        let (data, signature) = key.sign(RP, said);
+        let signed = Signed { client_data: said, authenticator_data: &data, signature: &signature };
+        sign_in(&signed, &known.key, known.count, asked)
+    }
+
+    #[test]
+    fn a_key_that_was_registered_signs_in() {
+        for mut key in [Key::p256(), Key::ed25519()] {
+            let known = registered(&key);
+            assert_eq!((known.id.as_slice(), known.count, known.verified), (&[7; 32][..], 1, true));
+            let text = serde_json::to_string(&known.key).unwrap();
+            assert_eq!(serde_json::from_str::<PublicKey>(&text).unwrap(), known.key);
+            let said = client_data("webauthn.get", b"c2", ORIGIN);
+            assert_eq!(tried(&mut key, &known, &said, &asked(b"c2")), Ok((2, true)));
+        }
+    }
+
+    #[test]
+    fn another_challenge_page_site_or_purpose_is_refused() {
+        let mut key = Key::p256();
+        let known = registered(&key);
+        let mut tried = |said: &[u8], asked: &Asked| tried(&mut key, &known, said, asked).unwrap_err();
+        let get = |challenge: &[u8], origin: &str| client_data("webauthn.get", challenge, origin);
+        assert_eq!(tried(&get(b"c1", ORIGIN), &asked(b"c2")), Refused::Challenge);
+        assert_eq!(tried(&get(b"", ORIGIN), &asked(b"c2")), Refused::Challenge);
+        assert_eq!(tried(&get(b"c2", "https://evil.test"), &asked(b"c2")), Refused::Origin);
+        assert_eq!(tried(&get(b"c2", "http://portolan.test"), &asked(b"c2")), Refused::Origin);
+        assert_eq!(tried(&client_data("webauthn.create", b"c2", ORIGIN), &asked(b"c2")), Refused::Form);
+        let other = Asked { rp: "other.test", ..asked(b"c2") };
+        assert_eq!(tried(&get(b"c2", ORIGIN), &other), Refused::Site);
+        let cross =
+            String::from_utf8(get(b"c2", ORIGIN)).unwrap().replace("\"other\":1", "\"crossOrigin\":true");
+        assert_eq!(tried(cross.as_bytes(), &asked(b"c2")), Refused::Origin);
+        assert_eq!(tried(b"{", &asked(b"c2")), Refused::Form);
+    }
+
+    #[test]
+    fn a_touch_is_always_needed_and_a_pin_where_it_is_asked() {
+        let mut key = Key::p256();
+        let known = registered(&key);
+        let said = client_data("webauthn.get", b"c2", ORIGIN);
+        key.flags = PRESENT;
+        assert_eq!(tried(&mut key, &known, &said, &asked(b"c2")), Err(Refused::Unverified));
+        let lenient = Asked { verified: false, ..asked(b"c2") };
+        assert_eq!(tried(&mut key, &known, &said, &lenient), Ok((3, false)));
+        key.flags = VERIFIED;
+        assert_eq!(tried(&mut key, &known, &said, &lenient), Err(Refused::Absent));
+        key.flags = PRESENT | BACKED_UP;
+        assert_eq!(tried(&mut key, &known, &said, &lenient), Err(Refused::Form));
+    }
+
+    #[test]
+    fn a_signature_by_another_key_or_over_other_bytes_is_refused() {
+        let (mut key, other) = (Key::p256(), Key::p256());
+        let (known, strange) = (registered(&key), registered(&other));
+        let said = client_data("webauthn.get", b"c2", ORIGIN);
+        assert_eq!(tried(&mut key, &strange, &said, &asked(b"c2")), Err(Refused::Signature));
+        let (data, signature) = key.sign(RP, &said);
+        let bent = |at: usize, bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            bytes[at] ^= 1;
+            bytes
+        };
+        let verify = |client_data: &[u8], authenticator_data: &[u8], signature: &[u8]| {
+            let signed = Signed { client_data, authenticator_data, signature };
+            sign_in(&signed, &known.key, known.count, &asked(b"c2"))
+        };
+        verify(&said, &data, &signature).unwrap();
+        assert_eq!(verify(&said, &data, &bent(10, &signature)), Err(Refused::Signature));
+        assert_eq!(verify(&said, &bent(36, &data), &signature), Err(Refused::Signature));
+        let spaced = [&said[..], b" "].concat();
+        assert_eq!(verify(&spaced, &data, &signature), Err(Refused::Signature));
+        assert_eq!(verify(&said, &data, &[]), Err(Refused::Signature));
+    }
+
+    #[test]
+    fn a_counter_that_does_not_go_on_tells_of_a_copy() {
+        let mut key = Key::p256();
+        let known = Registered { count: 5, ..registered(&key) };
+        let said = client_data("webauthn.get", b"c2", ORIGIN);
+        key.count = 4;
+        assert_eq!(tried(&mut key, &known, &said, &asked(b"c2")), Err(Refused::Count));
+        key.count = 5;
+        assert_eq!(tried(&mut key, &known, &said, &asked(b"c2")), Ok((6, true)));
+        // A key that keeps none says zero for ever.
+        let none = Registered { count: 0, ..known };
+        let data = Key { count: 0, ..key }.sign_as_is(RP, &said);
+        let signed = Signed { client_data: &said, authenticator_data: &data.0, signature: &data.1 };
+        assert_eq!(sign_in(&signed, &none.key, none.count, &asked(b"c2")), Ok((0, true)));
+    }
+
+    #[test]
+    fn cut_or_lengthened_bytes_are_refused_and_never_panic() {
+        let key = Key::p256();
+        let said = client_data("webauthn.create", b"c1", ORIGIN);
+        let whole = key.attestation(RP);
+        for at in 0..whole.len() {
+            assert!(register(&said, &whole[..at], &asked(b"c1")).is_err(), "cut at {at}");
+        }
+        assert_eq!(register(&said, &[&whole[..], &[0]].concat(), &asked(b"c1")), Err(Refused::Form));
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bent = whole.clone();
+                bent[at] ^= 1 << bit;
+                let _ = register(&said, &bent, &asked(b"c1"));
+            }
+        }
+        let deep = vec![0x81; 100_000];
+        assert_eq!(register(&said, &deep, &asked(b"c1")), Err(Refused::Form));
+    }
+}

@@ -1,0 +1,476 @@
+//! The second factor: codes of an authenticator app, recovery codes, security keys.
+//!
+//! Whoever has a factor is asked for it at each sign-in, after the password; whoever holds a role that asks for one
+//! and has none is led to set one up before anything else. A factor is added and removed by its owner, who proves
+//! first who they are; an administrator can take away another's, never see or use them.
+
+pub mod keys;
+mod qr;
+mod recovery;
+pub mod routes;
+mod store;
+#[cfg(test)]
+pub(super) mod tests;
+mod totp;
+
+use super::passwords::lockout;
+use super::sessions::Held;
+use super::users::{store as accounts, within};
+use super::{Identity, SignedIn, Stage, User, roles};
+use crate::audit::{Entry, Outcome};
+use crate::clock::{Clock, Timestamp};
+use crate::error::Error;
+use crate::ids::{Ids, Random};
+use crate::secrets::MasterKey;
+use crate::store::Store;
+use crate::web::Call;
+use keys::{Challenges, Key};
+use qr::Qr;
+use recovery::Codes;
+use rusqlite::{Connection, Transaction};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use std::net::IpAddr;
+use std::sync::Arc;
+use totp::Judged;
+use uuid::Uuid;
+
+/// Who issues the codes, as apps show it.
+const ISSUER: &str = "Portolan";
+/// Steps to come that are remembered as burnt.
+const BURNT: usize = 40;
+
+/// The service.
+#[derive(Clone)]
+pub struct Factors(Arc<Inner>);
+
+/// What the service is made from.
+pub struct Parts {
+    /// config.db.
+    pub store: Store,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Makes ids.
+    pub ids: Ids,
+    /// Source of secrets.
+    pub random: Random,
+    /// Seals the apps' secrets.
+    pub master: MasterKey,
+    /// Who is there.
+    pub identity: Identity,
+}
+
+struct Inner {
+    store: Store,
+    clock: Clock,
+    ids: Ids,
+    random: Random,
+    master: MasterKey,
+    codes: Codes,
+    challenges: Challenges,
+    identity: Identity,
+}
+
+/// What a person has beside the password.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Own {
+    /// The authenticator app, once a code of it has come.
+    pub app: Option<App>,
+    /// Security keys, the oldest first.
+    pub keys: Vec<Key>,
+    /// Recovery codes that were not used yet.
+    pub recovery_left: i64,
+    /// A role of theirs asks for a second factor.
+    pub required: bool,
+}
+
+/// An authenticator app.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct App {
+    /// Since when it is asked for.
+    pub since: Timestamp,
+    /// How far the device's clock was ahead of the appliance's when a code of it last came, in seconds, to 30 s;
+    /// negative when it was behind.
+    pub clock_ahead_s: Option<i64>,
+    /// When that was.
+    pub seen_at: Option<Timestamp>,
+}
+
+/// A secret that an app is to be given.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Shown {
+    /// It as a QR code.
+    pub qr: Option<Qr>,
+    /// It as text, in groups of four.
+    pub secret: String,
+    /// It as an address, for an app on this device.
+    pub uri: String,
+    /// The name that the app will show.
+    pub account: String,
+    /// The appliance's time: where it is not the device's, codes do not fit.
+    pub now: Timestamp,
+}
+
+/// Recovery codes, the one time that they are shown.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct NewCodes {
+    /// The codes.
+    pub codes: Vec<String>,
+    /// The page to go on to.
+    pub next: String,
+}
+
+/// What became of a typed code.
+enum Said {
+    Right,
+    No(String),
+}
+
+impl Factors {
+    /// The service.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, clock, ids, random, master, identity } = parts;
+        let codes = Codes::new(*master.derive("recovery-codes"));
+        let challenges = Challenges::new(*master.derive("security-key-challenges"));
+        Self(Arc::new(Inner { store, clock, ids, random, master, codes, challenges, identity }))
+    }
+
+    /// What this user has.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn of(&self, user: Uuid) -> Result<Own, Error> {
+        self.0.store.read(move |db| own(db, user)).await
+    }
+
+    /// Makes a secret for the caller's app; it counts once a code of it has come.
+    ///
+    /// # Errors
+    /// `Conflict` when an app is set up already.
+    pub async fn begin(&self, call: &Call) -> Result<(), Error> {
+        let user = self.may_add(call).await?;
+        let secret = self.0.random.bytes::<{ totp::SECRET_LEN }>();
+        let sealed = self.0.master.seal(&place(user.id), &secret, &self.0.random);
+        let change = move |tx: &Transaction| {
+            if !store::begin_totp(tx, user.id, &sealed)? {
+                return Err(Error::conflict("an authenticator app is set up already: remove it first"));
+            }
+            Ok((Entry::event("totp.begun", &()).on("user", user.id), ()))
+        };
+        self.0.store.change(&call.actor(), change).await
+    }
+
+    /// The secret that waits for its first code.
+    ///
+    /// # Errors
+    /// `NotFound` when none does.
+    pub async fn shown(&self, call: &Call) -> Result<Shown, Error> {
+        let user = call.user()?.clone();
+        let id = user.id;
+        let kept = self.0.store.read(move |db| store::totp(db, id)).await?;
+        let kept = kept.filter(|kept| kept.confirmed_at.is_none());
+        let kept = kept.ok_or(Error::not_found("authenticator app to set up", &user.name))?;
+        let secret = self.0.master.open(&place(user.id), &kept.sealed)?;
+        let account = format!("{}@{}", user.name, call.host);
+        let uri = totp::uri(&secret, ISSUER, &account);
+        let letters: Vec<char> = totp::base32(&secret).chars().collect();
+        let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
+        Ok(Shown { qr: qr::of(&uri), secret: groups.join(" "), uri, account, now: self.0.clock.now() })
+    }
+
+    /// The first code of the caller's app: from now on it is asked for. Answers the recovery codes, and the session
+    /// that goes on, where this was what it waited for.
+    ///
+    /// # Errors
+    /// `Invalid("code")`; `RateLimited` after too many wrong ones.
+    pub async fn confirm(&self, call: &Call, typed: &str) -> Result<(Vec<String>, Option<SignedIn>), Error> {
+        let user = self.may_add(call).await?;
+        self.0.identity.0.wrong.check(call.source)?;
+        let code = totp::parse(typed).ok_or_else(|| Error::invalid("code", "is six digits"))?;
+        let codes = recovery::make(&self.0.random);
+        let hashes: Vec<[u8; 32]> = codes.iter().map(|code| self.0.codes.hash(user.id, code)).collect();
+        let (now, master) = (self.0.clock.now(), self.0.master.clone());
+        let (step, source) = (self.step(call, "totp")?, call.source);
+        let change = move |tx: &Transaction| {
+            let kept = store::totp(tx, user.id)?.filter(|kept| kept.confirmed_at.is_none());
+            let kept = kept.ok_or(Error::not_found("authenticator app to set up", user.id))?;
+            let (said, detail) = judged(tx, user.id, &kept, &master, code, now)?;
+            let entry = Entry::event("totp.confirmed", &detail).on("user", user.id);
+            if let Said::No(why) = said {
+                return Ok((entry.outcome(Outcome::Refused), Err(why)));
+            }
+            store::confirm_totp(tx, user.id, now)?;
+            store::keep_codes(tx, user.id, &hashes)?;
+            let done = step.map(|step| step.take(tx, user, source, now)).transpose()?;
+            Ok((entry, Ok(done)))
+        };
+        match self.0.store.change(&call.actor(), change).await? {
+            Ok(done) => Ok((codes, done)),
+            Err(why) => Err(self.refused(call, why)),
+        }
+    }
+
+    /// The second step of signing in: a code of the app, or a recovery code. Answers the session that goes on.
+    ///
+    /// # Errors
+    /// `Invalid("code")`; `RateLimited` after too many wrong ones.
+    pub async fn second(&self, call: &Call, typed: &str) -> Result<SignedIn, Error> {
+        let user = waiting(call)?.clone();
+        self.0.identity.0.wrong.check(call.source)?;
+        let (method, way) = match (totp::parse(typed), recovery::parse(typed)) {
+            (Some(code), _) => ("totp", Way::Totp(code)),
+            (None, Some(code)) => ("recovery-code", Way::Recovery(self.0.codes.hash(user.id, &code))),
+            (None, None) => {
+                let what = "is six digits of your app, or a recovery code such as ABCD-EFGH-JKLM";
+                return Err(Error::invalid("code", what));
+            }
+        };
+        let (now, master, source, id) = (self.0.clock.now(), self.0.master.clone(), call.source, user.id);
+        let step = self.step(call, method)?.ok_or(Error::SignIn)?;
+        let change = move |tx: &Transaction| {
+            let locked = lockout::is_locked(tx, id, source, now)?;
+            let (said, mut detail) = match way {
+                _ if locked => {
+                    let minutes = lockout::WINDOW.as_secs() / 60;
+                    let why = format!("is not taken from here for {minutes} minutes: too many were wrong");
+                    (Said::No(why), json!({ "locked": true }))
+                }
+                Way::Totp(code) => match store::totp(tx, id)?.filter(|kept| kept.confirmed_at.is_some()) {
+                    Some(kept) => judged(tx, id, &kept, &master, code, now)?,
+                    None => (Said::No("does not fit".into()), json!({})),
+                },
+                Way::Recovery(hash) if store::use_code(tx, id, &hash, now)? => {
+                    (Said::Right, json!({ "left": store::codes_left(tx, id)? }))
+                }
+                Way::Recovery(_) => {
+                    (Said::No("is none of your recovery codes, or was used".into()), json!({}))
+                }
+            };
+            detail["method"] = json!(method);
+            if let Said::No(why) = said {
+                detail["locks"] = json!(!locked && lockout::count(tx, id, source, now)?);
+                let entry = Entry::sign_in("second-factor", &detail).on("user", id);
+                return Ok((entry.outcome(Outcome::Refused), Err(why)));
+            }
+            let done = step.take(tx, user, source, now)?;
+            Ok((Entry::sign_in("second-factor", &detail).on("user", id), Ok(done)))
+        };
+        match self.0.store.change(&call.actor(), change).await? {
+            Ok(done) => Ok(done),
+            Err(why) => Err(self.refused(call, why)),
+        }
+    }
+
+    /// The step that a right second factor takes the caller's session on by; none for one that waits for nothing.
+    fn step(&self, call: &Call, method: &str) -> Result<Option<Step>, Error> {
+        let held = call.held()?.clone();
+        let method = format!("{}+{method}", held.method);
+        let waits = held.stage == Stage::SecondFactor;
+        Ok(waits.then(|| Step { identity: self.0.identity.clone(), held, method }))
+    }
+
+    /// A wrong code, counted for its source.
+    fn refused(&self, call: &Call, why: String) -> Error {
+        let _ = self.0.identity.0.wrong.take(call.source);
+        Error::invalid("code", why)
+    }
+
+    /// Removes the caller's app; without any other factor, the recovery codes go with it.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none; `Conflict` when a role asks for a factor and this is the last.
+    pub async fn remove_app(&self, call: &Call) -> Result<(), Error> {
+        let user = self.proved(call)?.id;
+        let change = move |tx: &Transaction| {
+            if !store::delete_totp(tx, user)? {
+                return Err(Error::not_found("authenticator app", user));
+            }
+            without_last(tx, user)?;
+            Ok((Entry::event("totp.removed", &()).on("user", user), ()))
+        };
+        self.0.store.change(&call.actor(), change).await
+    }
+
+    /// A new set of recovery codes; the old ones are void.
+    ///
+    /// # Errors
+    /// `Conflict` without any factor that they would stand in for.
+    pub async fn renew_codes(&self, call: &Call) -> Result<Vec<String>, Error> {
+        let user = self.proved(call)?.id;
+        let codes = recovery::make(&self.0.random);
+        let hashes: Vec<[u8; 32]> = codes.iter().map(|code| self.0.codes.hash(user, code)).collect();
+        let change = move |tx: &Transaction| {
+            if !store::has_factor(tx, user)? {
+                return Err(Error::conflict("set up a second factor first: recovery codes stand in for it"));
+            }
+            store::keep_codes(tx, user, &hashes)?;
+            Ok((Entry::event("recovery-codes.renewed", &()).on("user", user), ()))
+        };
+        self.0.store.change(&call.actor(), change).await?;
+        Ok(codes)
+    }
+
+    /// Takes all factors from another: for one who has lost them. The owner's go by the owner alone.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`.
+    pub async fn reset(&self, call: &Call, user: Uuid) -> Result<(), Error> {
+        self.proved(call)?;
+        let (this, now) = (call.clone(), self.0.clock.now());
+        let change = move |tx: &Transaction| {
+            within(tx, &this, &accounts::one(tx, user, now)?)?;
+            let had = own(tx, user)?;
+            store::delete_totp(tx, user)?;
+            store::delete_keys(tx, user)?;
+            store::delete_codes(tx, user)?;
+            let detail =
+                json!({ "app": had.app.is_some(), "keys": had.keys.len(), "codes": had.recovery_left });
+            Ok((Entry::event("second-factors.reset", &detail).on("user", user), ()))
+        };
+        self.0.store.change(&call.actor(), change).await
+    }
+
+    /// The sign-in name of a user.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn name(&self, user: Uuid) -> Result<Option<String>, Error> {
+        self.0.store.read(move |db| store::name(db, user)).await
+    }
+
+    /// Who may add a factor: one who is signed in and proved it just now, or one who is held until they have one.
+    async fn may_add(&self, call: &Call) -> Result<User, Error> {
+        if call.held()?.stage == Stage::Full {
+            return self.proved(call);
+        }
+        let user = waiting(call)?.clone();
+        let id = user.id;
+        // With a factor that is asked for, adding another would be a way around it.
+        if self.0.store.read(move |db| store::has_factor(db, id)).await? {
+            return Err(Error::Forbidden);
+        }
+        Ok(user)
+    }
+
+    fn proved(&self, call: &Call) -> Result<User, Error> {
+        // A token proves nothing of a person: it neither adds nor takes a factor.
+        call.held()?;
+        let user = call.user()?.clone();
+        self.0.identity.proved(call)?;
+        Ok(user)
+    }
+}
+
+/// Takes a session on, once its second factor was right.
+struct Step {
+    identity: Identity,
+    held: Held,
+    method: String,
+}
+
+impl Step {
+    fn take(self, tx: &Transaction, user: User, source: IpAddr, now: Timestamp) -> Result<SignedIn, Error> {
+        let stage = Stage::after(tx, user.id, Some(Stage::SecondFactor))?;
+        let held = Held { method: self.method, ..self.held };
+        let token = self.identity.turn(tx, &held, stage, now)?;
+        lockout::forget(tx, user.id, Some(source))?;
+        Ok(SignedIn { user, stage, token })
+    }
+}
+
+/// Whether a sign-in by password must go on to a second factor: there is one, or a role asks for one.
+///
+/// # Errors
+/// The database's.
+pub fn is_needed(db: &Connection, user: Uuid) -> Result<bool, Error> {
+    Ok(store::has_factor(db, user)? || roles::second_factor_needed(db, user)?)
+}
+
+enum Way {
+    Totp(u32),
+    Recovery([u8; 32]),
+}
+
+fn place(user: Uuid) -> String {
+    format!("totp/{user}/sealed")
+}
+
+fn own(db: &Connection, user: Uuid) -> Result<Own, Error> {
+    let kept = store::totp(db, user)?;
+    let app = kept.and_then(|kept| {
+        Some(App {
+            since: kept.confirmed_at?,
+            clock_ahead_s: kept.away.map(|away| away * totp::STEP),
+            seen_at: kept.away_at,
+        })
+    });
+    let keys = store::keys(db, user)?.into_iter().map(|kept| kept.key).collect();
+    let (recovery_left, required) = (store::codes_left(db, user)?, roles::second_factor_needed(db, user)?);
+    Ok(Own { app, keys, recovery_left, required })
+}
+
+/// After a factor was removed: codes that stand in for nothing go too, unless a role asks for a factor.
+fn without_last(tx: &Transaction, user: Uuid) -> Result<(), Error> {
+    if store::has_factor(tx, user)? {
+        return Ok(());
+    }
+    if roles::second_factor_needed(tx, user)? {
+        return Err(Error::conflict("a role of yours asks for a second factor: set up another one first"));
+    }
+    store::delete_codes(tx, user)?;
+    Ok(())
+}
+
+/// Judges a code and keeps what follows from it; the second is what the audit is told.
+fn judged(
+    tx: &Transaction,
+    user: Uuid,
+    kept: &store::Totp,
+    master: &MasterKey,
+    code: u32,
+    now: Timestamp,
+) -> Result<(Said, serde_json::Value), Error> {
+    let secret = master.open(&place(user), &kept.sealed)?;
+    Ok(match totp::judge(&secret, code, now.seconds(), kept.last_step, &kept.burnt) {
+        Judged::Right { step, away } => {
+            store::use_step(tx, user, step, away, now)?;
+            (Said::Right, json!({}))
+        }
+        Judged::Used => (Said::No("was used already: wait for the next one".into()), json!({ "used": true })),
+        Judged::Drifted { step, away } => {
+            // Whoever is told that a code of a time to come fits could wait for that time: it is not taken then.
+            let ahead = kept.burnt.iter().copied().filter(|burnt| *burnt > totp::step(now.seconds()));
+            let burnt: Vec<i64> = ahead.chain((away > 0).then_some(step)).take(BURNT).collect();
+            store::note_drift(tx, user, away, &burnt, now)?;
+            let seconds = away * totp::STEP;
+            (Said::No(drift_words(seconds, now)), json!({ "device_ahead_s": seconds }))
+        }
+        Judged::Wrong => {
+            let why = "is not the code that the app shows now, or the clocks differ by more than ten minutes";
+            (Said::No(format!("{why}: here it is {}", clock_words(now))), json!({}))
+        }
+    })
+}
+
+fn drift_words(ahead_s: i64, now: Timestamp) -> String {
+    let (seconds, side) = (ahead_s.abs(), if ahead_s > 0 { "ahead of" } else { "behind" });
+    format!(
+        "fits another time: the clock of your device is about {seconds} s {side} the appliance's, where it is {}. \
+         Set the one that is wrong, or ask an administrator",
+        clock_words(now)
+    )
+}
+
+fn clock_words(now: Timestamp) -> String {
+    format!("{} UTC", &now.to_string()[11..19])
+}
+
+/// Whoever has given the password and is held until a second factor comes.
+fn waiting(call: &Call) -> Result<&User, Error> {
+    match call.held()?.stage {
+        Stage::SecondFactor => call.user(),
+        _ => Err(Error::not_found("sign-in to go on with", "")),
+    }
+}

@@ -1,0 +1,41 @@
+// A real OpenID provider for tests/tests/oidc.rs: npm's oidc-provider behind TLS on loopback.
+// node oidc-provider.mjs MODULES PORT FOLDER; in the folder: key.pem, cert.pem, redirect, people.json, mode.
+import { generateKeyPairSync } from "node:crypto";
+import { readFileSync } from "node:fs";
+import https from "node:https";
+import { pathToFileURL } from "node:url";
+
+const [modules, port, folder] = process.argv.slice(2);
+const load = (name) => import(pathToFileURL(`${modules}/${name}`).href);
+const { Provider } = await load("oidc-provider/lib/index.js");
+const { SignJWT, decodeJwt, importJWK } = await load("jose/dist/webapi/index.js");
+const file = (name) => readFileSync(`${folder}/${name}`, "utf8").trim();
+
+const key = { ...generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey.export({ format: "jwk" }), alg: "RS256", kid: "one", use: "sig" };
+const redirect = file("redirect");
+const provider = new Provider(`https://localhost:${port}`, {
+  clients: [{
+    client_id: "portolan",
+    client_secret: "the-secret-of-the-client",
+    redirect_uris: [redirect],
+    post_logout_redirect_uris: [new URL("/sign-in", redirect).href],
+  }],
+  claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name", "preferred_username", "groups"] },
+  conformIdTokenClaims: false,
+  cookies: { keys: ["a key for tests"] },
+  findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...JSON.parse(file("people.json"))[id] }) }),
+  jwks: { keys: [key] },
+  pkce: { required: () => true },
+});
+// What no honest provider does: a token that it signed for someone else.
+provider.use(async (ctx, next) => {
+  await next();
+  if (ctx.oidc?.route === "token" && ctx.body?.id_token && file("mode") === "wrong-audience") {
+    const claims = { ...decodeJwt(ctx.body.id_token), aud: "someone-else" };
+    ctx.body.id_token = await new SignJWT(claims).setProtectedHeader({ alg: "RS256", kid: "one" }).sign(await importJWK(key, "RS256"));
+  }
+  const to = ctx.response.get("location");
+  if (to.startsWith(redirect)) console.log(`back ${to}`);
+});
+https.createServer({ key: file("key.pem"), cert: file("cert.pem") }, provider.callback())
+  .listen(Number(port), "localhost", () => console.log("ready"));

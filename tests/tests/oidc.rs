@@ -1,0 +1,166 @@
+//! Sign-in by a real OpenID provider (npm's oidc-provider), in a real browser.
+
+use std::fs;
+use std::process::Command;
+
+use portolan_tests::browser::{Browser, Window};
+use portolan_tests::listeners::free_port;
+use portolan_tests::process::Process;
+use portolan_tests::site::{OWNER, PASSWORD};
+use portolan_tests::wait::{PATIENCE, wait_until};
+use portolan_tests::{Client, Site, binaries};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The provider, and what it says of people.
+struct Provider {
+    folder: TempDir,
+    port: u16,
+    process: Option<Process>,
+}
+
+impl Provider {
+    fn prepare() -> Provider {
+        let folder = TempDir::with_prefix("portolan-oidc-").unwrap();
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+            .args([
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+            ])
+            .args(["-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let provider = Provider { folder, port: free_port(), process: None };
+        provider.says("mode", "honest");
+        provider
+    }
+
+    fn says(&self, file: &str, text: &str) {
+        fs::write(self.folder.path().join(file), text).unwrap();
+    }
+
+    /// What it tells of grace from now on.
+    fn groups(&self, groups: &[&str]) {
+        let grace = json!({ "preferred_username": "grace", "name": "Grace Hopper", "groups": groups,
+                            "email": "grace@plant.test", "email_verified": true });
+        self.says("people.json", &json!({ "grace": grace }).to_string());
+    }
+
+    fn start(&mut self, redirect: &str) {
+        self.says("redirect", redirect);
+        let mut command = Command::new("node");
+        command
+            .arg(binaries::repository().join("tests/oidc-provider.mjs"))
+            .arg(binaries::cache().join("oidc/node_modules"))
+            .arg(self.port.to_string())
+            .arg(self.folder.path());
+        let mut process = Process::start("oidc-provider", &mut command, &self.folder.path().join("log"));
+        process.line_after("ready", PATIENCE);
+        self.process = Some(process);
+    }
+
+    /// Configures it at the site; gives the address it sends browsers back to.
+    fn configure(&self, owner: &Client, site: &str) -> String {
+        let ca = fs::read_to_string(self.folder.path().join("cert.pem")).unwrap();
+        let issuer = format!("https://localhost:{}", self.port);
+        let made = owner.post(
+            "/providers",
+            &json!({ "name": "Site login", "enabled": true, "issuer": issuer, "discovery": true, "ca": ca,
+                     "client_id": "portolan", "client_secret": "the-secret-of-the-client", "make_accounts": true,
+                     "mapping": "ops = operator\nreaders = viewer" }),
+        );
+        assert_eq!(made.status, 201, "{}", made.describe());
+        let id = made.json()["id"].as_str().unwrap().to_owned();
+        format!("{site}sign-in/provider/{id}/back")
+    }
+
+    fn came_back(&self) -> String {
+        self.process.as_ref().unwrap().printed("back ").expect("it sent a browser back")
+    }
+}
+
+fn me(browser: &Browser) -> Value {
+    browser.run("return fetch('/api/v1/me').then(answer => answer.json())")
+}
+
+fn may(browser: &Browser, scope: &str) -> bool {
+    me(browser)["scopes"].as_array().is_some_and(|scopes| scopes.iter().any(|one| one == scope))
+}
+
+/// Begins at our sign-in page and waits until the browser is at home again, or somewhere with this text.
+fn by_provider(browser: &Browser, until: &str) {
+    browser.goto("/sign-in");
+    browser.press("Sign in by Site login");
+    browser.wait_for_text(until);
+}
+
+#[test]
+fn people_sign_in_by_a_real_provider_and_their_groups_decide_what_they_may() {
+    let site = Site::start();
+    let owner = site.set_up();
+    let mut provider = Provider::prepare();
+    provider.groups(&["ops", "unknown"]);
+    let redirect = provider.configure(&owner, &site.url());
+    provider.start(&redirect);
+    let browser = Browser::open(&site.url(), Window::DESK);
+
+    // The first time: the provider asks who it is and whether we may know; the account is made.
+    browser.goto("/sign-in");
+    browser.press("Sign in by Site login");
+    wait_until("the provider's form", PATIENCE, || browser.has("[name=login]").then_some(()));
+    browser.fill("login", "grace");
+    browser.fill("password", "any");
+    browser.submit("button[type=submit]");
+    wait_until("the provider's question", PATIENCE, || browser.has("button[type=submit]").then_some(()));
+    browser.click("button[type=submit]");
+    wait_until("home", PATIENCE, || (browser.path() == "/").then_some(()));
+    assert_eq!(me(&browser)["user"]["name"], "grace");
+    assert!(may(&browser, "scans:run"), "{}", me(&browser));
+    let first = provider.came_back();
+
+    // The same address again: its state was used, and its browser has nothing of it any more.
+    let replayed = site.visitor().page(&first[first.find("/sign-in").unwrap()..]);
+    assert_eq!(replayed.status, 409, "{}", replayed.describe());
+    browser.goto(&first);
+    assert!(browser.text().contains("was not begun in this browser"), "{}", browser.text());
+
+    // Another group there is another role here, at the next sign-in.
+    provider.groups(&["readers"]);
+    by_provider(&browser, "Grace Hopper");
+    assert!(!may(&browser, "scans:run") && may(&browser, "scans:view"), "{}", me(&browser));
+
+    // A token for someone else is not taken.
+    provider.says("mode", "wrong-audience");
+    by_provider(&browser, "is not taken");
+    assert!(browser.text().contains("Invalid audiences"), "{}", browser.text());
+    provider.says("mode", "honest");
+
+    // Nobody whose groups give nothing gets an account; grace, who has one, loses what her groups gave.
+    provider.groups(&[]);
+    by_provider(&browser, "Grace Hopper");
+    assert!(!may(&browser, "scans:view"), "{}", me(&browser));
+
+    // Signing out here leads on to the provider.
+    browser.goto("/account");
+    browser.run("document.querySelector('form[action=\"/sign-out\"]').submit()");
+    wait_until("the provider's sign-out", PATIENCE, || {
+        browser.path().starts_with(&format!("https://localhost:{}/session/end", provider.port)).then_some(())
+    });
+
+    // With the provider gone the page says so, and passwords still sign in.
+    provider.process.take().unwrap().kill();
+    by_provider(&browser, "does not answer");
+    browser.goto("/sign-in");
+    browser.fill("name", OWNER);
+    browser.fill("password", PASSWORD);
+    browser.follow("Sign in");
+    assert_eq!(browser.path(), "/");
+
+    let refused = owner.get("/audit?class=sign-in&outcome=refused").json();
+    assert!(refused["total"].as_u64().unwrap() >= 3, "{refused}");
+}
