@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use refinery::Runner;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension as _};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::error::{Error, Result};
@@ -146,6 +146,26 @@ impl Database {
             answer
         })
         .await
+    }
+
+    /// As [`Database::read`], on a connection of its own, and interrupted when the caller goes away.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub async fn read_long<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        /// Ends what runs on a connection.
+        struct Gone(InterruptHandle);
+        impl Drop for Gone {
+            fn drop(&mut self) {
+                self.0.interrupt();
+            }
+        }
+        let Some(connection) = self.beside()? else { return self.read(f).await };
+        let _gone = Gone(connection.get_interrupt_handle());
+        blocking(move || read_only(&connection, f)).await
     }
 
     /// A connection beside the pool, for who must hold one; `None` for a database in memory.

@@ -68,6 +68,18 @@ impl Store {
         self.database.read(f).await
     }
 
+    /// As [`Store::read`], for what may take minutes: on a connection of its own, so that nobody waits for it, and ended
+    /// when its caller goes away.
+    ///
+    /// # Errors
+    /// What `f` returns.
+    pub async fn read_long<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.database.read_long(f).await
+    }
+
     /// Changes something, and says so in the audit, in one transaction: both or neither.
     ///
     /// # Errors

@@ -76,21 +76,23 @@ pub async fn run(
     let sessions = tokio::spawn(identity::sessions::task::keep(app.identity.clone()));
     // Dropped with the pages: the loader may be stopped at any point.
     let loading = tokio::spawn(loader.run());
-    let trailing = tokio::spawn(app.audit.clone().keep(stop.clone().asked()));
+    let (last, ended) = Stop::channel();
+    let trailing = tokio::spawn(app.audit.clone().keep(ended.asked()));
     // The last head is signed when what was counted is told.
     let told = async { drop(trailing.await) };
     let proving = tokio::spawn(checkpoints::keep(app.checkpoints.clone(), told));
     let local = operator::keep(app.tokens.operator.clone(), layout.operator_token(), stop.clone().asked());
     let local = tokio::spawn(local);
     let served = web::serve(listener, config, site.router(), stop.asked()).await;
-    loading.abort();
-    fleet.abort();
-    scope.abort();
-    sending.abort();
-    sessions.abort();
-    // It signs the head once more; nothing is written after it.
-    proving.await.map_err(Error::internal)?;
+    for task in [loading, fleet, scope, sending, sessions] {
+        task.abort();
+        // An abort is how it ends.
+        drop(task.await);
+    }
     local.await.map_err(Error::internal)?;
+    // Nobody writes here any more but these two, and the signed head is the last of it.
+    last.ask();
+    proving.await.map_err(Error::internal)?;
     Ok(served?)
 }
 

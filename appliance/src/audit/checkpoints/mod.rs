@@ -5,13 +5,16 @@ pub mod routes;
 pub(super) mod store;
 mod task;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde_json::json;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::chain::{Break, Head, Summary};
 use super::checkpoint::{Checkpoint, NotACheckpoint, Why};
 use super::{Actor, Entry, Outcome, Record};
-use crate::clock::Clock;
-use crate::error::Result;
+use crate::clock::{Clock, Timestamp};
+use crate::error::{Error, Result};
 use crate::secrets::signing::CheckpointKey;
 use crate::store::Store;
 
@@ -23,7 +26,20 @@ pub struct Checkpoints {
     store: Store,
     clock: Clock,
     key: CheckpointKey,
+    /// Held while the chain is checked: one walk at a time.
+    one: Arc<tokio::sync::Mutex<()>>,
+    running: Arc<Mutex<Option<Running>>>,
 }
+
+/// A check that runs, or the last that ran.
+#[derive(Debug)]
+struct Running {
+    since: Timestamp,
+    task: AbortHandle,
+}
+
+/// What a check of the chain comes to: the outer error is the database's, the inner one what was found.
+pub type Checked = Result<std::result::Result<Summary, Wrong>>;
 
 /// Why the audit is not as it was signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +53,12 @@ pub enum Wrong {
     /// A checkpoint in the database is signed by someone else.
     #[error("the checkpoint of entry {0} in the database is signed with another key")]
     OtherKey(u64),
+    /// A column beside a checkpoint says something else than what was signed.
+    #[error("checkpoint number {0} in the database: its column {1} does not say what was signed")]
+    Column(usize, &'static str),
+    /// Where the head was to be signed, there was something before the head was.
+    #[error("a checkpoint of entry {0} was in the database before there was that entry: it is not of this chain")]
+    Taken(u64),
 }
 
 /// What the pages show of the chain.
@@ -48,13 +70,16 @@ pub struct State {
     pub last: Option<Checkpoint>,
     /// The entry that the last check of the whole chain left.
     pub checked: Option<(u64, Record)>,
+    /// Since when a check runs, if one does.
+    pub checking: Option<Timestamp>,
 }
 
 impl Checkpoints {
     /// Works on this database with this key.
     #[must_use]
     pub fn new(store: Store, clock: Clock, key: CheckpointKey) -> Self {
-        Self { store, clock, key }
+        let (one, running) = (Arc::default(), Arc::default());
+        Self { store, clock, key, one, running }
     }
 
     /// The public key that signs them.
@@ -67,23 +92,33 @@ impl Checkpoints {
     /// has nothing to sign.
     ///
     /// # Errors
-    /// Any from the database.
+    /// Any from the database. When something else stands where the signed head belongs, put there by someone who can
+    /// write the database: that goes to the audit, whose new head can be signed.
     pub async fn make(&self, why: Why) -> Result<Option<Checkpoint>> {
         let (at, key) = (self.clock.now(), self.key.clone());
-        self.store
-            .note(move |tx| {
-                let head = super::store::head(tx)?;
-                if head == Head::EMPTY {
-                    return Ok(None);
-                }
-                if let Some(there) = store::get(tx, head.seq)? {
-                    return Ok(Some(there));
-                }
-                let made = Checkpoint::sign(head, at, why, &key);
-                store::insert(tx, &made)?;
-                Ok(Some(made))
-            })
-            .await
+        let made = self.store.note(move |tx| {
+            let head = super::store::head(tx)?;
+            if head == Head::EMPTY {
+                return Ok(Ok(None));
+            }
+            if let Some(there) = store::text_of(tx, head.seq)? {
+                let ours = |there: &Checkpoint| there.head == head && there.key == key.public();
+                return Ok(match Checkpoint::read(&there) {
+                    Ok(there) if ours(&there) => Ok(Some(there)),
+                    _ => Err(Wrong::Taken(head.seq)),
+                });
+            }
+            let made = Checkpoint::sign(head, at, why, &key);
+            store::insert(tx, &made)?;
+            Ok(Ok(Some(made)))
+        });
+        match made.await? {
+            Ok(made) => Ok(made),
+            Err(wrong) => {
+                self.note_wrong(&Actor::system("manager"), &wrong).await?;
+                Err(Error::internal(wrong))
+            }
+        }
     }
 
     /// As [`Checkpoints::make`], at the wish of someone: the wish is an entry, which the checkpoint covers.
@@ -96,29 +131,51 @@ impl Checkpoints {
         self.make(Why::Asked).await
     }
 
-    /// Checks the whole chain against every checkpoint in the database and `known` from elsewhere, and notes the
-    /// outcome in the audit.
+    /// Begins to check the whole chain against every checkpoint in the database and `known` from elsewhere; the outcome
+    /// goes to the audit, whoever waits for it or not.
     ///
     /// # Errors
-    /// The outer error is the database's, the inner one what was found.
-    pub async fn check(
-        &self,
-        actor: &Actor,
-        known: Option<Head>,
-    ) -> Result<std::result::Result<Summary, Wrong>> {
+    /// `Conflict` while another check runs.
+    pub fn begin(&self, actor: Actor, known: Option<Head>) -> Result<JoinHandle<Checked>> {
+        let alone = Arc::clone(&self.one).try_lock_owned();
+        let alone = alone.map_err(|_| Error::conflict("the chain is being checked: wait for its outcome"))?;
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            let _alone = alone;
+            this.check(&actor, known).await
+        });
+        let running = Running { since: self.clock.now(), task: task.abort_handle() };
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        Ok(task)
+    }
+
+    /// Ends a check that runs, and lets none begin from here on.
+    async fn end_checks(&self) {
+        if let Some(running) = &*self.running.lock().unwrap_or_else(PoisonError::into_inner) {
+            running.task.abort();
+        }
+        // Never given back.
+        std::mem::forget(Arc::clone(&self.one).lock_owned().await);
+    }
+
+    async fn check(&self, actor: &Actor, known: Option<Head>) -> Checked {
         let key = self.key.public();
-        let found = self.store.read(move |c| check(c, Some(&key), known)).await?;
-        let entry = match &found {
+        let found = self.store.read_long(move |c| check(c, Some(&key), known)).await?;
+        match &found {
             Ok(Summary { count, .. }) => {
-                Entry::event("audit.verified", &json!({ "entries": count, "against": known.map(|k| k.seq) }))
+                let detail = json!({ "entries": count, "against": known.map(|k| k.seq) });
+                let entry = Entry::event("audit.verified", &detail);
+                self.store.change(actor, move |_| Ok((entry, ()))).await?;
             }
-            Err(wrong) => {
-                tracing::error!(%wrong, "the audit is not as it was signed");
-                Entry::event("audit.broken", &json!({ "found": wrong.to_string() })).outcome(Outcome::Failed)
-            }
-        };
-        self.store.change(actor, move |_| Ok((entry, ()))).await?;
+            Err(wrong) => self.note_wrong(actor, wrong).await?,
+        }
         Ok(found)
+    }
+
+    async fn note_wrong(&self, actor: &Actor, wrong: &Wrong) -> Result<()> {
+        tracing::error!(%wrong, "the audit is not as it was signed");
+        let entry = Entry::event("audit.broken", &json!({ "found": wrong.to_string() }));
+        self.store.change(actor, move |_| Ok((entry.outcome(Outcome::Failed), ()))).await
     }
 
     /// What the pages show of the chain.
@@ -126,9 +183,13 @@ impl Checkpoints {
     /// # Errors
     /// Any from the database.
     pub async fn state(&self) -> Result<State> {
-        let read = |c: &_| {
+        let checking = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.as_ref().filter(|it| !it.task.is_finished()).map(|it| it.since)
+        };
+        let read = move |c: &_| {
             let (head, last, checked) = (super::store::head(c)?, store::last(c)?, store::last_check(c)?);
-            Ok(State { head, last, checked })
+            Ok(State { head, last, checked, checking })
         };
         self.store.read(read).await
     }
@@ -162,10 +223,13 @@ pub fn check(
 ) -> Result<std::result::Result<Summary, Wrong>> {
     let mut heads: Vec<Head> = known.into_iter().collect();
     let mut key = key.copied();
-    for (text, number) in store::texts(connection)?.iter().zip(1..) {
-        match Checkpoint::read(text) {
-            Ok(made) if made.key == *key.get_or_insert(made.key) => heads.push(made.head),
-            Ok(made) => return Ok(Err(Wrong::OtherKey(made.head.seq))),
+    for (row, number) in store::rows(connection)?.iter().zip(1..) {
+        match Checkpoint::read(&row.text) {
+            Ok(made) if made.key != *key.get_or_insert(made.key) => return Ok(Err(Wrong::OtherKey(made.head.seq))),
+            Ok(made) => match row.column_that_differs(&made) {
+                Some(column) => return Ok(Err(Wrong::Column(number, column))),
+                None => heads.push(made.head),
+            },
             Err(error) => return Ok(Err(Wrong::Stored(number, error))),
         }
     }

@@ -1,12 +1,16 @@
 //! The pages of checkpoints: the chain's state, the signed heads, and a test against one from elsewhere.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
 
 use portolan_scanner::wire::{base64, hex};
 
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::{Outcome, chain};
+use super::Checked;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::web::{Access, Answer, Call, Cursor, NoInput, Page, Reply, Routes, Sort, limit};
@@ -94,6 +98,8 @@ struct Overview {
     last: Option<Signed>,
     /// The last check of the whole chain.
     checked: Option<Check>,
+    /// Since when another runs.
+    checking: Option<Timestamp>,
     #[serde(flatten)]
     page: Page<Signed>,
 }
@@ -125,6 +131,7 @@ async fn list(call: Call, query: CheckpointQuery) -> Answer<Overview> {
         key: base64::encode(&call.app.checkpoints.public()),
         last: state.last.map(Signed::from),
         checked,
+        checking: state.checking,
         page: Page { items: rows.into_iter().map(Signed::from).collect(), next, total },
     }))
 }
@@ -169,8 +176,9 @@ struct TestInput {
 /// What a test found.
 #[derive(Serialize, JsonSchema)]
 struct Tested {
-    /// Whether everything is as it was signed.
-    whole: bool,
+    /// Whether everything is as it was signed; null while that is still being looked at. Then the outcome will be an
+    /// entry, and what `/audit/checkpoints` names as checked.
+    whole: Option<bool>,
     /// How many entries the chain has, when it is whole.
     entries: Option<u64>,
     /// What is wrong, when it is not.
@@ -178,6 +186,9 @@ struct Tested {
     /// The checkpoint it was tested against, if one was given.
     against: Option<Signed>,
 }
+
+/// How long an answer waits for a test: well below the time that a request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn test(call: Call, input: TestInput) -> Answer<Tested> {
     let given = match input.checkpoint.trim() {
@@ -191,10 +202,30 @@ async fn test(call: Call, input: TestInput) -> Answer<Tested> {
         return Err(Error::invalid("checkpoint", sentence));
     }
     let known = given.as_ref().map(|given| given.head);
-    let outcome = call.app.checkpoints.check(&call.actor(), known).await?;
-    let (entries, found) = match outcome {
+    let check = call.app.checkpoints.begin(call.actor(), known)?;
+    Ok(Reply::ok(Tested { against: given.map(Signed::from), ..tested(check, PATIENCE).await? }))
+}
+
+/// What a check has come to after this time at most; it goes on, if it is not done by then.
+async fn tested(check: JoinHandle<Checked>, patience: Duration) -> Result<Tested> {
+    let Ok(done) = tokio::time::timeout(patience, check).await else {
+        return Ok(Tested { whole: None, entries: None, found: None, against: None });
+    };
+    let (entries, found) = match done.map_err(Error::internal)?? {
         Ok(chain::Summary { count, .. }) => (Some(count), None),
         Err(wrong) => (None, Some(wrong.to_string())),
     };
-    Ok(Reply::ok(Tested { whole: found.is_none(), entries, found, against: given.map(Signed::from) }))
+    Ok(Tested { whole: Some(found.is_none()), entries, found, against: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_test_that_takes_long_is_answered_before_it_is_done() {
+        let never = tokio::spawn(std::future::pending());
+        let answer = tested(never, Duration::ZERO).await.unwrap();
+        assert_eq!((answer.whole, answer.found), (None, None));
+    }
 }

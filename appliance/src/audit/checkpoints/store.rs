@@ -4,7 +4,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::{Record, store};
-use crate::error::{Error, Result};
+use crate::clock::Timestamp;
+use crate::error::Result;
 
 /// Appends a checkpoint; one that is there already stays as it is.
 ///
@@ -18,55 +19,69 @@ pub fn insert(tx: &Transaction, made: &Checkpoint) -> Result<()> {
     Ok(())
 }
 
-/// The checkpoint of the chain's first `seq` entries.
-///
-/// # Errors
-/// Any from the database, and a text that is no checkpoint.
-pub fn get(connection: &Connection, seq: u64) -> Result<Option<Checkpoint>> {
-    let found =
-        connection.query_row("SELECT text FROM audit_checkpoint WHERE seq = ?", [seq], text).optional()?;
-    found.map(|text| read(&text)).transpose()
-}
-
-/// The number of the first checkpoint that covers entry `seq`.
+/// What stands for the chain's first `seq` entries, as it stands there.
 ///
 /// # Errors
 /// Any from the database.
+pub fn text_of(connection: &Connection, seq: u64) -> Result<Option<String>> {
+    Ok(connection.query_row("SELECT text FROM audit_checkpoint WHERE seq = ?", [seq], text).optional()?)
+}
+
+/// The checkpoint of the chain's first `seq` entries; none where what stands there is no checkpoint, which the check
+/// of the chain tells.
+///
+/// # Errors
+/// Any from the database, here and in all that follow.
+pub fn get(connection: &Connection, seq: u64) -> Result<Option<Checkpoint>> {
+    Ok(text_of(connection, seq)?.and_then(|text| Checkpoint::read(&text).ok()))
+}
+
+/// The number of the first checkpoint that covers entry `seq`.
 pub fn covering(connection: &Connection, seq: u64) -> Result<Option<u64>> {
     let sql = "SELECT seq FROM audit_checkpoint WHERE seq >= ? ORDER BY seq LIMIT 1";
     Ok(connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()?)
 }
 
-/// The newest.
-///
-/// # Errors
-/// As [`get`].
+/// The newest of an entry that is there.
 pub fn last(connection: &Connection) -> Result<Option<Checkpoint>> {
-    let sql = "SELECT text FROM audit_checkpoint ORDER BY seq DESC LIMIT 1";
-    connection.query_row(sql, [], text).optional()?.map(|text| read(&text)).transpose()
+    let sql = "SELECT text FROM audit_checkpoint WHERE seq <= (SELECT max(seq) FROM audit_entry)
+               ORDER BY seq DESC LIMIT 1";
+    Ok(connection.query_row(sql, [], text).optional()?.and_then(|text| Checkpoint::read(&text).ok()))
 }
 
-/// At most `limit`, newest first, those before entry `before`; and how many there are in all.
-///
-/// # Errors
-/// As [`get`].
+/// At most `limit`, newest first, those before entry `before`; and how many there are in all. What is no checkpoint is
+/// left out.
 pub fn list(connection: &Connection, before: Option<u64>, limit: u32) -> Result<(Vec<Checkpoint>, u64)> {
     let total = connection.query_row("SELECT count(*) FROM audit_checkpoint", [], |row| row.get(0))?;
     let before = before.and_then(|seq| i64::try_from(seq).ok()).unwrap_or(i64::MAX);
     let mut statement = connection
         .prepare_cached("SELECT text FROM audit_checkpoint WHERE seq < ? ORDER BY seq DESC LIMIT ?")?;
-    let texts = statement.query_map(params![before, limit], text)?;
-    let items = texts.map(|text| read(&text?)).collect::<Result<_>>()?;
-    Ok((items, total))
+    let texts = statement.query_map(params![before, limit], text)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok((texts.iter().filter_map(|text| Checkpoint::read(text).ok()).collect(), total))
 }
 
-/// Every text, as it stands there: a check reads them itself.
-///
-/// # Errors
-/// Any from the database.
-pub fn texts(connection: &Connection) -> Result<Vec<String>> {
-    let mut statement = connection.prepare_cached("SELECT text FROM audit_checkpoint ORDER BY seq")?;
-    Ok(statement.query_map([], text)?.collect::<rusqlite::Result<_>>()?)
+/// A row as it stands there, believed in nothing.
+pub struct Stored {
+    seq: u64,
+    at: Timestamp,
+    why: String,
+    /// What should be a checkpoint.
+    pub text: String,
+}
+
+impl Stored {
+    /// The first column that says something else than the checkpoint beside it.
+    pub fn column_that_differs(&self, made: &Checkpoint) -> Option<&'static str> {
+        let told = [("seq", self.seq == made.head.seq), ("at", self.at == made.at), ("why", self.why == made.why.as_str())];
+        told.into_iter().find(|(_, agrees)| !agrees).map(|(column, _)| column)
+    }
+}
+
+/// Every row: a check reads them itself.
+pub fn rows(connection: &Connection) -> Result<Vec<Stored>> {
+    let mut statement = connection.prepare_cached("SELECT seq, at, why, text FROM audit_checkpoint ORDER BY seq")?;
+    let row = |row: &Row| Ok(Stored { seq: row.get(0)?, at: row.get(1)?, why: row.get(2)?, text: row.get(3)? });
+    Ok(statement.query_map([], row)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// What the last check of the chain noted down, and as which entry.
@@ -82,8 +97,4 @@ pub fn last_check(connection: &Connection) -> Result<Option<(u64, Record)>> {
 
 fn text(row: &Row) -> rusqlite::Result<String> {
     row.get(0)
-}
-
-fn read(text: &str) -> Result<Checkpoint> {
-    Checkpoint::read(text).map_err(|error| Error::internal(format!("a stored checkpoint {error}")))
 }

@@ -45,6 +45,102 @@ async fn checkpoints_are_never_changed_or_deleted() {
     }
 }
 
+/// Whoever may only add rows cannot keep a head from being signed by being there first: neither with a checkpoint of
+/// his own, nor with one of ours, nor with rubbish.
+#[tokio::test]
+async fn a_checkpoint_that_was_there_before_its_entry_is_told_and_stops_no_signing() {
+    let at = Clock::fixed(Timestamp::EPOCH).now();
+    let other = CheckpointKey::of(&crate::secrets::MasterKey::from_bytes([8; 32].into()));
+    for (seed, found) in [
+        ("theirs", "signed with another key"),
+        ("ours", "its column seq"),
+        ("rubbish", "belongs here"),
+    ] {
+        let store = Store::in_memory(Clock::fixed(Timestamp::EPOCH)).unwrap();
+        let (checkpoints, actor) = (service(&store), Actor::system("manager"));
+        fill(&store, 2).await;
+        let ours = checkpoints.make(Why::Hourly).await.unwrap().unwrap();
+        let text = match seed {
+            "theirs" => Checkpoint::sign(Head { seq: 4, hash: [1; 32] }, at, Why::Hourly, &other).text().to_owned(),
+            "ours" => ours.text().to_owned(),
+            _ => "x".to_owned(),
+        };
+        let sql = "INSERT INTO audit_checkpoint (seq, at, why, text) VALUES (4, 0, 'hourly', ?)";
+        store.note(move |tx| Ok(tx.execute(sql, [text])?)).await.unwrap();
+        assert_eq!(checkpoints.state().await.unwrap().last, Some(ours), "the pages go on");
+        checkpoints.list(None, 10).await.unwrap();
+        fill(&store, 2).await;
+        checkpoints.make(Why::Hourly).await.unwrap_err();
+        let (_, told) = checkpoints.state().await.unwrap().checked.unwrap();
+        assert!(told.detail["found"].as_str().unwrap().contains("before there was that entry"), "{told:?}");
+        let made = checkpoints.make(Why::Hourly).await.unwrap().unwrap();
+        assert_eq!((made.head.seq, made.key), (5, checkpoints.public()), "the entry that tells it can be signed");
+        let seen = checkpoints.check(&actor, None).await.unwrap().unwrap_err().to_string();
+        assert!(seen.contains(found), "{seed}: {seen}");
+    }
+}
+
+#[tokio::test]
+async fn every_column_beside_a_checkpoint_is_compared_with_it() {
+    for (column, sql) in [("at", "1, 'hourly'"), ("why", "0, 'asked'")] {
+        let store = Store::in_memory(Clock::fixed(Timestamp::EPOCH)).unwrap();
+        let checkpoints = service(&store);
+        fill(&store, 2).await;
+        let head = store.audit_head().await.unwrap();
+        let text = Checkpoint::sign(head, Timestamp::EPOCH, Why::Hourly, &checkpoints.key).text().to_owned();
+        let sql = format!("INSERT INTO audit_checkpoint (seq, at, why, text) SELECT 2, {sql}, ?");
+        store.note(move |tx| Ok(tx.execute(&sql, [text])?)).await.unwrap();
+        let found = checkpoints.check(&Actor::system("manager"), None).await.unwrap();
+        assert_eq!(found, Err(Wrong::Column(1, column)));
+    }
+}
+
+#[tokio::test]
+async fn one_check_runs_at_a_time_and_the_last_head_is_signed_when_none_does() {
+    let store = Store::in_memory(Clock::fixed(Timestamp::EPOCH)).unwrap();
+    let (checkpoints, actor) = (service(&store), Actor::system("manager"));
+    fill(&store, 3).await;
+    let running = checkpoints.begin(actor.clone(), None).unwrap();
+    assert!(checkpoints.state().await.unwrap().checking.is_some() || running.is_finished());
+    let alone = checkpoints.one.clone().lock_owned().await;
+    assert!(running.await.unwrap().unwrap().is_ok());
+    assert!(matches!(checkpoints.begin(actor.clone(), None), Err(Error::Conflict(_))));
+    drop(alone);
+    let (asker, stop) = crate::roles::Stop::channel();
+    let kept = tokio::spawn(keep(checkpoints.clone(), stop.asked()));
+    while checkpoints.list(None, 1).await.unwrap().1 == 0 {
+        tokio::task::yield_now().await;
+    }
+    fill(&store, 1).await;
+    asker.ask();
+    kept.await.unwrap();
+    let (head, last) = (store.audit_head().await.unwrap(), checkpoints.state().await.unwrap().last.unwrap());
+    assert_eq!((last.head, last.why), (head, Why::Shutdown), "nothing was written after it");
+    assert!(checkpoints.begin(actor, None).is_err(), "no check begins any more");
+}
+
+#[tokio::test]
+async fn a_check_that_is_given_up_ends_on_the_database_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.db");
+    let store = Store::open(&path, Opening::Owner, Clock::fixed(Timestamp::EPOCH)).unwrap();
+    let (began, begun) = tokio::sync::oneshot::channel();
+    let (told, ended) = tokio::sync::oneshot::channel();
+    let forever = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    let asking = tokio::spawn(async move {
+        let ask = move |c: &Connection| {
+            began.send(()).unwrap();
+            let outcome = c.query_row(forever, [], |row| row.get::<_, i64>(0));
+            told.send(outcome.is_err()).unwrap();
+            Ok(())
+        };
+        store.read_long(ask).await
+    });
+    begun.await.unwrap();
+    asking.abort();
+    assert!(ended.await.unwrap());
+}
+
 #[tokio::test]
 async fn a_check_notes_what_it_found() {
     let store = Store::in_memory(Clock::fixed(crate::clock::Timestamp::EPOCH)).unwrap();
