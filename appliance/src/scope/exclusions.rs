@@ -23,7 +23,8 @@ use crate::web::{ListQuery, Page};
 const ADDRESSES_MAX: usize = 64 * 1024;
 /// The most characters of a reason.
 const REASON_MAX: usize = 300;
-/// The most runs of addresses of all exclusions in force together: every scanner is told all of them.
+/// The most runs of addresses of all exclusions in force together: every scanner is told all of them. Counted before
+/// they are joined, so that deleting one cannot make them more.
 const RUNS_MAX: usize = 10_000;
 /// How often what jobs.db says is compared: an exclusion may have expired, or jobs.db been lost.
 const ROUND: Duration = Duration::from_secs(2);
@@ -133,7 +134,8 @@ fn end_of(day: &str) -> Option<Timestamp> {
 }
 
 impl Fields {
-    fn check(input: &ExclusionInput, now: Timestamp) -> Result<Self> {
+    /// A day that is over is taken only where it is the one that was there.
+    fn check(input: &ExclusionInput, was: Option<Timestamp>, now: Timestamp) -> Result<Self> {
         let mut refusals = Refusals::new();
         let reason = refusals.line("reason", &input.reason, REASON_MAX);
         let addresses = if input.addresses.len() > ADDRESSES_MAX {
@@ -148,7 +150,7 @@ impl Fields {
         let day = input.expires_on.as_deref().map(str::trim).filter(|day| !day.is_empty());
         let expires_at = match day.map(end_of) {
             None => NEVER,
-            Some(Some(end)) if end > now => end,
+            Some(Some(end)) if end > now || was == Some(end) => end,
             Some(Some(_)) => {
                 refusals.say("expires_on", "this day is over: take a later one, or none");
                 NEVER
@@ -198,7 +200,7 @@ impl Scope {
     pub async fn create_exclusion(&self, actor: &Actor, input: ExclusionInput) -> Result<Exclusion> {
         noun::not_yet(input.version)?;
         let (id, now) = (self.ids.new(), self.clock.now());
-        let fields = Fields::check(&input, now)?;
+        let fields = Fields::check(&input, None, now)?;
         let made = Made { by: actor.name.clone(), at: now };
         let change = move |tx: &Transaction| {
             store::insert(tx, id, &fields, &made)?;
@@ -222,9 +224,10 @@ impl Scope {
         input: ExclusionInput,
     ) -> Result<Exclusion> {
         let now = self.clock.now();
-        let fields = Fields::check(&input, now)?;
         let change = move |tx: &Transaction| {
-            let entries = store::one(tx, id)?.0.change("exclusion", input.version, &fields, || {
+            let kept = store::one(tx, id)?.0;
+            let fields = Fields::check(&input, Some(kept.fields.expires_at), now)?;
+            let entries = kept.change("exclusion", input.version, &fields, || {
                 store::update(tx, id, &fields, now)?;
                 few_enough(tx, now)
             })?;
@@ -264,13 +267,16 @@ impl Scope {
     /// # Errors
     /// The databases'.
     pub async fn project_exclusions(&self) -> Result<()> {
+        let _one = self.projecting.lock().await;
         let now = self.clock.now();
         let ranges = self.store.read(move |db| in_force(db, now)).await?.to_string();
         let hash = hex::encode(&sha256(ranges.as_bytes()));
-        let sql = "SELECT sha256 FROM exclusions";
-        let told: Option<String> =
-            self.jobs.read(move |db| Ok(db.query_row(sql, [], |row| row.get(0)).optional()?)).await?;
-        if told.as_ref() == Some(&hash) {
+        // Both are compared: a hash that fits says nothing of ranges that were changed beneath it.
+        let sql = "SELECT sha256, ranges FROM exclusions";
+        let told = |db: &Connection| {
+            Ok(db.query_row(sql, [], |row| <(String, String)>::try_from(row)).optional()?)
+        };
+        if self.jobs.read(told).await?.is_some_and(|told| told == (hash.clone(), ranges.clone())) {
             return Ok(());
         }
         let sql = "INSERT OR REPLACE INTO exclusions (one, sha256, ranges) VALUES (1, ?, ?)";
@@ -295,7 +301,7 @@ pub fn in_force(db: &Connection, now: Timestamp) -> Result<Ranges> {
 }
 
 fn few_enough(db: &Connection, now: Timestamp) -> Result<()> {
-    let runs = in_force(db, now)?.iter().len();
+    let runs = store::runs_in_force(db, now)?;
     if runs <= RUNS_MAX {
         return Ok(());
     }

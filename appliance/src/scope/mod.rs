@@ -18,6 +18,10 @@ mod templates;
 mod tests;
 mod timing;
 
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::jobs::Jobs;
@@ -40,12 +44,14 @@ pub struct Scope {
     jobs: Jobs,
     clock: Clock,
     ids: Ids,
+    /// One projection at a time, so that an older state is never written over a newer one.
+    projecting: Arc<Mutex<()>>,
 }
 
 impl Scope {
     /// Works on config.db, and tells in jobs.db what every scanner leaves alone.
     #[must_use]
     pub fn new(store: Store, jobs: Jobs, clock: Clock, ids: Ids) -> Self {
-        Self { store, jobs, clock, ids }
+        Self { store, jobs, clock, ids, projecting: Arc::default() }
     }
 }

@@ -66,6 +66,12 @@ pub fn in_force(db: &Connection, now: Timestamp) -> Result<Ranges> {
     Ok(all.iter().flat_map(Ranges::iter).collect())
 }
 
+/// How many runs of addresses the exclusions in force have, each by itself.
+pub fn runs_in_force(db: &Connection, now: Timestamp) -> Result<usize> {
+    let sql = "SELECT count(*) FROM exclusion_run r JOIN exclusion e ON e.id = r.exclusion WHERE e.expires_at > ?";
+    Ok(db.query_row(sql, [now], |row| row.get(0))?)
+}
+
 fn first(fields: &Fields) -> String {
     hex(fields.addresses.nth(0).unwrap_or_default())
 }

@@ -67,6 +67,58 @@ async fn one_that_is_over_holds_no_more_and_what_was_lost_is_told_again() {
     site.app.jobs.write(|tx| Ok(tx.execute("DELETE FROM exclusions", [])?)).await.unwrap();
     site.app.scope.project_exclusions().await.unwrap();
     assert_eq!(told(&site).await, "10.0.0.1");
+    site.app.jobs.write(|tx| Ok(tx.execute("UPDATE exclusions SET ranges = ''", [])?)).await.unwrap();
+    site.app.scope.project_exclusions().await.unwrap();
+    assert_eq!(told(&site).await, "10.0.0.1", "also beneath a hash that fits");
+}
+
+#[tokio::test]
+async fn what_is_told_is_what_holds_however_many_change_it_at_once() {
+    let site = TestSite::new().await;
+    let mut changes = tokio::task::JoinSet::new();
+    for n in 0..12 {
+        let (scope, actor) = (site.app.scope.clone(), crate::audit::Actor::system("test"));
+        let input = json!({ "addresses": format!("10.0.0.{}", 2 * n), "reason": "x" });
+        let input = serde_json::from_value(input).unwrap();
+        changes.spawn(async move { scope.create_exclusion(&actor, input).await.map(drop) });
+    }
+    changes.join_all().await.into_iter().for_each(|made| made.unwrap());
+    let now = site.app.clock.now();
+    let holds = site.app.store.read(move |db| crate::scope::in_force(db, now)).await.unwrap();
+    assert_eq!(told(&site).await, holds.to_string());
+}
+
+#[tokio::test]
+async fn one_that_bridges_others_leaves_no_more_than_the_limit_when_it_goes() {
+    let site = TestSite::new().await;
+    exclude(&site, "10.0.0.0/8").await;
+    let addresses = |from: usize| {
+        (from..from + 3_500).map(|n| format!("10.{}.{}.1", n / 250, n % 250)).collect::<Vec<_>>().join(" ")
+    };
+    for part in 0..2 {
+        exclude(&site, &addresses(part * 3_500)).await;
+    }
+    let body = json!({ "addresses": addresses(7_000), "reason": "x" });
+    let answer = site.send_json(Method::POST, "/exclusions", &body).await;
+    assert_eq!(answer.fields(), ["addresses"], "{}", answer.text);
+}
+
+#[tokio::test]
+async fn of_one_that_is_over_the_reason_can_be_mended() {
+    let site = TestSite::new().await;
+    let body = json!({ "addresses": "10.0.0.2", "reason": "tody", "expires_on": "2026-11-22" });
+    let id = made(&site, "/exclusions", &body).await;
+    site.hand.advance(std::time::Duration::from_secs(86_400));
+    // The session is over by then as well.
+    let change = async |day: &str, version: i64| {
+        let body = json!({ "addresses": "10.0.0.2", "reason": "today", "expires_on": day, "version": version });
+        let input = serde_json::from_value(body).unwrap();
+        let actor = crate::audit::Actor::system("test");
+        site.app.scope.update_exclusion(&actor, id.parse().unwrap(), input).await
+    };
+    assert_eq!(change("2026-11-22", 1).await.unwrap().reason, "today");
+    let Err(crate::error::Error::Invalid(fields)) = change("2026-11-21", 2).await else { panic!("an earlier day") };
+    assert_eq!(fields[0].field, "expires_on");
 }
 
 #[tokio::test]
