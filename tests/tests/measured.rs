@@ -42,7 +42,7 @@ fn what_a_port_says_is_on_its_page_in_the_search_and_in_the_file_as_text_only() 
     drop(open);
 
     let host = owner.get(&format!("/scans/{scan}/hosts/127.82.0.3")).expect(200).json();
-    assert_eq!(host["runs"][0]["open"][0]["hint"]["says"], ESCAPED, "{host}");
+    assert_eq!(host["items"][0]["open"][0]["hint"]["says"], ESCAPED, "{host}");
     let file = owner.get(&format!("/scans/{scan}/hosts.csv?state=open")).expect(200).text();
     assert!(file.contains("\"'=1+1 <script>"), "no spreadsheet runs it: {file}");
     let found = owner.get("/search?q=DOCUMENT.title").expect(200).json();
@@ -80,5 +80,5 @@ fn a_port_that_is_not_asked_says_nothing() {
     let _open = Listener::saying(([127, 82, 0, 3], port).into(), RUDE).expect("the port was free");
     let scan = scanned(&owner, &site, port, false);
     let host = owner.get(&format!("/scans/{scan}/hosts/127.82.0.3")).expect(200).json();
-    assert_eq!(host["runs"][0]["open"][0]["hint"], serde_json::Value::Null, "{host}");
+    assert_eq!(host["items"][0]["open"][0]["hint"], serde_json::Value::Null, "{host}");
 }

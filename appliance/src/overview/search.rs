@@ -2,14 +2,13 @@
 
 use crate::app::App;
 use crate::error::Error;
-use crate::results::{Hinted, Said};
+use crate::results::{Hinted, Observation, Said, SeenQuery};
 use crate::scans::Filter;
 use crate::scope::{ExclusionQuery, PortListQuery, SubnetQuery, TemplateQuery};
 use crate::web::{Answer, Call, ListQuery, Reply};
 use portolan_scanner::net::{addr_to_u128, u128_to_addr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// The most hits of one noun.
@@ -102,23 +101,19 @@ pub async fn search(call: Call, query: SearchQuery) -> Answer<Found> {
 /// The newest scan from each vantage that has word of this address.
 async fn hosts(app: &App, address: IpAddr) -> Result<Vec<Hit>, Error> {
     let number = addr_to_u128(address);
-    let seen = app.results.ask(move |store| store.host(number)).await?;
-    let mut vantages = BTreeSet::new();
-    let newest = seen.into_iter().filter(|seen| vantages.insert(seen.vantage)).take(HITS as usize);
-    let mut hits = Vec::new();
-    for seen in newest {
-        let names = app.scans.vantages(seen.scan).await?;
-        hits.push(Hit {
+    let newest = SeenQuery { newest: true, ..SeenQuery::of(number, HITS as usize) };
+    let seen = app.results.ask(move |store| store.host(&newest)).await?;
+    let names = app.scans.names(seen.iter().map(|seen| seen.scan).collect()).await?;
+    let hit = |seen: Observation| {
+        let vantage = names.get(&seen.scan).and_then(|names| names.vantages.get(&seen.vantage));
+        let from = vantage.map_or("a vantage", String::as_str);
+        Hit {
             title: address.to_string(),
             path: format!("/scans/{}/hosts/{address}", seen.scan),
-            detail: format!(
-                "{} open, seen from {}",
-                seen.open.len(),
-                names.get(&seen.vantage).map_or("a vantage", String::as_str)
-            ),
-        });
-    }
-    Ok(hits)
+            detail: format!("{} open, seen from {from}", seen.open.len()),
+        }
+    };
+    Ok(seen.into_iter().map(hit).collect())
 }
 
 /// Open ports that say this of themselves, newest first.

@@ -15,7 +15,7 @@ use ::duckdb::{AccessMode, Config, Connection};
 use portolan_scanner::net::Range;
 use uuid::Uuid;
 
-use super::{Counted, Error, Hinted, HostQuery, Observation, OpenPorts, Part, Store, Sweep};
+use super::{Counted, Error, Hinted, HostQuery, Observation, OpenPorts, Part, SeenQuery, Store, Sweep};
 use crate::ingest::frame::Proven;
 use place::Claim;
 pub use place::Replacement;
@@ -147,8 +147,12 @@ impl Store for DuckDb {
         read::hosts_total(&self.reader()?, query)
     }
 
-    fn host(&self, address: u128) -> Result<Vec<Observation>, Error> {
-        read::host(&self.reader()?, address)
+    fn host(&self, query: &SeenQuery) -> Result<Vec<Observation>, Error> {
+        read::host(&self.reader()?, query)
+    }
+
+    fn host_total(&self, query: &SeenQuery) -> Result<u64, Error> {
+        read::host_total(&self.reader()?, query)
     }
 
     fn open_ports(&self, scans: &[Uuid]) -> Result<Vec<OpenPorts>, Error> {

@@ -14,6 +14,14 @@ fn store() -> DuckDb {
     DuckDb::in_memory().unwrap()
 }
 
+/// What was ever seen of a host.
+fn of_host(store: &DuckDb, address: &str) -> Result<Vec<Observation>, Error> {
+    let query = SeenQuery::of(at(address), 100);
+    let found = store.host(&query)?;
+    assert_eq!(store.host_total(&query)?, found.len() as u64);
+    Ok(found)
+}
+
 /// Scan 1: a /24 with two living hosts; .3 has one port that stays silent.
 fn first_scan() -> (crate::ingest::frame::JobFrame, Proven) {
     let job = JobOf::default().frame();
@@ -244,7 +252,7 @@ fn what_open_ports_say_is_kept_once_shown_and_found() {
     let tls = Hint { port: 443, said: Said::Certificate(leaf) };
     assert_eq!(seen.hints, [banner.clone(), tls.clone()]);
     assert_eq!((seen.hint(22), seen.hint(80)), (Some(&banner), None));
-    assert_eq!(store.host(at("10.0.0.0")).unwrap()[0].hints, seen.hints);
+    assert_eq!(of_host(&store, "10.0.0.0").unwrap()[0].hints, seen.hints);
     let unasked = store.hosts(&HostQuery::of(uuid(1))).unwrap();
     assert!(unasked[0].hints.is_empty(), "who does not want them does not get them");
 
@@ -359,14 +367,47 @@ fn a_scanner_whose_clock_is_wrong_moves_nothing_out_of_its_jobs_time() {
 fn a_host_says_each_port_once() {
     let store = store();
     store.count(&[first_scan().1]).unwrap();
-    let [seen] = &store.host(at("10.0.0.3")).unwrap()[..] else { panic!("seen once") };
+    let [seen] = &of_host(&store, "10.0.0.3").unwrap()[..] else { panic!("seen once") };
     let words: Vec<_> = seen.by_reason().iter().map(|(reason, ports)| format!("{reason} {ports}")).collect();
     assert_eq!(words, ["syn-ack 22,443", "refused 80,8005-8009", "no-answer 8000-8004"]);
     assert_eq!(seen.open[1], OpenPort { port: 443, rtt_us: 443 });
-    let [dead] = &store.host(at("10.0.0.200")).unwrap()[..] else { panic!("seen once") };
+    let [dead] = &of_host(&store, "10.0.0.200").unwrap()[..] else { panic!("seen once") };
     assert_eq!(dead.hosts, Range::single(at("10.0.0.200")), "cut out of its range");
     assert_eq!(dead.by_reason().len(), 1);
-    assert!(store.host(at("10.0.1.0")).unwrap().is_empty());
+    assert!(of_host(&store, "10.0.1.0").unwrap().is_empty());
+}
+
+#[test]
+fn of_a_host_a_page_is_read_and_no_more_newest_first() {
+    let store = store();
+    for scan in 1..=9 {
+        // Each has the port of its scan open, and two scans end at the same time.
+        let frame = |vantage| {
+            let job = JobOf { scan, vantage, targets: "10.0.0.7", ports: "1-99", ..JobOf::default() }.frame();
+            let seen = vec![host("10.0.0.7", &[u16::from(scan)])];
+            let ended = 4_000 + i64::from(scan / 2);
+            let said = portolan_scanner::wire::Results { ended, ..results(&job, 0, 0, true, seen) };
+            frame_signed_by(3, &said).prove(&public(3), &job).unwrap()
+        };
+        store.count(&[frame(2), frame(5)]).unwrap();
+    }
+    let all = of_host(&store, "10.0.0.7").unwrap();
+    assert_eq!(all.len(), 18);
+    assert!(all.windows(2).all(|pair| (pair[0].ended, pair[0].sweep) > (pair[1].ended, pair[1].sweep)));
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.host(&SeenQuery { after, ..SeenQuery::of(at("10.0.0.7"), 4) }).unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.moment());
+        assert!(page.len() <= 4);
+        paged.extend(page);
+    }
+    assert_eq!(paged, all, "without gap or repeat");
+    let of_one = SeenQuery { scan: Some(uuid(4)), ..SeenQuery::of(at("10.0.0.7"), 9) };
+    assert_eq!((store.host(&of_one).unwrap().len(), store.host_total(&of_one).unwrap()), (2, 2));
+    let newest = SeenQuery { newest: true, ..SeenQuery::of(at("10.0.0.7"), 9) };
+    let newest = store.host(&newest).unwrap();
+    assert_eq!(newest.iter().map(|it| (it.scan, it.open[0].port)).collect::<Vec<_>>(), [(uuid(9), 9); 2]);
 }
 
 #[test]
@@ -400,7 +441,7 @@ fn ipv6_is_kept_whole_also_across_the_half() {
     assert_eq!(store.sweeps(uuid(1)).unwrap()[0].hosts, 32);
     assert_eq!(store.covered(uuid(1), uuid(2)).unwrap(), [all.range()]);
     assert_eq!(store.hosts(&HostQuery::of(uuid(1))).unwrap().len(), 2);
-    assert_eq!(store.host(at("2001:db8:0:1::")).unwrap().len(), 1);
+    assert_eq!(of_host(&store, "2001:db8:0:1::").unwrap().len(), 1);
 }
 
 #[test]

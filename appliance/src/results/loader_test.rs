@@ -11,7 +11,7 @@ use crate::results::duckdb::DuckDb;
 use crate::results::fixture::{
     JOB_KEY, JobOf, block, frame_signed_by, host, hosts, id, part, public, results, uuid,
 };
-use crate::results::{Counted, Hinted, HostQuery, Observation, OpenPorts, Part, Sweep};
+use crate::results::{Counted, Hinted, HostQuery, Observation, OpenPorts, Part, SeenQuery, Sweep};
 
 /// A store that does its work and is killed before it can say so.
 struct Killed<S> {
@@ -46,8 +46,11 @@ impl<S: Store> Store for Killed<S> {
     fn hosts_total(&self, query: &HostQuery) -> Result<u64, crate::results::Error> {
         self.store.hosts_total(query)
     }
-    fn host(&self, address: u128) -> Result<Vec<Observation>, crate::results::Error> {
-        self.store.host(address)
+    fn host(&self, query: &SeenQuery) -> Result<Vec<Observation>, crate::results::Error> {
+        self.store.host(query)
+    }
+    fn host_total(&self, query: &SeenQuery) -> Result<u64, crate::results::Error> {
+        self.store.host_total(query)
     }
     fn open_ports(&self, scans: &[Uuid]) -> Result<Vec<OpenPorts>, crate::results::Error> {
         self.store.open_ports(scans)

@@ -84,7 +84,7 @@ impl From<Error> for crate::error::Error {
 
 /// Where results are kept. One process, many threads; every method blocks.
 ///
-/// The nine methods are all that the rest of Portolan knows of it, so that another database can stand behind them.
+/// The methods are all that the rest of Portolan knows of it, so that another database can stand behind them.
 pub trait Store: Send + Sync {
     /// Counts proven frames, in this order, all or none of them: when it returns, they outlast a power cut.
     ///
@@ -130,11 +130,18 @@ pub trait Store: Send + Sync {
     /// When the store fails.
     fn hosts_total(&self, query: &HostQuery) -> Result<u64, Error>;
 
-    /// Everything ever seen of one host, newest first, in every scan and from every vantage.
+    /// What was seen of one host, newest first, at most `query.limit`. The next page begins after
+    /// [`Observation::moment`] of the last.
     ///
     /// # Errors
     /// When the store fails.
-    fn host(&self, address: u128) -> Result<Vec<Observation>, Error>;
+    fn host(&self, query: &SeenQuery) -> Result<Vec<Observation>, Error>;
+
+    /// How many entries [`Self::host`] has over all pages, whatever `after` and `limit` say.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn host_total(&self, query: &SeenQuery) -> Result<u64, Error>;
 
     /// Open ports by scan and vantage, for those of these scans that brought anything.
     ///
@@ -285,6 +292,37 @@ impl HostQuery {
     }
 }
 
+/// Which observations of one host; what is `None` does not narrow.
+#[derive(Clone, Debug)]
+pub struct SeenQuery {
+    /// The host.
+    pub address: u128,
+    /// In this scan only.
+    pub scan: Option<Uuid>,
+    /// From each vantage the newest only.
+    pub newest: bool,
+    /// Only what comes after this.
+    pub after: Option<Moment>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl SeenQuery {
+    /// The newest observations of a host, in whatever scan.
+    pub fn of(address: u128, limit: usize) -> Self {
+        Self { address, scan: None, newest: false, after: None, limit }
+    }
+}
+
+/// A place in the order of [`Store::host`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When the block of the host was ended.
+    pub ended: Timestamp,
+    /// The store's own number for (scan, vantage).
+    pub sweep: i32,
+}
+
 /// A place in the order of [`Store::hosts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -382,6 +420,11 @@ impl Observation {
     /// Where it stands in the order of [`Store::hosts`].
     pub fn place(&self) -> Place {
         Place { address: self.hosts.first, sweep: self.sweep }
+    }
+
+    /// Where it stands in the order of [`Store::host`].
+    pub fn moment(&self) -> Moment {
+        Moment { ended: self.ended, sweep: self.sweep }
     }
 
     /// What an open port said.

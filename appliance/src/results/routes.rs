@@ -1,7 +1,5 @@
 //! What was found: the hosts of a scan, one host in all scans, and what changed between two scans.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
 use portolan_scanner::net::{Cidr, Range, addr_to_u128, u128_to_addr};
@@ -13,12 +11,12 @@ use super::compare::{NoValue, diff, diff_csv};
 use super::export::{HOSTS_HEADER, csv_host};
 use super::recall::Recall;
 use super::view::{GroupView, HostView, OpenView, PortState, ReasonWord, ScanHead, named};
-use super::{HostQuery, Observation, Place, Store, Sweep};
-use crate::app::App;
+use super::{HostQuery, Moment, Observation, Place, SeenQuery, Store, Sweep};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::noun::Link;
-use crate::web::{Access, Answer, Call, Cursor, NoInput, Reply, Routes, Sort, Writer, csv, limit};
+use crate::scans::Names;
+use crate::web::{Access, Answer, Call, Cursor, Page, Reply, Routes, Sort, Writer, csv, limit};
 
 const VIEW: Access = Access::Scope("results:view");
 /// Hosts read at once for a file.
@@ -215,6 +213,18 @@ fn port(port: u16) -> Result<u16, Error> {
     if port == 0 { Err(Error::invalid("port", "0 is not a port: 1 to 65535 are")) } else { Ok(port) }
 }
 
+/// Which observations of a host.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SeenIn {
+    /// Rows an answer holds, 1 to 500; 50 when absent.
+    #[serde(default)]
+    limit: Option<u32>,
+    /// Where the last page ended.
+    #[serde(default)]
+    cursor: Option<String>,
+}
+
 /// One host, wherever it was seen.
 #[derive(Serialize, JsonSchema)]
 struct HostPage {
@@ -222,13 +232,14 @@ struct HostPage {
     address: String,
     /// The one scan that was asked about; none when all were.
     scan: Option<Link>,
-    /// What each scan saw, newest first.
-    runs: Vec<RunView>,
+    /// What each scan saw from each vantage, newest first.
+    #[serde(flatten)]
+    seen: Page<SeenView>,
 }
 
 /// What one scan saw of a host from one vantage.
 #[derive(Serialize, JsonSchema)]
-struct RunView {
+struct SeenView {
     /// The scan, by its template's name.
     scan: Link,
     /// From where.
@@ -241,42 +252,56 @@ struct RunView {
     others: Vec<GroupView>,
 }
 
-async fn host(call: Call, _: NoInput) -> Answer<HostPage> {
-    host_page(&call, None).await
+async fn host(call: Call, query: SeenIn) -> Answer<HostPage> {
+    host_page(&call, query, None).await
 }
 
-async fn host_in_scan(call: Call, _: NoInput) -> Answer<HostPage> {
+async fn host_in_scan(call: Call, query: SeenIn) -> Answer<HostPage> {
     let scan = call.app.scans.scan(call.id("scan")?).await?;
-    host_page(&call, Some(Link { id: scan.id, name: scan.template_name })).await
+    host_page(&call, query, Some(Link { id: scan.id, name: scan.template_name })).await
 }
 
-async fn host_page(call: &Call, only: Option<Link>) -> Answer<HostPage> {
+async fn host_page(call: &Call, query: SeenIn, only: Option<Link>) -> Answer<HostPage> {
     let text = call.param("address");
     let address: IpAddr = text.parse().map_err(|_| Error::not_found("address", text))?;
     let address = addr_to_u128(address);
-    let seen = call.app.results.ask(move |store| store.host(address)).await?;
-    let mut names: BTreeMap<Uuid, (Link, BTreeMap<Uuid, String>)> = BTreeMap::new();
-    let mut runs = Vec::new();
-    let now = call.app.clock.now();
-    for it in seen.iter().filter(|it| only.as_ref().is_none_or(|only| it.scan == only.id)) {
-        if let Entry::Vacant(unknown) = names.entry(it.scan) {
-            unknown.insert(scan_names(&call.app, it.scan).await?);
-        }
-        let (scan, vantages) = &names[&it.scan];
+    let limit = usize::try_from(limit(query.limit)?).map_err(Error::internal)?;
+    let after =
+        query.cursor.as_deref().filter(|text| !text.trim().is_empty()).map(read_moment).transpose()?;
+    let scan = only.as_ref().map(|only| only.id);
+    // One more than asked says whether there is a next page.
+    let wanted = SeenQuery { scan, after, ..SeenQuery::of(address, limit + 1) };
+    let question = move |store: &dyn Store| Ok((store.host(&wanted)?, store.host_total(&wanted)?));
+    let (mut found, total) = call.app.results.ask(question).await?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|last| write_moment(last.moment()));
+    let names = call.app.scans.names(found.iter().map(|it| it.scan).collect()).await?;
+    let (now, unknown) = (call.app.clock.now(), Names::default());
+    let view = |it: &Observation| {
+        // By its id, should config.db not know it (any more).
+        let known = names.get(&it.scan);
+        let scan = known.map_or_else(|| it.scan.to_string(), |known| known.scan.clone());
+        let vantages = &known.unwrap_or(&unknown).vantages;
         let HostView { vantage, at, open, others, .. } = HostView::of(it, vantages, now);
-        runs.push(RunView { scan: scan.clone(), vantage, at, open, others });
-    }
-    Ok(Reply::ok(HostPage { address: u128_to_addr(address).to_string(), scan: only, runs }))
+        SeenView { scan: Link { id: it.scan, name: scan }, vantage, at, open, others }
+    };
+    let seen = Page { items: found.iter().map(view).collect(), next, total };
+    Ok(Reply::ok(HostPage { address: u128_to_addr(address).to_string(), scan: only, seen }))
 }
 
-/// A scan and its vantages by name; by id, should config.db not know them (any more).
-async fn scan_names(app: &App, id: Uuid) -> Result<(Link, BTreeMap<Uuid, String>), Error> {
-    let name = match app.scans.scan(id).await {
-        Ok(scan) => scan.template_name,
-        Err(Error::NotFound { .. }) => id.to_string(),
-        Err(error) => return Err(error),
-    };
-    Ok((Link { id, name }, app.scans.vantages(id).await?))
+/// What was seen of a host comes in one order, too.
+const SEEN: Sort = Sort { field: "at", descending: true };
+
+fn write_moment(Moment { ended, sweep }: Moment) -> String {
+    Cursor::after("host", &SEEN, vec![ended.micros().to_string(), sweep.to_string()])
+}
+
+fn read_moment(text: &str) -> Result<Moment, Error> {
+    let after = Cursor::read(text, "host", &SEEN, 2)?;
+    let wrong = || Error::invalid("cursor", "is not a cursor that this site gave");
+    let ended = Timestamp::from_micros(after[0].parse().map_err(|_| wrong())?);
+    Ok(Moment { ended, sweep: after[1].parse().map_err(|_| wrong())? })
 }
 
 #[cfg(test)]

@@ -152,12 +152,12 @@ async fn bad_filters_are_named_one_by_one() {
 async fn one_host_in_every_scan_and_in_one() {
     let site = site().await;
     let all = site.get("/api/v1/hosts/10.0.0.7").await.json();
-    assert_eq!(all["runs"].as_array().unwrap().len(), 3);
-    assert_eq!(all["runs"][0]["scan"]["name"], "Nightly");
+    assert_eq!(all["items"].as_array().unwrap().len(), 3);
+    assert_eq!(all["items"][0]["scan"]["name"], "Nightly");
     let one = site.get(&format!("/api/v1/scans/{}/hosts/10.0.0.7", uuid(1))).await.json();
-    assert_eq!(one["runs"].as_array().unwrap().len(), 1);
-    assert_eq!(one["runs"][0]["vantage"]["name"], "=plant");
-    assert_eq!(site.get("/api/v1/hosts/192.0.2.1").await.json()["runs"], json!([]));
+    assert_eq!(one["items"].as_array().unwrap().len(), 1);
+    assert_eq!(one["items"][0]["vantage"]["name"], "=plant");
+    assert_eq!(site.get("/api/v1/hosts/192.0.2.1").await.json()["items"], json!([]));
 }
 
 #[tokio::test]
@@ -265,7 +265,7 @@ async fn what_ports_say_is_text_and_certificates_count_down() {
     let site = site().await;
     odd(&site).await;
     let host = site.get("/api/v1/hosts/10.0.1.0").await.json();
-    let open = &host["runs"][0]["open"];
+    let open = &host["items"][0]["open"];
     assert_eq!(open[0]["hint"]["says"], "=SSH-2.0 <script>alert(1)</script>\\x0d\\x0a");
     let leaf = &open[1]["hint"]["certificate"];
     assert_eq!((&leaf["subject"], &leaf["names"]), (&json!("CN=plc"), &json!(["plc.example", "10.0.1.0"])));

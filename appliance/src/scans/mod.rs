@@ -25,7 +25,7 @@ use portolan_scanner::wire::hex;
 pub use progress::{BatchView, NotCovered, ScanRow, ScanView, VantageView};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -401,6 +401,33 @@ impl Scans {
         let assigned = self.0.store.read(move |db| store::scanners(db, id)).await?;
         Ok(assigned.into_iter().map(|assigned| (assigned.vantage, assigned.vantage_name)).collect())
     }
+
+    /// Scans and their vantages by name, at the launch; those that are not known are left out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn names(&self, ids: BTreeSet<Uuid>) -> Result<BTreeMap<Uuid, Names>, Error> {
+        let read = move |db: &rusqlite::Connection| {
+            let mut names = BTreeMap::new();
+            for id in ids {
+                let Some(scan) = store::scan(db, id)? else { continue };
+                let assigned = store::scanners(db, id)?.into_iter();
+                let vantages = assigned.map(|it| (it.vantage, it.vantage_name)).collect();
+                names.insert(id, Names { scan: scan.template_name, vantages });
+            }
+            Ok(names)
+        };
+        self.0.store.read(read).await
+    }
+}
+
+/// What a scan and its vantages were called when it was launched.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// The template.
+    pub scan: String,
+    /// Each vantage.
+    pub vantages: BTreeMap<Uuid, String>,
 }
 
 fn over(state: State) -> Error {

@@ -57,7 +57,9 @@ pub enum Wrong {
     #[error("checkpoint number {0} in the database: its column {1} does not say what was signed")]
     Column(usize, &'static str),
     /// Where the head was to be signed, there was something before the head was.
-    #[error("a checkpoint of entry {0} was in the database before there was that entry: it is not of this chain")]
+    #[error(
+        "a checkpoint of entry {0} was in the database before there was that entry: it is not of this chain"
+    )]
     Taken(u64),
 }
 
@@ -225,7 +227,9 @@ pub fn check(
     let mut key = key.copied();
     for (row, number) in store::rows(connection)?.iter().zip(1..) {
         match Checkpoint::read(&row.text) {
-            Ok(made) if made.key != *key.get_or_insert(made.key) => return Ok(Err(Wrong::OtherKey(made.head.seq))),
+            Ok(made) if made.key != *key.get_or_insert(made.key) => {
+                return Ok(Err(Wrong::OtherKey(made.head.seq)));
+            }
             Ok(made) => match row.column_that_differs(&made) {
                 Some(column) => return Ok(Err(Wrong::Column(number, column))),
                 None => heads.push(made.head),

@@ -8,9 +8,9 @@ use tokio::task::JoinHandle;
 
 use portolan_scanner::wire::{base64, hex};
 
+use super::Checked;
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::{Outcome, chain};
-use super::Checked;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::web::{Access, Answer, Call, Cursor, NoInput, Page, Reply, Routes, Sort, limit};

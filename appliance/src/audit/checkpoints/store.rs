@@ -72,15 +72,21 @@ pub struct Stored {
 impl Stored {
     /// The first column that says something else than the checkpoint beside it.
     pub fn column_that_differs(&self, made: &Checkpoint) -> Option<&'static str> {
-        let told = [("seq", self.seq == made.head.seq), ("at", self.at == made.at), ("why", self.why == made.why.as_str())];
+        let told = [
+            ("seq", self.seq == made.head.seq),
+            ("at", self.at == made.at),
+            ("why", self.why == made.why.as_str()),
+        ];
         told.into_iter().find(|(_, agrees)| !agrees).map(|(column, _)| column)
     }
 }
 
 /// Every row: a check reads them itself.
 pub fn rows(connection: &Connection) -> Result<Vec<Stored>> {
-    let mut statement = connection.prepare_cached("SELECT seq, at, why, text FROM audit_checkpoint ORDER BY seq")?;
-    let row = |row: &Row| Ok(Stored { seq: row.get(0)?, at: row.get(1)?, why: row.get(2)?, text: row.get(3)? });
+    let mut statement =
+        connection.prepare_cached("SELECT seq, at, why, text FROM audit_checkpoint ORDER BY seq")?;
+    let row =
+        |row: &Row| Ok(Stored { seq: row.get(0)?, at: row.get(1)?, why: row.get(2)?, text: row.get(3)? });
     Ok(statement.query_map([], row)?.collect::<rusqlite::Result<_>>()?)
 }
 

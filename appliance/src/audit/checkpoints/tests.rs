@@ -51,17 +51,17 @@ async fn checkpoints_are_never_changed_or_deleted() {
 async fn a_checkpoint_that_was_there_before_its_entry_is_told_and_stops_no_signing() {
     let at = Clock::fixed(Timestamp::EPOCH).now();
     let other = CheckpointKey::of(&crate::secrets::MasterKey::from_bytes([8; 32].into()));
-    for (seed, found) in [
-        ("theirs", "signed with another key"),
-        ("ours", "its column seq"),
-        ("rubbish", "belongs here"),
-    ] {
+    for (seed, found) in
+        [("theirs", "signed with another key"), ("ours", "its column seq"), ("rubbish", "belongs here")]
+    {
         let store = Store::in_memory(Clock::fixed(Timestamp::EPOCH)).unwrap();
         let (checkpoints, actor) = (service(&store), Actor::system("manager"));
         fill(&store, 2).await;
         let ours = checkpoints.make(Why::Hourly).await.unwrap().unwrap();
         let text = match seed {
-            "theirs" => Checkpoint::sign(Head { seq: 4, hash: [1; 32] }, at, Why::Hourly, &other).text().to_owned(),
+            "theirs" => {
+                Checkpoint::sign(Head { seq: 4, hash: [1; 32] }, at, Why::Hourly, &other).text().to_owned()
+            }
             "ours" => ours.text().to_owned(),
             _ => "x".to_owned(),
         };
@@ -74,7 +74,11 @@ async fn a_checkpoint_that_was_there_before_its_entry_is_told_and_stops_no_signi
         let (_, told) = checkpoints.state().await.unwrap().checked.unwrap();
         assert!(told.detail["found"].as_str().unwrap().contains("before there was that entry"), "{told:?}");
         let made = checkpoints.make(Why::Hourly).await.unwrap().unwrap();
-        assert_eq!((made.head.seq, made.key), (5, checkpoints.public()), "the entry that tells it can be signed");
+        assert_eq!(
+            (made.head.seq, made.key),
+            (5, checkpoints.public()),
+            "the entry that tells it can be signed"
+        );
         let seen = checkpoints.check(&actor, None).await.unwrap().unwrap_err().to_string();
         assert!(seen.contains(found), "{seed}: {seen}");
     }

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::results::coverage::Coverage;
 use crate::results::portset::Run;
 use crate::results::{
-    Error, HostQuery, Observation, OfReason, OpenPort, OpenPorts, Part, Place, Sweep, code,
+    Error, HostQuery, Moment, Observation, OfReason, OpenPort, OpenPorts, Part, Place, SeenQuery, Sweep, code,
 };
 
 /// Up to so many hosts the exceptions are asked for by address, beyond it by the stretch that they lie in.
@@ -135,17 +135,39 @@ pub fn hosts_total(connection: &Connection, query: &HostQuery) -> Result<u64, Er
     Ok(connection.query_row(&sql, params_from_iter(&filter.values), |row| row.get(0))?)
 }
 
-pub fn host(connection: &Connection, host: u128) -> Result<Vec<Observation>, Error> {
-    let (high, low) = halves(host);
-    let values: [Box<dyn ToSql>; 3] = [Box::new(high), Box::new(low), Box::new(low)];
-    let sql = format!(
-        "SELECT {COLUMNS} WHERE s.high = ? AND s.first <= ? AND s.last >= ? ORDER BY p.ended DESC, s.sweep DESC"
-    );
+pub fn host(connection: &Connection, query: &SeenQuery) -> Result<Vec<Observation>, Error> {
+    let (mut sql, mut values) = seen(query);
+    if let Some(Moment { ended, sweep }) = query.after {
+        sql = format!("SELECT * FROM ({sql}) WHERE ended < ? OR (ended = ? AND sweep < ?)");
+        values.extend([ended.micros().boxed(), ended.micros().boxed(), sweep.boxed()]);
+    }
+    let sql = format!("{sql} ORDER BY ended DESC, sweep DESC LIMIT {}", query.limit);
     let mut observations = observations(connection, &sql, &values, true)?;
     for observation in &mut observations {
-        observation.hosts = Range::single(host);
+        observation.hosts = Range::single(query.address);
     }
     Ok(observations)
+}
+
+pub fn host_total(connection: &Connection, query: &SeenQuery) -> Result<u64, Error> {
+    let (sql, values) = seen(query);
+    let sql = format!("SELECT count(*) FROM ({sql})");
+    Ok(connection.query_row(&sql, params_from_iter(&values), |row| row.get(0))?)
+}
+
+/// The spans that hold a host.
+fn seen(query: &SeenQuery) -> (String, Vec<Box<dyn ToSql>>) {
+    let (high, low) = halves(query.address);
+    let mut sql = format!("SELECT {COLUMNS} WHERE s.high = ? AND s.first <= ? AND s.last >= ?");
+    let mut values = vec![high.boxed(), low.boxed(), low.boxed()];
+    if let Some(scan) = query.scan {
+        sql += " AND w.scan = ?";
+        values.push(scan.to_string().boxed());
+    }
+    if query.newest {
+        sql += " QUALIFY row_number() OVER (PARTITION BY w.vantage ORDER BY p.ended DESC, s.sweep DESC) = 1";
+    }
+    (sql, values)
 }
 
 /// The conditions of a query, with their values in order.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::ingest::frame::Proven;
 use crate::results::duckdb::DuckDb;
 use crate::results::fixture::{JobOf, address as at, block, host, hosts, part, says, uuid};
-use crate::results::{Brought, Counted, HostQuery, Observation, OfReason, Store as _, coverage};
+use crate::results::{Brought, Counted, HostQuery, Observation, OfReason, SeenQuery, Store as _, coverage};
 
 fn store() -> DuckDb {
     DuckDb::in_memory().unwrap()
@@ -243,7 +243,7 @@ proptest! {
         }
         for (number, kind) in naive {
             let host = at(&format!("10.0.0.{number}"));
-            let [seen] = &store.host(host).unwrap()[..] else { panic!("seen once") };
+            let [seen] = &store.host(&SeenQuery::of(host, 9)).unwrap()[..] else { panic!("seen once") };
             let expected = record(number, kind);
             let open = expected.exceptions.iter().filter(|run| run.reason == Reason::SynAck).count();
             prop_assert_eq!((seen.base, seen.open.len(), seen.hints.len()), (expected.base, open, expected.hints.len()));

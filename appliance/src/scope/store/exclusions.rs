@@ -68,7 +68,8 @@ pub fn in_force(db: &Connection, now: Timestamp) -> Result<Ranges> {
 
 /// How many runs of addresses the exclusions in force have, each by itself.
 pub fn runs_in_force(db: &Connection, now: Timestamp) -> Result<usize> {
-    let sql = "SELECT count(*) FROM exclusion_run r JOIN exclusion e ON e.id = r.exclusion WHERE e.expires_at > ?";
+    let sql =
+        "SELECT count(*) FROM exclusion_run r JOIN exclusion e ON e.id = r.exclusion WHERE e.expires_at > ?";
     Ok(db.query_row(sql, [now], |row| row.get(0))?)
 }
 

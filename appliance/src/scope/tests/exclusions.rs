@@ -111,13 +111,16 @@ async fn of_one_that_is_over_the_reason_can_be_mended() {
     site.hand.advance(std::time::Duration::from_secs(86_400));
     // The session is over by then as well.
     let change = async |day: &str, version: i64| {
-        let body = json!({ "addresses": "10.0.0.2", "reason": "today", "expires_on": day, "version": version });
+        let body =
+            json!({ "addresses": "10.0.0.2", "reason": "today", "expires_on": day, "version": version });
         let input = serde_json::from_value(body).unwrap();
         let actor = crate::audit::Actor::system("test");
         site.app.scope.update_exclusion(&actor, id.parse().unwrap(), input).await
     };
     assert_eq!(change("2026-11-22", 1).await.unwrap().reason, "today");
-    let Err(crate::error::Error::Invalid(fields)) = change("2026-11-21", 2).await else { panic!("an earlier day") };
+    let Err(crate::error::Error::Invalid(fields)) = change("2026-11-21", 2).await else {
+        panic!("an earlier day")
+    };
     assert_eq!(fields[0].field, "expires_on");
 }
 
