@@ -92,6 +92,9 @@ pub enum Error {
         /// Seconds to wait.
         retry_s: u64,
     },
+    /// As much of this is done already as is done at once.
+    #[error("as many of these as are made at once are being made")]
+    Busy,
     /// Something needed is not there right now; the sentence says what.
     #[error("{0}")]
     Unavailable(String),

@@ -5,11 +5,12 @@ use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use refinery::Runner;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::error::{Error, Result};
@@ -156,16 +157,21 @@ impl Database {
         &self,
         f: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        /// Ends what runs on a connection.
-        struct Gone(InterruptHandle);
+        /// Says so when it is dropped.
+        struct Gone(Arc<AtomicBool>);
         impl Drop for Gone {
             fn drop(&mut self) {
-                self.0.interrupt();
+                self.0.store(true, Ordering::Relaxed);
             }
         }
-        let Some(connection) = self.beside()? else { return self.read(f).await };
-        let _gone = Gone(connection.get_interrupt_handle());
-        blocking(move || read_only(&connection, f)).await
+        let Some(mut connection) = self.beside()? else { return self.read(f).await };
+        let gone = Arc::new(AtomicBool::new(false));
+        let caller = Gone(Arc::clone(&gone));
+        // Asked every so many instructions: an interrupt between two statements would end neither.
+        connection.progress_handler(10_000, Some(move || gone.load(Ordering::Relaxed)))?;
+        let answer = blocking(move || read_only(&connection, f)).await;
+        drop(caller);
+        answer
     }
 
     /// A connection beside the pool, for who must hold one; `None` for a database in memory.

@@ -37,6 +37,7 @@ CREATE TABLE scan (
   UNIQUE (by_id, request_key)
 ) STRICT;
 CREATE INDEX scan_created ON scan (created_at, id);
+CREATE INDEX scan_template ON scan (template, created_at);
 CREATE INDEX scan_open ON scan (state) WHERE ended_at IS NULL;
 
 -- Who may do its batches, and from where, as the template said at the launch.

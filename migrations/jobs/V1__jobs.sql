@@ -29,7 +29,7 @@ CREATE TABLE enrolment (
   version TEXT NOT NULL,
   source TEXT NOT NULL,
   asked_at INTEGER NOT NULL,
-  state TEXT NOT NULL DEFAULT 'asked' CHECK (state IN ('asked', 'granted', 'refused', 'delivered')),
+  state TEXT NOT NULL DEFAULT 'asked' CHECK (state IN ('asked', 'granted', 'refused')),
   scanner TEXT,
   vantage TEXT,
   certificate TEXT,                      -- base64 DER
@@ -90,6 +90,13 @@ CREATE TABLE job (
 ) STRICT;
 CREATE INDEX job_by_scanner ON job (scanner, state);
 CREATE INDEX job_by_state ON job (state, scanner);
+
+-- Frames that were accepted: one that comes again, as its receipt was lost, takes nothing of its job's budget.
+CREATE TABLE accepted (
+  job TEXT NOT NULL,
+  frame TEXT NOT NULL,                   -- hex SHA-256
+  PRIMARY KEY (job, frame)
+) STRICT, WITHOUT ROWID;
 
 -- Parts that the loader has committed to the results store: what the dispatcher counts to end a scan.
 CREATE TABLE loaded (

@@ -4,7 +4,7 @@
 //! let frame = Frame::parse(bytes)?;                       // pure, strict, bounded
 //! let key   = …frame.scanner()…;                          // ingest: jobs.db; import: config.db
 //! let job   = JobFrame::parse(…frame.job()…)?;
-//! let receipt = accept(&spool, frame, &key, &job, now)?;  // blocks: writes and syncs
+//! let receipt = accept(&spool, frame, &key, &job, before, now)?;  // blocks: writes and syncs
 //! ```
 //! When there is a receipt, the frame is on disk. A frame that comes again gets another receipt and changes nothing.
 
@@ -33,7 +33,7 @@ pub enum Error {
 /// Proves a frame and puts it into the spool. Blocks; the receipt is only made when the frame outlasts a power cut.
 ///
 /// `key` is the Ed25519 public key of the scanner that the frame names, `job` the job that it names: the caller looks
-/// them up where it may. `brought` is how many bytes of this job were accepted before.
+/// them up where it may, with what came of that job before.
 ///
 /// # Errors
 /// [`Error::Refused`] when the frame does not hold, [`Error::OverBudget`], [`Error::NotKept`] when the disk does not.
@@ -42,16 +42,30 @@ pub fn accept(
     frame: Frame,
     key: &[u8; 32],
     job: &JobFrame,
-    brought: u64,
+    before: Before,
     now: Timestamp,
 ) -> Result<Receipt, Error> {
     let proven = frame.prove(key, job)?;
+    let receipt = Receipt { frame: proven.frame().hash(), accepted: now.micros() };
+    // Its first receipt was lost on the way: it takes no room, and is not to be loaded once more.
+    if before.kept {
+        return Ok(receipt);
+    }
     let budget = job.budget();
-    if brought.saturating_add(proven.frame().bytes().len() as u64) > budget {
+    if before.bytes.saturating_add(proven.frame().bytes().len() as u64) > budget {
         return Err(Error::OverBudget(budget));
     }
     spool.put(proven.frame().hash(), proven.frame().bytes())?;
-    Ok(Receipt { frame: proven.frame().hash(), accepted: now.micros() })
+    Ok(receipt)
+}
+
+/// What was accepted of a job before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    /// How many bytes, in frames that differ.
+    pub bytes: u64,
+    /// This very frame is among them: it was kept, and outlasts a power cut.
+    pub kept: bool,
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ impl Door {
     }
 
     fn refuses(&self, frame: Frame, key: u8, job: &JobFrame) -> Refusal {
-        let refused = accept(&self.spool, frame, &public(key), job, 0, NOW).unwrap_err();
+        let refused = accept(&self.spool, frame, &public(key), job, Before::default(), NOW).unwrap_err();
         assert_eq!(fs::read_dir(self.root.path().join("new")).unwrap().count(), 0, "nothing is kept");
         match refused {
             Error::Refused(refusal) => refusal,
@@ -44,7 +44,7 @@ fn a_receipt_means_the_very_bytes_are_in_the_spool() {
     let (door, job) = (Door::new(), JobOf::default().frame());
     let frame = frame_signed_by(3, &results(&job, 0, 0, true, whole()));
     for _ in 0..2 {
-        let receipt = accept(&door.spool, frame.clone(), &public(3), &job, 0, NOW).unwrap();
+        let receipt = accept(&door.spool, frame.clone(), &public(3), &job, Before::default(), NOW).unwrap();
         assert_eq!(receipt, Receipt { frame: frame.hash(), accepted: NOW.micros() });
     }
     let there = door.root.path().join("new").join(hex::encode(&frame.hash()));
@@ -106,7 +106,10 @@ fn a_full_disk_is_no_refusal() {
     let (door, job) = (Door::new(), JobOf::default().frame());
     fs::remove_dir(door.root.path().join("new")).unwrap();
     let frame = frame_signed_by(3, &results(&job, 0, 0, true, whole()));
-    assert!(matches!(accept(&door.spool, frame, &public(3), &job, 0, NOW), Err(Error::NotKept(_))));
+    assert!(matches!(
+        accept(&door.spool, frame, &public(3), &job, Before::default(), NOW),
+        Err(Error::NotKept(_))
+    ));
 }
 
 #[test]
@@ -116,8 +119,12 @@ fn a_job_cannot_fill_the_disk_with_frames_that_differ() {
     let size = frame.bytes().len() as u64;
     assert!(job.budget() > 1_000 * size, "what it can come to fits by far");
     let left = job.budget() - size;
-    let refused = accept(&door.spool, frame.clone(), &public(3), &job, left + 1, NOW).unwrap_err();
+    let bytes = |bytes| Before { bytes, kept: false };
+    let refused = accept(&door.spool, frame.clone(), &public(3), &job, bytes(left + 1), NOW).unwrap_err();
     assert!(matches!(refused, Error::OverBudget(_)), "{refused}");
     assert_eq!(fs::read_dir(door.root.path().join("new")).unwrap().count(), 0);
-    accept(&door.spool, frame, &public(3), &job, left, NOW).unwrap();
+    let kept = Before { bytes: left + 1, kept: true };
+    accept(&door.spool, frame.clone(), &public(3), &job, kept, NOW).unwrap();
+    assert_eq!(fs::read_dir(door.root.path().join("new")).unwrap().count(), 0, "it was taken before");
+    accept(&door.spool, frame, &public(3), &job, bytes(left), NOW).unwrap();
 }

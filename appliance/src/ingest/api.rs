@@ -10,7 +10,7 @@ use portolan_scanner::wire::fields::Fields;
 use portolan_scanner::wire::hex;
 use tokio::time::Instant;
 
-use super::accept::{self, accept};
+use super::accept::{self, Before, accept};
 use super::frame::{self, Frame, JobFrame};
 use super::refusal::Refusal;
 use super::store::{self, Progress};
@@ -120,12 +120,19 @@ impl Ingest {
         }
         let hash = frame.job();
         let (name, size) = (hash.clone(), frame.bytes().len() as u64);
-        let found = self.0.parts.jobs.read(move |db| store::job_frame(db, &hash)).await?;
-        let (text, brought) = found.ok_or_else(|| frame::Refusal::UnknownJob(frame.job()))?;
+        let sha256 = hex::encode(&frame.hash());
+        let this = sha256.clone();
+        let found = self
+            .0
+            .parts
+            .jobs
+            .read(move |db| Ok((store::job_frame(db, &hash)?, store::is_kept(db, &hash, &this)?)));
+        let (job, kept) = found.await?;
+        let (text, bytes) = job.ok_or_else(|| frame::Refusal::UnknownJob(frame.job()))?;
         let (spool, key, now) = (self.0.parts.spool.clone(), who.public_key, self.0.parts.clock.now());
         let accepted = blocking::run(move || {
             let job = JobFrame::parse(&text)?;
-            accept(&spool, frame, &key, &job, brought, now)
+            accept(&spool, frame, &key, &job, Before { bytes, kept }, now)
         });
         let receipt = match accepted.await? {
             Ok(receipt) => receipt,
@@ -134,7 +141,9 @@ impl Ingest {
             Err(accept::Error::NotKept(error)) => return Err(Error::from(error).into()),
         };
         // Counted after it is kept: a few that come at once may go beyond the budget, by so many frames and no more.
-        self.0.parts.jobs.write(move |tx| store::count_bytes(tx, &name, size)).await?;
+        if !kept {
+            self.0.parts.jobs.write(move |tx| store::kept(tx, &name, &sha256, size)).await?;
+        }
         let answer = Fields::new()
             .with("kind", "receipt")
             .with("frame", hex::encode(&receipt.frame))

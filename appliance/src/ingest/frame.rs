@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use ed25519_dalek::{Signature, VerifyingKey};
 use portolan_scanner::wire::{self, Id, Job, Results, hex};
 use sha2::{Digest, Sha256};
+
+use crate::secrets::signing;
 
 /// Why a frame is not taken. The sentence is for whoever sent it: it tells nothing they do not know.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,7 +103,9 @@ impl Frame {
     /// Whatever does not hold.
     pub fn prove(self, key: &[u8; 32], job: &JobFrame) -> Result<Proven, Refusal> {
         let scanner = self.results.scanner;
-        verify(&self.bytes, key).map_err(|()| Refusal::BadSignature(scanner))?;
+        if !holds(&self.bytes, key) {
+            return Err(Refusal::BadSignature(scanner));
+        }
         if job.hash != self.results.job {
             return Err(Refusal::UnknownJob(self.job()));
         }
@@ -142,7 +145,7 @@ impl JobFrame {
 
     /// Whether this key (the appliance's, for jobs) signed it.
     pub fn signed_by(&self, key: &[u8; 32]) -> bool {
-        verify(self.text.as_bytes(), key).is_ok()
+        holds(self.text.as_bytes(), key)
     }
 
     /// The whole frame.
@@ -195,8 +198,6 @@ impl Proven {
     }
 }
 
-fn verify(frame: &[u8], key: &[u8; 32]) -> Result<(), ()> {
-    let signed = wire::split(frame).map_err(drop)?;
-    let key = VerifyingKey::from_bytes(key).map_err(drop)?;
-    key.verify_strict(signed.text.as_bytes(), &Signature::from_bytes(&signed.signature)).map_err(drop)
+fn holds(frame: &[u8], key: &[u8; 32]) -> bool {
+    wire::split(frame).is_ok_and(|signed| signing::verify(key, signed.text.as_bytes(), &signed.signature))
 }

@@ -153,9 +153,18 @@ pub fn job_frame(db: &Connection, hash: &str) -> Result<Option<(String, u64)>> {
     Ok(db.prepare_cached(sql)?.query_row([hash], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
-/// Adds to how many bytes of results came for a job.
-pub fn count_bytes(tx: &Transaction, hash: &str, bytes: u64) -> Result<()> {
-    tx.prepare_cached("UPDATE job SET bytes = bytes + ? WHERE hash = ?")?.execute(params![bytes, hash])?;
+/// Whether this very frame was accepted for its job before.
+pub fn is_kept(db: &Connection, job: &str, frame: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM accepted WHERE job = ? AND frame = ?)";
+    Ok(db.prepare_cached(sql)?.query_row([job, frame], |row| row.get(0))?)
+}
+
+/// Notes a frame that is kept now, and adds to how many bytes of results came for its job; once for each frame.
+pub fn kept(tx: &Transaction, job: &str, frame: &str, bytes: u64) -> Result<()> {
+    let sql = "INSERT OR IGNORE INTO accepted (job, frame) VALUES (?, ?)";
+    if tx.prepare_cached(sql)?.execute([job, frame])? > 0 {
+        tx.prepare_cached("UPDATE job SET bytes = bytes + ? WHERE hash = ?")?.execute(params![bytes, job])?;
+    }
     Ok(())
 }
 

@@ -359,6 +359,11 @@ async fn results_are_kept_before_the_receipt_and_only_from_their_own_scanner() {
     assert_eq!((receipt.status, receipt.get("frame")), (200, hex::encode(&whole.hash())), "{}", receipt.text);
     assert_eq!(door.call(Scanner(3), "results", &text(&whole)).await.status, 200, "sent twice");
     assert_eq!(door.spooled(), 1);
+    let size = whole.bytes().len().to_string();
+    assert_eq!(door.text("SELECT CAST(bytes AS TEXT) FROM job").await, size, "and counted once");
+    door.write(|tx| tx.execute("UPDATE job SET bytes = 1 << 60", [])).await;
+    let full = door.call(Scanner(3), "results", &text(&whole)).await;
+    assert_eq!(full.status, 200, "a receipt that was lost is given again, whatever there is of the job");
 
     assert_eq!(
         door.call(Scanner(4), "results", &text(&whole)).await.slug(),

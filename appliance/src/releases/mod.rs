@@ -26,6 +26,9 @@ use minisign::{Form, PublicKey};
 /// The largest program that is handed out, in bytes.
 const MAX_PROGRAM: u64 = 32 << 20;
 
+/// The largest file of a key or a signature that is read, in bytes.
+const MAX_TEXT: u64 = 4 << 10;
+
 /// What is said where there is no release.
 const NONE_HERE: &str = "here: make one with `make release-scanner` and copy dist/scanner/ into the folder releases/ of \
                          the data folder, or name its folder with --scanner-dir";
@@ -54,8 +57,11 @@ struct Inner {
     folder: PathBuf,
     facts: Facts,
     /// What was read last, and what the files looked like then.
-    read: Mutex<Option<(Stamp, Arc<Release>)>>,
+    read: Mutex<Option<(Stamp, Looked)>>,
 }
+
+/// A release that may be handed out, or why it is not: either is remembered, as anybody may ask again and again.
+type Looked = std::result::Result<Arc<Release>, String>;
 
 /// Size and time of change of each file; none for one that is not there.
 type Stamp = [Option<(u64, SystemTime)>; 3];
@@ -115,13 +121,20 @@ impl Inner {
         let paths = ["portolan-scanner", "portolan-scanner.minisig", "scanner.pub"]
             .map(|name| self.folder.join(name));
         let stamp = [stamp(&paths[0])?, stamp(&paths[1])?, stamp(&paths[2])?];
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, release)) = read.as_ref().filter(|(known, _)| *known == stamp) {
-            return Ok(Arc::clone(release));
+        if stamp[0].is_none() {
+            return Err(Error::not_found("release of the scanner", NONE_HERE));
         }
-        let release = Arc::new(Release::read(&paths, &stamp)?);
-        *read = Some((stamp, Arc::clone(&release)));
-        Ok(release)
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = if let Some((_, looked)) = read.as_ref().filter(|(known, _)| *known == stamp) {
+            looked.clone()
+        } else {
+            let looked = Release::read(&paths, &stamp)?.map(Arc::new);
+            *read = Some((stamp, looked.clone()));
+            looked
+        };
+        looked.map_err(|why| {
+            Error::Unavailable(format!("The release of the scanner is not handed out: {why}."))
+        })
     }
 }
 
@@ -133,33 +146,49 @@ fn stamp(path: &Path) -> Result<Option<(u64, SystemTime)>> {
     }
 }
 
-/// Not handed out, and why.
-fn held_back(why: impl std::fmt::Display) -> Error {
-    Error::Unavailable(format!("The release of the scanner is not handed out: {why}."))
-}
-
 impl Release {
-    fn read([program, signature, key]: &[PathBuf; 3], stamp: &Stamp) -> Result<Self> {
-        match stamp[0] {
-            None => return Err(Error::not_found("release of the scanner", NONE_HERE)),
-            Some((size, _)) if size > MAX_PROGRAM => return Err(held_back("the program is too large")),
-            Some(_) => {}
+    /// Reads what the stamp says is there, or says why it is held back.
+    ///
+    /// # Errors
+    /// When a file cannot be read: the next look may succeed.
+    fn read(
+        [program, signature, key]: &[PathBuf; 3],
+        stamp: &Stamp,
+    ) -> Result<std::result::Result<Self, String>> {
+        for (file, most, what) in [
+            (stamp[0], MAX_PROGRAM, "the program"),
+            (stamp[1], MAX_TEXT, "the signature"),
+            (stamp[2], MAX_TEXT, "scanner.pub"),
+        ] {
+            if file.is_some_and(|(size, _)| size > most) {
+                return Ok(Err(format!("{what} is too large")));
+            }
         }
         let program = fs::read(program)?;
         let signed = match (stamp[1], stamp[2]) {
             (_, None) => None,
-            (None, Some(_)) => return Err(held_back("there is scanner.pub, and no signature")),
+            (None, Some(_)) => return Ok(Err("there is scanner.pub, and no signature".to_owned())),
             (Some(_), Some(_)) => {
-                let key = PublicKey::parse(&fs::read_to_string(key)?)
-                    .map_err(|error| held_back(format_args!("scanner.pub: {error}")))?;
-                let signature = fs::read_to_string(signature)?;
-                match key.verify(&program, &signature).map_err(held_back)? {
-                    (_, Form::Legacy) => Some(Signed { signature, key }),
-                    (_, Form::Hashed) => return Err(held_back("sign it with `portolan sign sign --legacy`")),
+                let (key, signature) = (fs::read(key)?, fs::read(signature)?);
+                match Signed::check(&program, key, signature) {
+                    Ok(signed) => Some(signed),
+                    Err(why) => return Ok(Err(why)),
                 }
             }
         };
-        Ok(Self { sha256: hex::encode(&sha256(&program)), program: program.into(), signed })
+        Ok(Ok(Self { sha256: hex::encode(&sha256(&program)), program: program.into(), signed }))
+    }
+}
+
+impl Signed {
+    fn check(program: &[u8], key: Vec<u8>, signature: Vec<u8>) -> std::result::Result<Self, String> {
+        let text = |bytes, what| String::from_utf8(bytes).map_err(|_| format!("{what} is not text"));
+        let (key, signature) = (text(key, "scanner.pub")?, text(signature, "the signature")?);
+        let key = PublicKey::parse(&key).map_err(|error| format!("scanner.pub: {error}"))?;
+        match key.verify(program, &signature).map_err(|error| error.to_string())? {
+            (_, Form::Legacy) => Ok(Self { signature, key }),
+            (_, Form::Hashed) => Err("sign it with `portolan sign sign --legacy`".to_owned()),
+        }
     }
 }
 

@@ -42,6 +42,27 @@ async fn a_release_is_handed_out_only_with_a_signature_that_holds() {
     assert!(refused(&releases).await.to_string().contains("does not fit"));
     put("scanner.pub", b"no key");
     assert!(refused(&releases).await.to_string().contains("scanner.pub"));
+    put("scanner.pub", &[b'x'; 5_000]);
+    assert!(refused(&releases).await.to_string().contains("scanner.pub is too large"));
+}
+
+#[tokio::test]
+async fn a_release_that_is_held_back_is_not_read_anew_for_everyone_who_asks() {
+    let (folder, releases) = folder();
+    let key = SecretKey::make(&Random::seeded(1));
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    put("portolan-scanner", "program");
+    put("scanner.pub", &key.public().file());
+    put("portolan-scanner.minisig", &key.sign(b"PROGRAM", Form::Legacy, "x").unwrap());
+    let why = refused(&releases).await.to_string();
+    let path = folder.path().join("portolan-scanner.minisig");
+    let then = fs::metadata(&path).unwrap().modified().unwrap();
+    put("portolan-scanner.minisig", &key.sign(b"program", Form::Legacy, "x").unwrap());
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(then).unwrap();
+    assert_eq!(refused(&releases).await.to_string(), why, "it looks as it did: it is not read");
+    file.set_modified(then + std::time::Duration::from_secs(1)).unwrap();
+    assert!(releases.release().await.is_ok());
 }
 
 #[tokio::test]

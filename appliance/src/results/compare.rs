@@ -90,7 +90,7 @@ struct Lines {
 
 pub(super) async fn diff(call: Call, mut query: DiffQuery) -> Answer<DiffPage> {
     if let (None, Some(b)) = (query.a, query.b) {
-        query.a = before(&call.app, b).await?;
+        query.a = call.app.scans.before(b).await?;
     }
     if call.wants_csv && query.a.is_some() && query.b.is_some() {
         let page = page(&call.app, None, Counts::default(), Lines::default()).await?;
@@ -156,18 +156,6 @@ async fn page(
         },
         options: DiffOptions { scans: choices(app).await? },
     })
-}
-
-/// The newest ended scan of the same template that was launched before this one.
-async fn before(app: &App, scan: Uuid) -> Result<Option<Uuid>, Error> {
-    let scan = app.scans.scan(scan).await?;
-    let newest =
-        ListQuery { sort: Some("-started_at".to_owned()), limit: Some(CHOICES), ..ListQuery::default() };
-    let found = app.scans.list(newest, scans::Filter::default()).await?;
-    let fits = |one: &&scans::Scan| {
-        one.template == scan.template && one.created_at < scan.created_at && !one.state.is_open()
-    };
-    Ok(found.items.iter().find(fits).map(|one| one.id))
 }
 
 /// The newest scans, told apart by time and state.

@@ -117,6 +117,41 @@ async fn hosts_are_paged_and_filtered_and_say_how_many() {
 }
 
 #[tokio::test]
+async fn more_files_at_once_than_there_are_threads_for_are_refused_with_a_time() {
+    let site = site().await;
+    let path = format!("/scans/{}/hosts.csv", uuid(1));
+    assert_eq!(site.get(&path).await.status, StatusCode::OK);
+    // Waits until the thread of the first is done with it.
+    let held = site.site.files.clone().acquire_many_owned(8).await.unwrap();
+    let answer = site.get(&path).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "60"));
+    drop(held);
+    assert_eq!(site.get(&path).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_scan_before_is_found_however_many_others_there_were_since() {
+    let site = site().await;
+    let many = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 250)
+        INSERT INTO scan (id, template, template_name, frozen_scope, preset, rate, host_rate, timeout_ms, retries, seed,
+          hosts, probes, state, by_id, by_name, created_at, ended_at)
+        SELECT printf('00000000-0000-7000-8000-%012d', i), '00000000-0000-7000-8000-000000000000', 'Other', 'aa', 'normal',
+          1, 1, 1, 0, '00000000000000000000000000000000', 1, 1, 'completed', '', 'ada', 1000000 + i, 1000000 + i FROM n";
+    let change = |tx: &rusqlite::Transaction| {
+        tx.execute(many, [])?;
+        Ok((Entry::event("test", &json!({})), ()))
+    };
+    site.app.store.change(&Actor::system("test"), change).await.unwrap();
+    let found = site.get(&format!("/diff?b={}", uuid(6))).await.json();
+    assert_eq!(found["a"]["id"], json!(uuid(1)));
+    assert_eq!(
+        site.get(&format!("/diff?b={}", uuid(1))).await.json()["a"],
+        Value::Null,
+        "nothing was before it"
+    );
+}
+
+#[tokio::test]
 async fn bad_filters_are_named_one_by_one() {
     let site = site().await;
     let path = format!("/api/v1/scans/{}/hosts", uuid(1));
@@ -157,6 +192,12 @@ async fn one_host_in_every_scan_and_in_one() {
     let one = site.get(&format!("/api/v1/scans/{}/hosts/10.0.0.7", uuid(1))).await.json();
     assert_eq!(one["items"].as_array().unwrap().len(), 1);
     assert_eq!(one["items"][0]["vantage"]["name"], "=plant");
+    let first = site.get("/api/v1/hosts/10.0.0.7?limit=2").await.json();
+    assert_eq!((first["items"].as_array().unwrap().len(), &first["total"]), (2, &json!(3)));
+    let cursor = first["next"].as_str().unwrap();
+    let rest = site.get(&format!("/api/v1/hosts/10.0.0.7?limit=2&cursor={cursor}")).await.json();
+    assert_eq!((rest["items"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
+    assert_eq!(site.get("/api/v1/hosts/10.0.0.7?cursor=x").await.fields(), ["cursor"]);
     assert_eq!(site.get("/api/v1/hosts/192.0.2.1").await.json()["items"], json!([]));
 }
 

@@ -146,7 +146,13 @@ impl Situation<'_> {
             }
             (JobState::Leased, _) if job.expires_at.is_some_and(|end| self.now >= end + self.lease) => {
                 actions.push(Action::Lose(job.hash.clone()));
-                self.again(batch, Some(job), "its scanner took longer than it may")
+                let rested = self.scan.state == State::Paused;
+                let why = if rested {
+                    "its job's time was over while it rested"
+                } else {
+                    "its scanner took longer than it may"
+                };
+                self.again(batch, Some(job), why)
             }
             (JobState::Ready | JobState::Leased, _) if !self.able.contains(&job.scanner) => {
                 actions.push(Action::Lose(job.hash.clone()));
@@ -188,11 +194,11 @@ impl Situation<'_> {
         }
     }
 
-    /// Back to waiting, or given up after too many jobs.
+    /// Back to waiting, or given up after too many jobs; while the scan rests, nothing is given up.
     fn again(&self, batch: &Batch, job: Option<&Job>, why: &str) -> Batch {
         if self.scan.state == State::Cancelling {
             self.ended(batch, BatchState::Cancelled, job, None)
-        } else if batch.epoch >= MOST_EPOCHS {
+        } else if batch.epoch >= MOST_EPOCHS && self.scan.state != State::Paused {
             self.ended(
                 batch,
                 BatchState::GivenUp,

@@ -256,6 +256,32 @@ fn a_scanner_that_never_ends_loses_its_job_when_its_time_is_over() {
 }
 
 #[test]
+fn a_scan_that_rests_past_the_time_of_its_jobs_goes_on_with_new_ones_however_often() {
+    let rested = |epoch| {
+        let running = [batch(BatchState::Running, epoch)];
+        let late = Duration::from_secs(90_000);
+        let resting = Job {
+            pause: true,
+            expires_at: Some(START + Duration::from_secs(86_400)),
+            renewed_at: Some(START + late),
+            ..job(epoch, JobState::Leased)
+        };
+        let failed = Some((JobEnd::Failed, "the job's time was over".to_owned()));
+        let said_so = Job { end: failed, ..job(epoch, JobState::Ended) };
+        let scan = scan(State::Paused);
+        [
+            decide(&scan, &running, &[resting], late),
+            decide(&scan, &running, &[said_so], Duration::from_secs(1)),
+        ]
+    };
+    for epoch in [1, MOST_EPOCHS] {
+        let [resting, said_so] = rested(epoch);
+        assert_eq!(states(&resting), [format!("lose job-{epoch}"), "batch waiting".to_owned()]);
+        assert_eq!(states(&said_so), ["batch waiting"]);
+    }
+}
+
+#[test]
 fn a_scanner_that_does_not_stop_holds_no_cancelled_scan_open() {
     let running = [batch(BatchState::Running, 1)];
     let deaf =

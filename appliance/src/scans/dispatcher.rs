@@ -192,8 +192,8 @@ impl Dispatcher {
         let signed = self
             .store
             .changes(&actor(), move |tx| {
-                // A person may have let it rest since it was looked at.
-                if store::scan(tx, id)?.is_none_or(|scan| scan.state == State::Paused) {
+                // A person may have let it rest, or ended it, since it was looked at.
+                if store::scan(tx, id)?.is_none_or(|scan| rests(scan.state)) {
                     return Ok((vec![], false));
                 }
                 if !store::update_batch(tx, id, &batch)? {
@@ -239,8 +239,7 @@ impl Open {
     /// else is there who could do better.
     fn place_of(&self, scanner: Uuid, at_work: &[Uuid]) -> Option<(Uuid, bool)> {
         let vantage = self.scanners.iter().find(|assigned| assigned.scanner == scanner)?.vantage;
-        let rests = matches!(self.scan.state, State::Paused | State::Cancelling);
-        if rests || !self.waiting.contains(&vantage) {
+        if rests(self.scan.state) || !self.waiting.contains(&vantage) {
             return None;
         }
         let other = |assigned: &&Assigned| assigned.vantage == vantage && assigned.scanner != scanner;
@@ -255,6 +254,11 @@ impl Open {
             self.scanners.iter().filter(|one| one.vantage == vantage && self.able.contains(&one.scanner));
         u32::try_from(those.count().max(1)).unwrap_or(u32::MAX)
     }
+}
+
+/// Whether a scan gives out no work, though it has not ended.
+fn rests(state: State) -> bool {
+    matches!(state, State::Paused | State::Cancelling)
 }
 
 /// Every scan that has not ended, oldest first.

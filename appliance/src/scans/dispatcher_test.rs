@@ -215,6 +215,23 @@ async fn a_paused_scan_gives_out_nothing_and_its_scanners_are_told_until_it_goes
 }
 
 #[tokio::test]
+async fn a_scan_that_is_stopped_while_a_job_is_made_for_it_stays_so() {
+    for state in [State::Paused, State::Cancelling] {
+        let bench = Bench::new().await;
+        let (id, now) = (bench.scan, bench.dispatcher.clock.now());
+        bench.want().await;
+        let looked_at = bench.dispatcher.store.read(open).await.unwrap();
+        let stop = move |tx: &rusqlite::Transaction| {
+            store::set_state(tx, id, state, None, None)?;
+            Ok((Entry::event("test", &json!({})), ()))
+        };
+        bench.dispatcher.store.change(&actor(), stop).await.unwrap();
+        bench.dispatcher.give_work(SCANNER, &looked_at, &[SCANNER], now).await.unwrap();
+        assert_eq!((bench.state().await.0, bench.frames().await.len()), (state, 0));
+    }
+}
+
+#[tokio::test]
 async fn the_scanners_of_a_vantage_share_its_rate() {
     let bench = Bench::new().await;
     let second = bench.second().await;

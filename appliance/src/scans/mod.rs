@@ -385,6 +385,18 @@ impl Scans {
         self.0.store.read(move |db| store::scan(db, id)?.ok_or_else(|| Error::not_found("scan", id))).await
     }
 
+    /// The newest ended scan of the same template that was launched before this one.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn before(&self, id: Uuid) -> Result<Option<Uuid>, Error> {
+        let read = move |db: &rusqlite::Connection| {
+            let scan = store::scan(db, id)?.ok_or_else(|| Error::not_found("scan", id))?;
+            store::before(db, &scan)
+        };
+        self.0.store.read(read).await
+    }
+
     /// The scope of a scan, as it was frozen.
     ///
     /// # Errors

@@ -226,7 +226,10 @@ pub fn scans(db: &Connection) -> Result<Vec<Uuid>, Error> {
 pub fn forget(tx: &Transaction, scans: &[Uuid]) -> Result<(), Error> {
     for scan in scans {
         let scan = scan.to_string();
-        tx.execute("DELETE FROM loaded WHERE job_hash IN (SELECT hash FROM job WHERE scan = ?)", [&scan])?;
+        for (table, job) in [("loaded", "job_hash"), ("accepted", "job")] {
+            let sql = format!("DELETE FROM {table} WHERE {job} IN (SELECT hash FROM job WHERE scan = ?)");
+            tx.execute(&sql, [&scan])?;
+        }
         tx.execute("DELETE FROM job WHERE scan = ?", [&scan])?;
         tx.execute("DELETE FROM swept WHERE scan = ?", [&scan])?;
     }

@@ -75,7 +75,6 @@ async fn list(call: Call, query: Query) -> Answer<Page<ScanRow>> {
 struct NewQuery {
     /// The template to choose beforehand.
     #[serde(default)]
-    #[expect(dead_code, reason = "the page reads it from its own query")]
     template: Option<Uuid>,
 }
 
@@ -88,13 +87,23 @@ struct NewScan {
 
 #[derive(Serialize, JsonSchema)]
 struct Options {
+    /// At most 500 by name, and the one that was asked for.
     templates: Vec<Template>,
+    /// How many there are in all.
+    total: u64,
 }
 
-async fn new(call: Call, _: NewQuery) -> Answer<NewScan> {
+async fn new(call: Call, query: NewQuery) -> Answer<NewScan> {
     let all = TemplateQuery { limit: Some(MAX_LIMIT), ..TemplateQuery::default() };
-    let templates = call.app.scope.templates(all).await?.items;
-    Ok(Reply::ok(NewScan { idempotency_key: call.app.ids.new(), options: Options { templates } }))
+    let Page { items: mut templates, total, .. } = call.app.scope.templates(all).await?;
+    if let Some(id) = query.template.filter(|id| !templates.iter().any(|template| template.id == *id)) {
+        match call.app.scope.template(id).await {
+            Ok(asked) => templates.insert(0, asked),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Reply::ok(NewScan { idempotency_key: call.app.ids.new(), options: Options { templates, total } }))
 }
 
 #[derive(Deserialize, JsonSchema)]

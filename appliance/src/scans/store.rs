@@ -111,6 +111,16 @@ pub fn scan(db: &Connection, id: Uuid) -> Result<Option<Scan>, Error> {
     Ok(db.query_row(&sql, [id.to_string()], scan_row).optional()?)
 }
 
+/// The newest ended scan of the same template that was launched before this one.
+pub fn before(db: &Connection, scan: &Scan) -> Result<Option<Uuid>, Error> {
+    let sql = "SELECT id FROM scan WHERE template = ? AND created_at < ? AND ended_at IS NOT NULL
+               ORDER BY created_at DESC, id DESC LIMIT 1";
+    let id = db
+        .prepare_cached(sql)?
+        .query_row(params![scan.template.to_string(), scan.created_at], |row| parsed(row, "id"));
+    Ok(id.optional()?)
+}
+
 /// Scans in which something can still happen, oldest first.
 pub fn open_scans(db: &Connection) -> Result<Vec<Scan>, Error> {
     let sql = format!("SELECT {SCAN} FROM scan WHERE ended_at IS NULL ORDER BY created_at, id LIMIT 10000");

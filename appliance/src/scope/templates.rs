@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::extent::Extent;
 use super::timing::Asked;
-use super::{Count, Manner, Method, Preset, Resolved, Scope, Timing, resolve, store};
+use super::{Count, Manner, Method, Preset, Resolved, Scope, Timing, in_force, resolve, store};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ pub struct Template {
     /// What it does to a port, and to whose.
     #[serde(flatten)]
     pub manner: Manner,
-    /// How many addresses it covers, each counted once.
+    /// How many addresses it covers now, each counted once: without those that are excluded.
     pub hosts: Count,
     /// How many ports of each.
     pub ports: u32,
@@ -234,7 +234,12 @@ impl Scope {
     pub async fn templates(&self, query: TemplateQuery) -> Result<Page<Template>> {
         let TemplateQuery { q, preset, sort, limit, cursor } = query;
         let list = ListQuery { q, sort, limit, cursor };
-        self.store.read(move |db| store::templates(db, &list, preset)?.try_map(|kept| shown(db, kept))).await
+        let now = self.clock.now();
+        let read = move |db: &Connection| {
+            let excluded = in_force(db, now)?;
+            store::templates(db, &list, preset)?.try_map(|kept| shown(db, &excluded, kept))
+        };
+        self.store.read(read).await
     }
 
     /// A template.
@@ -242,7 +247,8 @@ impl Scope {
     /// # Errors
     /// `NotFound`; any from the database.
     pub async fn template(&self, id: Uuid) -> Result<Template> {
-        self.store.read(move |db| shown(db, store::template(db, id)?)).await
+        let now = self.clock.now();
+        self.store.read(move |db| shown(db, &in_force(db, now)?, store::template(db, id)?)).await
     }
 
     /// What a template covers now.
@@ -259,9 +265,11 @@ impl Scope {
     /// # Errors
     /// `NotFound`; any from the database.
     pub async fn template_form(&self, id: Option<Uuid>) -> Result<TemplateForm> {
+        let now = self.clock.now();
         self.store
             .read(move |db| {
-                let item = id.map(|id| shown(db, store::template(db, id)?)).transpose()?;
+                let item =
+                    id.map(|id| shown(db, &in_force(db, now)?, store::template(db, id)?)).transpose()?;
                 Ok(TemplateForm { item, options: store::options(db)? })
             })
             .await
@@ -287,7 +295,8 @@ impl Scope {
                 let fields = Fields::check(tx, &input)?;
                 store::insert_template(tx, id, &fields, now)?;
                 fits(tx, id)?;
-                Ok((Entry::created("template", id, &fields), shown(tx, store::template(tx, id)?)?))
+                let made = shown(tx, &in_force(tx, now)?, store::template(tx, id)?)?;
+                Ok((Entry::created("template", id, &fields), made))
             })
             .await
     }
@@ -306,7 +315,7 @@ impl Scope {
                     store::update_template(tx, id, &fields, now)?;
                     fits(tx, id)
                 })?;
-                Ok((entries, shown(tx, store::template(tx, id)?)?))
+                Ok((entries, shown(tx, &in_force(tx, now)?, store::template(tx, id)?)?))
             })
             .await
     }
@@ -316,12 +325,13 @@ impl Scope {
     /// # Errors
     /// `NotFound`, `Stale`; any from the database.
     pub async fn delete_template(&self, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Template> {
+        let now = self.clock.now();
         self.store
             .change(actor, move |tx| {
                 let kept = store::template(tx, id)?;
                 noun::if_based_on(version, kept.version)?;
                 let entry = Entry::deleted("template", id, &kept.fields);
-                let was = shown(tx, kept)?;
+                let was = shown(tx, &in_force(tx, now)?, kept)?;
                 store::delete(tx, "template", id)?;
                 Ok((entry, was))
             })
@@ -337,8 +347,10 @@ fn fits(db: &Connection, id: Uuid) -> Result<()> {
     }
 }
 
-fn shown(db: &Connection, kept: Kept<Fields>) -> Result<Template> {
-    let extent = Extent::of_template(db, kept.id)?;
+/// A template with what a scan of it would cover now, so without what the site excludes.
+fn shown(db: &Connection, excluded: &Ranges, kept: Kept<Fields>) -> Result<Template> {
+    let mut extent = Extent::of_template(db, kept.id)?;
+    extent.targets = extent.targets.subtract(excluded);
     let vantages = store::vantages_of(db, &kept.fields.scanners)?;
     let Kept { id, fields, version, updated_at } = kept;
     let Fields { name, subnets, port_lists, exclusions, scanners, timing, manner, note } = fields;

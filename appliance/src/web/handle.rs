@@ -6,7 +6,7 @@ use super::guard::{self, NOTICE_COOKIE, RequestId, SESSION_COOKIE, THEME_COOKIE,
 use super::input;
 use super::problem::Problem;
 use super::render::{Context, PageView};
-use super::reply::{File, Outcome, SessionCookie};
+use super::reply::{Content, File, Outcome, SessionCookie};
 use super::route::{Access, Route};
 use super::router::Site;
 use super::wrong::Wrong;
@@ -21,6 +21,7 @@ use percent::{decode, encode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// What is known of a request before its row is looked at.
 struct Asked {
@@ -220,7 +221,10 @@ async fn read(
 fn present(site: &Site, route: &Route, asked: &Asked, outcome: Outcome) -> Response {
     let Outcome { value, dress } = outcome;
     let mut response = match (asked.format, dress.file, &dress.location, route.template) {
-        (_, Some(file), ..) => download(file),
+        (_, Some(file), ..) => match download(site, file) {
+            Ok(response) => response,
+            Err(error) => return problem(site, asked, error),
+        },
         (Some(Format::Html), None, Some(location), _) => {
             let mut response =
                 (StatusCode::SEE_OTHER, [(header::LOCATION, location.clone())]).into_response();
@@ -263,11 +267,15 @@ fn present(site: &Site, route: &Route, asked: &Asked, outcome: Outcome) -> Respo
     response
 }
 
-fn download(file: File) -> Response {
-    let mut response = ([(header::CONTENT_TYPE, file.media)], file.body).into_response();
+fn download(site: &Site, file: File) -> Result<Response, Error> {
+    let body = match file.content {
+        Content::Whole(bytes) => Body::from(bytes),
+        Content::Made(make) => make(Arc::clone(&site.files).try_acquire_owned().map_err(|_| Error::Busy)?),
+    };
+    let mut response = ([(header::CONTENT_TYPE, file.media)], body).into_response();
     let disposition = format!("attachment; filename=\"{}\"", file.name);
     insert(response.headers_mut(), header::CONTENT_DISPOSITION, &disposition);
-    response
+    Ok(response)
 }
 
 /// What a form says that comes back because its thing was changed meanwhile.

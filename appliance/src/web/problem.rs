@@ -4,6 +4,9 @@ use crate::error::{Error, FieldError};
 use axum::http::StatusCode;
 use serde::Serialize;
 
+/// When to try again what is done a few times at once only, in seconds.
+const BUSY_S: u64 = 60;
+
 /// The body of an error answer, `application/problem+json`.
 #[derive(Debug, Serialize)]
 pub struct Problem {
@@ -108,6 +111,11 @@ impl Problem {
             Error::RateLimited { retry_s: seconds } => {
                 retry_s = Some(seconds);
                 (429, "rate-limited", "Too many tries", Some(format!("Try again in {seconds} s.")))
+            }
+            Error::Busy => {
+                retry_s = Some(BUSY_S);
+                let said = "As many files as are sent at once are being sent. Try again in a minute.";
+                (503, "busy", "Busy", Some(said.to_owned()))
             }
             Error::Timeout => (503, "timeout", "This took too long", None),
             Error::Unavailable(detail) => (503, "unavailable", "Not available now", Some(detail)),

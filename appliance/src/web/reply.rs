@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What every handler returns.
 pub type Answer<T> = Result<Reply<T>, Error>;
@@ -40,7 +41,14 @@ pub(super) enum SessionCookie {
 pub(super) struct File {
     pub media: &'static str,
     pub name: String,
-    pub body: Body,
+    pub content: Content,
+}
+
+/// Where a file's bytes come from.
+pub(super) enum Content {
+    Whole(Bytes),
+    /// Is made while it is sent, by who holds one of the few permits for it.
+    Made(Box<dyn FnOnce(OwnedSemaphorePermit) -> Body + Send>),
 }
 
 /// An answer with its type erased.
@@ -135,7 +143,8 @@ impl<T> Reply<T> {
         name: String,
         work: impl FnOnce(&mut Writer) -> Result<(), E> + Send + 'static,
     ) -> Self {
-        self.dress.file = Some(File { media, name, body: stream::body(work) });
+        self.dress.file =
+            Some(File { media, name, content: Content::Made(Box::new(|permit| stream::body(permit, work))) });
         self
     }
 }
@@ -144,7 +153,7 @@ impl<T> Reply<T> {
     /// Answers with a file that is there as a whole instead of the value: no thread waits for a slow reader.
     #[must_use]
     pub fn whole(mut self, media: &'static str, name: &str, bytes: impl Into<Bytes>) -> Self {
-        self.dress.file = Some(File { media, name: name.to_owned(), body: Body::from(bytes.into()) });
+        self.dress.file = Some(File { media, name: name.to_owned(), content: Content::Whole(bytes.into()) });
         self
     }
 }

@@ -4,7 +4,7 @@ use super::guard::{MAX_BODY, guard};
 use super::handle::{handle, unmatched};
 use super::render::Pages;
 use super::route::{Route, Routes};
-use super::{assets, openapi};
+use super::{assets, openapi, stream};
 use crate::app::App;
 use crate::error::Error;
 use axum::Router;
@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Method};
 use axum::routing::{MethodFilter, get, on};
 use serde_json::Value;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
@@ -20,6 +21,8 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 pub struct Site {
     pub(super) app: App,
     pub(super) pages: Pages,
+    /// For files that are made while they are sent.
+    pub(crate) files: Arc<Semaphore>,
     rows: Vec<Arc<Route>>,
     openapi: Value,
 }
@@ -33,7 +36,8 @@ impl Site {
         let rows: Vec<Route> = tables.into_iter().flat_map(Routes::into_rows).collect();
         let pages = Pages::new(&rows, &app.clock)?;
         let openapi = openapi::document(&rows);
-        Ok(Self { app, pages, openapi, rows: rows.into_iter().map(Arc::new).collect() })
+        let files = Arc::new(Semaphore::new(stream::AT_ONCE));
+        Ok(Self { app, pages, openapi, files, rows: rows.into_iter().map(Arc::new).collect() })
     }
 
     /// The table.

@@ -104,6 +104,23 @@ async fn one_that_bridges_others_leaves_no_more_than_the_limit_when_it_goes() {
 }
 
 #[tokio::test]
+async fn a_template_counts_what_a_scan_of_it_would_cover_now() {
+    let fixture = super::Fixture::new().await;
+    let id = fixture.make_template(json!({})).await;
+    let counted = async || {
+        let item = fixture.site.get(&format!("/templates/{id}")).await.json();
+        let listed = fixture.site.get("/templates").await.json()["items"][0].clone();
+        let offered = fixture.site.get("/scans/new").await.json()["options"]["templates"][0].clone();
+        let of = |item: &Value| (item["hosts"].clone(), item["probes"].clone());
+        assert_eq!((of(&listed), of(&offered)), (of(&item), of(&item)));
+        of(&item)
+    };
+    assert_eq!(counted().await, (json!(256), json!(512)));
+    exclude(&fixture.site, "10.0.0.0/26, 192.0.2.1").await;
+    assert_eq!(counted().await, (json!(192), json!(384)));
+}
+
+#[tokio::test]
 async fn of_one_that_is_over_the_reason_can_be_mended() {
     let site = TestSite::new().await;
     let body = json!({ "addresses": "10.0.0.2", "reason": "tody", "expires_on": "2026-11-22" });

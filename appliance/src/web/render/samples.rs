@@ -71,6 +71,23 @@ fn every_page_renders_from_its_samples_and_has_one() {
     assert!(without.is_empty(), "no sample in templates/_samples for {without:?}");
 }
 
+/// Of two with one key the later wins, and the earlier is never seen.
+#[test]
+fn no_table_of_the_macros_has_a_key_twice() {
+    let text = std::fs::read_to_string(root("templates/_ui/macros.html")).unwrap();
+    let mut tables = 0;
+    for table in text.split("{%- set ").filter_map(|part| part.split_once(" = {\n")) {
+        let (name, rest) = table;
+        let (mut seen, body) = (BTreeSet::new(), rest.split("} -%}").next().unwrap());
+        for key in body.split("\": ").filter_map(|before| before.rsplit_once('"')).map(|(_, key)| key) {
+            assert!(seen.insert(key), "{name} has {key} twice");
+        }
+        assert!(seen.len() > 1, "{name}");
+        tables += 1;
+    }
+    assert!(tables >= 4, "{tables}");
+}
+
 #[test]
 fn no_page_has_inline_script_or_style_which_the_policy_would_refuse() {
     for (name, html) in rendered() {
