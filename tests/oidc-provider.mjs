@@ -34,7 +34,7 @@ provider.use(async (ctx, next) => {
     const claims = { ...decodeJwt(ctx.body.id_token), aud: "someone-else" };
     ctx.body.id_token = await new SignJWT(claims).setProtectedHeader({ alg: "RS256", kid: "one" }).sign(await importJWK(key, "RS256"));
   }
-  const to = ctx.response.get("location");
+  const to = ctx.response.get("location") ?? "";
   if (to.startsWith(redirect)) console.log(`back ${to}`);
 });
 https.createServer({ key: file("key.pem"), cert: file("cert.pem") }, provider.callback())
