@@ -5,6 +5,15 @@
 //! so that each side brings its own. The feature `usb` adds jobs on a stick, with ring; `link` the scanner's link to an
 //! appliance, with rustls and ring; `pq` the same with aws-lc-rs.
 
+/// Says something on standard error, a line: that nobody reads it any more is no reason to end.
+#[macro_export]
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 pub mod args;
 pub mod certificate;
 #[cfg(feature = "signed")]

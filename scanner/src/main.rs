@@ -7,26 +7,11 @@ use std::process::ExitCode;
 
 #[cfg(feature = "network")]
 use portolan_scanner::link;
+use portolan_scanner::say;
 #[cfg(feature = "signed")]
 use portolan_scanner::{args::Args, stick, upgrade, work::Error};
 
-const HELP: &str = "\
-Portolan scanner: probes TCP ports, by hand or for a Portolan appliance.
-
-Usage: portolan-scanner COMMAND [options]
-
-Commands:
-  probe      probe ports by hand, without an appliance
-  enrol      make this scanner known to an appliance, with a one-time token
-  run        do the jobs of the appliance
-  stick      do jobs that come on a stick, where no network leads to the appliance
-  upgrade    replace this program by another one whose signature is good
-
-  --version  print the version
-  --man      print the manual page
-  --unit     print the unit for systemd
-  --help     print this; COMMAND --help tells more
-";
+const HELP: &str = include_str!("help.txt");
 
 /// Part of the program, so that its signature covers them too.
 const MAN: &str = include_str!("../../man/portolan-scanner.1");
@@ -37,7 +22,7 @@ fn main() -> ExitCode {
         match std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect() {
             Ok(arguments) => arguments,
             Err(argument) => {
-                eprintln!("portolan-scanner: {} is not valid UTF-8", argument.display());
+                say!("portolan-scanner: {} is not valid UTF-8", argument.display());
                 return ExitCode::from(2);
             }
         };
@@ -53,25 +38,21 @@ fn main() -> ExitCode {
         Some("upgrade") => link(&arguments[1..], upgrade::HELP, |args, _| upgrade::main(args)),
         // Those of them that are not above.
         Some(command) if ["enrol", "run", "stick", "upgrade"].contains(&command) => {
-            eprintln!("portolan-scanner: {command}: this program was built without the feature for it");
+            say!("portolan-scanner: {command}: this program was built without the feature for it");
             ExitCode::from(2)
         }
         Some("--version" | "-V") => {
-            println!("portolan-scanner {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
+            print_whole(concat!("portolan-scanner ", env!("CARGO_PKG_VERSION"), "\n"))
         }
         Some("--man") => print_whole(MAN),
         Some("--unit") => print_whole(UNIT),
-        Some("--help" | "-h" | "help") => {
-            print!("{HELP}");
-            ExitCode::SUCCESS
-        }
+        Some("--help" | "-h" | "help") => print_whole(HELP),
         Some(other) => {
-            eprintln!("portolan-scanner: {other:?} is not a command; --help lists them");
+            say!("portolan-scanner: {other:?} is not a command; --help lists them");
             ExitCode::from(2)
         }
         None => {
-            eprint!("{HELP}");
+            say!("{}", HELP.trim_end());
             ExitCode::from(2)
         }
     }
@@ -92,17 +73,16 @@ type Subcommand = fn(Args, fn() -> bool) -> Result<(), Error>;
 fn link(arguments: &[String], help: &str, command: Subcommand) -> ExitCode {
     let mut args = Args::new(arguments.iter().cloned());
     if args.flag("--help") || args.flag("-h") {
-        print!("{help}");
-        return ExitCode::SUCCESS;
+        return print_whole(help);
     }
     if let Err(error) = sys::stop_on_signals() {
-        eprintln!("portolan-scanner: signals cannot be listened for: {error}");
+        say!("portolan-scanner: signals cannot be listened for: {error}");
         return ExitCode::FAILURE;
     }
     match command(args, sys::stop_requested) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("portolan-scanner: {error}");
+            say!("portolan-scanner: {error}");
             ExitCode::from(if matches!(error, Error::Usage(_) | Error::Option { .. }) { 2 } else { 1 })
         }
     }

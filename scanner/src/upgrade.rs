@@ -49,17 +49,19 @@ pub fn main(mut args: Args) -> Result<(), Error> {
         Some(program) => program,
         None => std::env::current_exe().map_err(Error::file("/proc/self/exe"))?,
     };
-    match (from, rollback) {
+    let done = match (from, rollback) {
         (Some(from), false) => {
             let bytes = fs::read(&from).map_err(Error::file(&from))?;
             let said = proven(&from, &bytes, key, sha256)?;
             let version = replace(&program, &bytes)?;
-            println!("{said}\n{} is now {version}; the one before is kept beside it", program.display());
+            format!("{said}\n{} is now {version}; the one before is kept beside it", program.display())
         }
-        (None, true) => println!("{} is now {}", program.display(), roll_back(&program)?),
+        (None, true) => format!("{} is now {}", program.display(), roll_back(&program)?),
         _ => return Err(Error::option("--from", "give either --from FILE or --rollback")),
-    }
-    println!("restart the service to run it: systemctl restart portolan-scanner");
+    };
+    // It is done, whoever hears of it.
+    let _ =
+        writeln!(io::stdout(), "{done}\nrestart the service to run it: systemctl restart portolan-scanner");
     Ok(())
 }
 

@@ -156,7 +156,7 @@ fn renew(session: &Session, hash: &[u8; 32], shared: &Shared, over: &AtomicBool)
             Err(error) => {
                 let goes_on = shared.is_known() && !shared.pause.load(Ordering::Relaxed);
                 let so = if goes_on { "probing goes on" } else { "nothing is probed until then" };
-                say(format_args!("the lease cannot be renewed: {error}; {so}"));
+                say(format_args!("the appliance's word on the job cannot be had: {error}; {so}"));
                 backoff.wait()
             }
         };

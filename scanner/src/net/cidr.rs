@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::{Error, Range, addr_to_u128, decimal, mapped};
+use super::{Error, Range, addr_to_u128, cut, decimal, mapped};
 
 /// A subnet: an address whose host bits are zero, and a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,21 +19,20 @@ impl Cidr {
     /// # Errors
     /// [`Error::HostBits`] names the canonical form; [`Error::Prefix`] and [`Error::Address`] what cannot be read.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let (address, prefix) = text
-            .split_once('/')
-            .ok_or_else(|| Error::Prefix { piece: Error::cut(text), max: family_max(text) })?;
-        let address: IpAddr = address.parse().map_err(|_| Error::Address(Error::cut(address)))?;
+        let (address, prefix) =
+            text.split_once('/').ok_or_else(|| Error::Prefix { piece: cut(text), max: family_max(text) })?;
+        let address: IpAddr = address.parse().map_err(|_| Error::Address(cut(address)))?;
         let max = if address.is_ipv4() { 32 } else { 128 };
         let prefix = decimal(prefix)
             .and_then(|n| u8::try_from(n).ok())
             .filter(|n| *n <= max)
-            .ok_or_else(|| Error::Prefix { piece: Error::cut(text), max })?;
+            .ok_or_else(|| Error::Prefix { piece: cut(text), max })?;
         let number = addr_to_u128(address);
         let cidr = Self::holding(number, prefix + (128 - max));
         if cidr.first == number {
             Ok(cidr)
         } else {
-            Err(Error::HostBits { piece: Error::cut(text), canonical: cidr.to_string() })
+            Err(Error::HostBits { piece: cut(text), canonical: cidr.to_string() })
         }
     }
 

@@ -32,13 +32,11 @@ pub enum Error {
     TooMany(usize),
 }
 
-impl Error {
-    /// A piece as it may be shown: at most 64 characters.
-    pub(crate) fn cut(piece: &str) -> String {
-        match piece.char_indices().nth(64) {
-            Some((end, _)) => format!("{}…", &piece[..end]),
-            None => piece.to_owned(),
-        }
+/// A text as it may be shown: at most 64 characters.
+pub(crate) fn cut(text: &str) -> String {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -13,6 +13,7 @@ mod top;
 
 pub use cidr::Cidr;
 pub use error::Error;
+pub(crate) use error::cut;
 pub use permutation::Permutation;
 pub use ports::Ports;
 pub use range::Range;

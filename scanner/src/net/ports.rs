@@ -2,18 +2,14 @@
 
 use std::fmt;
 
-use super::{Error, decimal};
+use super::{Error, Range, Ranges, cut, decimal};
 
 /// How many pieces one text may name.
 const MAX_PIECES: usize = 65_535;
 
-/// A set of ports from 1 to 65535: its runs ascend, do not overlap and do not touch.
+/// A set of ports from 1 to 65535.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Ports {
-    runs: Vec<(u16, u16)>,
-    /// How many ports lie before each run.
-    before: Vec<u32>,
-}
+pub struct Ports(Ranges);
 
 impl Ports {
     /// Reads `22,80-90,443`; white space around a piece is let pass, order and overlap do not matter.
@@ -27,94 +23,61 @@ impl Ports {
                 return Err(Error::TooMany(MAX_PIECES));
             }
             let port = |text: &str| {
-                decimal(text)
-                    .and_then(|n| u16::try_from(n).ok())
-                    .filter(|n| *n > 0)
-                    .ok_or_else(|| Error::Port(Error::cut(piece)))
+                let port = decimal(text).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
+                port.ok_or_else(|| Error::Port(cut(piece)))
             };
-            let (first, last) = match piece.split_once('-') {
-                Some((first, last)) => (port(first)?, port(last)?),
-                None => (port(piece)?, port(piece)?),
-            };
+            let (first, last) = piece.split_once('-').unwrap_or((piece, piece));
+            let (first, last) = (port(first)?, port(last)?);
             if first > last {
-                return Err(Error::Reversed(Error::cut(piece)));
+                return Err(Error::Reversed(cut(piece)));
             }
             runs.push((first, last));
         }
         Ok(runs.into_iter().collect())
     }
 
-    fn from_sorted(runs: Vec<(u16, u16)>) -> Self {
-        let before = runs
-            .iter()
-            .scan(0, |sum, (first, last)| {
-                let before = *sum;
-                *sum += u32::from(last - first) + 1;
-                Some(before)
-            })
-            .collect();
-        Self { runs, before }
-    }
-
     /// How many ports.
     #[must_use]
     pub fn count(&self) -> u32 {
-        match (self.before.last(), self.runs.last()) {
-            (Some(before), Some((first, last))) => before + u32::from(last - first) + 1,
-            _ => 0,
-        }
+        u32::try_from(self.0.count()).expect("there are 65,535 ports")
     }
 
     /// Whether there is no port in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.0.is_empty()
     }
 
     /// The port at this place in ascending order, from 0.
     #[must_use]
     pub fn nth(&self, n: u32) -> Option<u16> {
-        let run = leading(&self.before, |before| *before <= n).checked_sub(1)?;
-        let (first, last) = self.runs[run];
-        let offset = u16::try_from(n - self.before[run]).ok()?;
-        (offset <= last - first).then(|| first + offset)
+        self.0.nth(n.into()).map(narrow)
     }
 
     /// The place of a port in ascending order, if it is in the set.
     #[must_use]
     pub fn index_of(&self, port: u16) -> Option<u32> {
-        self.contains(port).then(|| self.count_below(port))
-    }
-
-    /// How many ports of the set are less than this one.
-    fn count_below(&self, port: u16) -> u32 {
-        let Some(run) = leading(&self.runs, |(first, _)| *first < port).checked_sub(1) else {
-            return 0;
-        };
-        let (first, last) = self.runs[run];
-        self.before[run] + u32::from(last.min(port - 1) - first) + 1
+        self.0.index_of(port.into()).map(|place| u32::try_from(place).expect("there are 65,535 ports"))
     }
 
     /// How many ports of the set lie from `first` to `last`, both included.
     #[must_use]
     pub fn count_within(&self, first: u16, last: u16) -> u32 {
-        if first > last {
-            return 0;
-        }
-        self.count_below(last) + u32::from(self.contains(last)) - self.count_below(first)
+        let below = |port: u32| self.0.count_below(port.into());
+        let count = below(u32::from(last) + 1).saturating_sub(below(first.into()));
+        u32::try_from(count).expect("there are 65,535 ports")
     }
 
     /// Whether the port is in the set.
     #[must_use]
     pub fn contains(&self, port: u16) -> bool {
-        let at = leading(&self.runs, |(first, _)| *first <= port);
-        at.checked_sub(1).is_some_and(|run| self.runs[run].1 >= port)
+        self.0.contains(port.into())
     }
 
     /// The runs, first and last included, ascending.
     #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u16, u16)> + '_ {
-        self.runs.iter().copied()
+        self.0.iter().map(|run| (narrow(run.first), narrow(run.last)))
     }
 
     /// Every port, ascending.
@@ -125,43 +88,27 @@ impl Ports {
     /// Every port of either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        self.iter().chain(other.iter()).collect()
+        Self(self.0.union(&other.0))
     }
 }
 
-/// How many of these, which ascend, come before the first that this does not hold for. Looks at a few of them.
-fn leading<T>(ascending: &[T], holds: impl Fn(&T) -> bool) -> usize {
-    ascending.partition_point(|one| {
-        #[cfg(test)]
-        tests::LOOKS.with(|looks| looks.set(looks.get() + 1));
-        holds(one)
-    })
+/// A number of the set as the port that it is.
+fn narrow(number: u128) -> u16 {
+    u16::try_from(number).expect("a set of ports has nothing else in it")
 }
 
 /// In any order, overlapping or not; port 0 and reversed pairs add nothing.
 impl FromIterator<(u16, u16)> for Ports {
     fn from_iter<I: IntoIterator<Item = (u16, u16)>>(runs: I) -> Self {
-        let mut sorted: Vec<(u16, u16)> = runs
-            .into_iter()
-            .map(|(first, last)| (first.max(1), last))
-            .filter(|(first, last)| first <= last)
-            .collect();
-        sorted.sort_unstable();
-        let mut runs: Vec<(u16, u16)> = Vec::new();
-        for (first, last) in sorted {
-            match runs.last_mut() {
-                Some(run) if first <= run.1.saturating_add(1) => run.1 = run.1.max(last),
-                _ => runs.push((first, last)),
-            }
-        }
-        Self::from_sorted(runs)
+        let run = |(first, last): (u16, u16)| Range { first: first.max(1).into(), last: last.into() };
+        Self(runs.into_iter().map(run).collect())
     }
 }
 
 /// `22,80-90,443`.
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, (first, last)) in self.runs.iter().enumerate() {
+        for (i, (first, last)) in self.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
             if first == last {
                 write!(f, "{comma}{first}")?;
@@ -183,15 +130,10 @@ impl std::str::FromStr for Ports {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ranges::tests::LOOKS;
     use super::*;
     use proptest::prelude::*;
-    use std::cell::Cell;
     use std::collections::BTreeSet;
-
-    thread_local! {
-        /// How many pieces of lists were looked at.
-        pub static LOOKS: Cell<u32> = const { Cell::new(0) };
-    }
 
     #[test]
     fn the_bad_piece_is_named() {
@@ -222,8 +164,8 @@ mod tests {
             LOOKS.set(0);
             let port = ports.nth(n).unwrap();
             assert_eq!((ports.index_of(port), ports.count_within(port, port)), (Some(n), 1));
-            // Six searches, each of which halves 32,768 runs until one is left.
-            assert!((6..=6 * 17).contains(&LOOKS.get()), "{} looks for port {port}", LOOKS.get());
+            // Four searches, each of which halves 32,768 runs until one is left.
+            assert!((4..=4 * 17).contains(&LOOKS.get()), "{} looks for port {port}", LOOKS.get());
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::{Error, addr_to_u128, mapped};
+use super::{Error, addr_to_u128, cut, mapped};
 
 /// The addresses from `first` to `last`, both included. One with `first > last` holds nothing; none of the parsers
 /// makes one.
@@ -53,16 +53,16 @@ impl FromStr for Range {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let address = |piece: &str| piece.parse::<IpAddr>().map_err(|_| Error::Address(Error::cut(piece)));
+        let address = |piece: &str| piece.parse::<IpAddr>().map_err(|_| Error::Address(cut(piece)));
         let Some((first, last)) = text.split_once('-') else {
             return Ok(Self::single(addr_to_u128(address(text)?)));
         };
         let (first, last) = (address(first)?, address(last)?);
         if first.is_ipv4() != last.is_ipv4() {
-            return Err(Error::Mixed(Error::cut(text)));
+            return Err(Error::Mixed(cut(text)));
         }
         let range = Self { first: addr_to_u128(first), last: addr_to_u128(last) };
-        if range.first > range.last { Err(Error::Reversed(Error::cut(text))) } else { Ok(range) }
+        if range.first > range.last { Err(Error::Reversed(cut(text))) } else { Ok(range) }
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Cidr, Error, Range};
 const MAX_PIECES: usize = 100_000;
 
 /// A set of addresses: its runs ascend, do not overlap and do not touch.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Ranges {
     runs: Vec<Range>,
     /// How many addresses lie before each run.
@@ -62,30 +62,19 @@ impl Ranges {
     #[must_use]
     pub fn subtract(&self, other: &Self) -> Self {
         let mut left = Vec::new();
-        let mut holes = other.runs.as_slice();
         for run in &self.runs {
-            let mut first = run.first;
-            let mut used_up = false;
-            while let Some(hole) = holes.first() {
-                if hole.last < first {
-                    holes = &holes[1..];
-                    continue;
-                }
-                if hole.first > run.last {
-                    break;
-                }
-                if hole.first > first {
-                    left.push(Range { first, last: hole.first - 1 });
-                }
-                if hole.last >= run.last {
-                    used_up = true;
-                    break;
-                }
-                first = hole.last + 1;
+            // What of the run is not yet dealt with; none if a hole reached its end.
+            let mut first = Some(run.first);
+            let from = other.runs.partition_point(|hole| hole.last < run.first);
+            for hole in other.runs[from..].iter().take_while(|hole| hole.first <= run.last) {
+                left.extend(
+                    first
+                        .filter(|first| *first < hole.first)
+                        .map(|first| Range { first, last: hole.first - 1 }),
+                );
+                first = hole.last.checked_add(1).filter(|next| *next <= run.last);
             }
-            if !used_up {
-                left.push(Range { first, last: run.last });
-            }
+            left.extend(first.map(|first| Range { first, last: run.last }));
         }
         Self::from_sorted(left)
     }
@@ -114,7 +103,7 @@ impl Ranges {
     /// The address at this place in ascending order, from 0.
     #[must_use]
     pub fn nth(&self, n: u128) -> Option<u128> {
-        let run = self.before.partition_point(|before| *before <= n).checked_sub(1)?;
+        let run = leading(&self.before, |before| *before <= n).checked_sub(1)?;
         let offset = n - self.before[run];
         let range = self.runs[run];
         (offset <= range.last - range.first).then(|| range.first + offset)
@@ -123,9 +112,15 @@ impl Ranges {
     /// The place of an address in ascending order, if it is in the set.
     #[must_use]
     pub fn index_of(&self, address: u128) -> Option<u128> {
-        let run = self.runs.partition_point(|run| run.first <= address).checked_sub(1)?;
+        let run = leading(&self.runs, |run| run.first <= address).checked_sub(1)?;
         let range = self.runs[run];
         range.contains(address).then(|| self.before[run] + (address - range.first))
+    }
+
+    /// How many addresses of the set are less than this one.
+    pub(super) fn count_below(&self, address: u128) -> u128 {
+        let Some(run) = leading(&self.runs, |run| run.first < address).checked_sub(1) else { return 0 };
+        self.before[run] + self.runs[run].count().min(address - self.runs[run].first)
     }
 
     /// Whether the address is in the set.
@@ -168,6 +163,15 @@ impl Ranges {
         }
         Self::from_sorted(cut)
     }
+}
+
+/// How many of these, which ascend, come before the first that this does not hold for. Looks at a few of them.
+fn leading<T>(ascending: &[T], holds: impl Fn(&T) -> bool) -> usize {
+    ascending.partition_point(|one| {
+        #[cfg(test)]
+        tests::LOOKS.with(|looks| looks.set(looks.get() + 1));
+        holds(one)
+    })
 }
 
 /// In any order, overlapping or not; a range with `first > last` adds nothing.
@@ -217,10 +221,16 @@ impl std::str::FromStr for Ranges {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::cell::Cell;
     use std::collections::BTreeSet;
+
+    thread_local! {
+        /// How many pieces of lists were looked at.
+        pub static LOOKS: Cell<u32> = const { Cell::new(0) };
+    }
 
     fn some_ranges() -> impl Strategy<Value = Vec<Range>> {
         // Near 0, and near the top, where additions could overflow.

@@ -6,12 +6,17 @@ use std::ops::Range;
 
 use portolan_scanner::net::{Permutation, addr_to_u128, u128_to_addr};
 use portolan_scanner::wire::hint::MAX_HINTS;
-use portolan_scanner::wire::{Hint, HostRecord, Job, PortRecord, Reason, Said, Sample, State};
+use portolan_scanner::wire::{Hint, Job, Reason, Said, Sample, State};
 
 use super::guard::{Spared, fragile_ports};
 use super::pace::{Instant, Pace};
 use super::patience::RoundTrip;
 use super::watch::{DECOYS, Watch};
+
+mod kept;
+mod records;
+
+pub use kept::Reading;
 
 /// A (host, port) of a block: `host x ports + port`, both as places in their ascending order.
 pub type Pair = u32;
@@ -80,17 +85,6 @@ impl Turn {
     }
 }
 
-/// What came of a second look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Second {
-    /// It does not count: the pair was not probed, or this look was not answered.
-    Nothing,
-    /// It answered, as it had the first time.
-    Again,
-    /// It answered only now, and is settled as this.
-    Missed(Reason),
-}
-
 fn open(reason: Reason) -> bool {
     reason.state() == State::Open
 }
@@ -114,31 +108,6 @@ impl Slot {
     }
 }
 
-/// What is kept of a block that is not done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// How far the random order was drawn.
-    pub drawn: u32,
-    /// The reason of every pair drawn, but those of the two lists.
-    pub base: Reason,
-    /// Pairs with another reason, and their round trip in microseconds.
-    pub others: Vec<(Pair, Reason, u32)>,
-    /// Pairs that were drawn and have no reason yet.
-    pub again: Vec<Pair>,
-    /// Pairs of the sample that still have their second look to come.
-    pub looks: Vec<Pair>,
-    /// What open ports said of themselves.
-    pub said: BTreeMap<Pair, Said>,
-}
-
-impl Kept {
-    /// Nothing yet, of a block most of whose pairs have this reason.
-    pub fn new(drawn: u32, base: Reason) -> Self {
-        let (others, again, looks) = (Vec::new(), Vec::new(), Vec::new());
-        Self { drawn, base, others, again, looks, said: BTreeMap::new() }
-    }
-}
-
 /// A block being worked on.
 #[derive(Debug)]
 pub struct Block {
@@ -146,8 +115,8 @@ pub struct Block {
     pub number: u64,
     /// Its hosts, ascending.
     pub hosts: Vec<Host>,
-    /// When it was begun.
-    pub started: Instant,
+    /// When it was begun: µs since the clock's start, less than 0 if an earlier process did.
+    pub started: i64,
     /// Connection attempts made for it.
     pub sent: u64,
     /// What probing some of its pairs a second time showed.
@@ -174,7 +143,8 @@ pub struct Block {
     /// Decoys that are still to be answered.
     decoys: u32,
     round_trips: Vec<(Pair, u32)>,
-    said: BTreeMap<Pair, Said>,
+    /// What open ports said of themselves.
+    pub said: BTreeMap<Pair, Said>,
 }
 
 impl Block {
@@ -203,7 +173,7 @@ impl Block {
         Self {
             number,
             hosts,
-            started: now,
+            started: i64::try_from(now / 1_000).unwrap_or(i64::MAX),
             sent: 0,
             sample: Sample::default(),
             hinted: 0,
@@ -230,20 +200,19 @@ impl Block {
     /// Settles what the guard takes out of what is not settled yet; returns how many pairs.
     pub fn spare(&mut self, spared: &Spared) -> u32 {
         let before = self.left;
-        for host in 0..u32::try_from(self.hosts.len()).expect("a job counts a block's hosts in 32 bits") {
-            let first = host * self.ports;
-            if spared.hosts.contains(addr_to_u128(self.hosts[host as usize].address)) {
-                (first..first + self.ports).for_each(|pair| _ = self.settle(pair, Reason::Excluded, 0));
-                let host = host as usize;
-                self.decoys -= u32::from(std::mem::take(&mut self.hosts[host].watch.decoys));
-                self.looks.retain(|pair| (pair / self.ports) as usize != host);
-                let host = &mut self.hosts[host];
-                host.over = Some(Reason::Excluded);
-                self.waiting -= u32::try_from(host.waiting.len()).expect("fewer wait than there are pairs");
-                host.waiting.clear();
-            } else {
-                spared.ports.iter().for_each(|port| _ = self.settle(first + port, Reason::Excluded, 0));
+        for host in 0..self.hosts.len() {
+            let pairs = self.pairs_of(host);
+            if !spared.hosts.contains(addr_to_u128(self.hosts[host].address)) {
+                spared.ports.iter().for_each(|port| _ = self.settle(pairs.start + port, Reason::Excluded, 0));
+                continue;
             }
+            pairs.clone().for_each(|pair| _ = self.settle(pair, Reason::Excluded, 0));
+            self.looks.retain(|pair| !pairs.contains(pair));
+            let host = &mut self.hosts[host];
+            self.decoys -= u32::from(std::mem::take(&mut host.watch.decoys));
+            host.over = Some(Reason::Excluded);
+            self.waiting -= u32::try_from(host.waiting.len()).expect("fewer wait than there are pairs");
+            host.waiting.clear();
         }
         before - self.left
     }
@@ -253,12 +222,15 @@ impl Block {
     pub fn leave(&mut self, host: usize, reason: Reason) -> u32 {
         let before = self.left;
         self.hosts[host].over = Some(reason);
-        for pair in self.pairs_of(host) {
-            if self.slots[pair as usize] == Slot::Fresh {
-                self.settle(pair, reason, 0);
-            }
-        }
+        self.pairs_of(host).for_each(|pair| self.settle_fresh(pair, reason));
         before - self.left
+    }
+
+    /// Settles a pair that was not drawn.
+    fn settle_fresh(&mut self, pair: Pair, reason: Reason) {
+        if self.slots[pair as usize] == Slot::Fresh {
+            self.settle(pair, reason, 0);
+        }
     }
 
     /// The host opens everything: its open pairs are not, and the rest is left. Returns how many pairs were open,
@@ -308,38 +280,40 @@ impl Block {
         watch.decoy(open)
     }
 
-    /// A second look ended with this, after `round_trip` microseconds; an answer settles a pair that had none.
-    pub fn second(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> Second {
+    /// A second look ended with this, after `round_trip` microseconds; an answer settles a pair that had none. Returns
+    /// whether there was none before; `None` if it does not count: the pair was not probed, or this look not answered.
+    pub fn second(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> Option<bool> {
         let first = self.slots[pair as usize].reason();
         let counts = first.is_some_and(|first| first.state() != State::NotProbed);
         if !self.looks.remove(&pair) || !counts || reason == Reason::LocalLimit {
-            return Second::Nothing;
+            return None;
         }
         self.sample.probed += 1;
         if !answer(reason) {
-            return Second::Nothing;
+            return None;
         }
         self.sample.answered += 1;
-        let Some(reason) = self.resettle(pair, reason, round_trip) else { return Second::Again };
-        self.sample.missed += 1;
-        Second::Missed(reason)
+        let missed = self.resettle(pair, reason, round_trip);
+        self.sample.missed += u64::from(missed);
+        Some(missed)
     }
 
     /// More was heard of a pair that was settled as silent, or an answer of one that was not to be reached; returns
-    /// as what it is settled if it was. Of a host that opens everything an open port says nothing.
-    pub fn resettle(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> Option<Reason> {
-        let wrong = match self.slots[pair as usize].reason()?.state() {
+    /// whether it was. Of a host that opens everything an open port says nothing.
+    pub fn resettle(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> bool {
+        let first = self.slots[pair as usize].reason();
+        let wrong = first.is_some_and(|first| match first.state() {
             State::Filtered => true,
             State::Unreachable => answer(reason),
             _ => false,
-        };
+        });
         let open_all = self.hosts[self.host_of(pair)].over == Some(Reason::OpenAll);
         let reason = if open_all && open(reason) { Reason::OpenAll } else { reason };
-        wrong.then(|| {
+        if wrong {
             self.slots[pair as usize] = Slot::Settled(reason);
             self.note(pair, reason, round_trip);
-            reason
-        })
+        }
+        wrong
     }
 
     /// Whether there is nothing to be done for it any more.
@@ -414,66 +388,6 @@ impl Block {
         self.round_trips.len() as u64
     }
 
-    /// What is to be kept of it; what the guard took out is not.
-    pub fn keep(&self) -> Kept {
-        let mut counts = [0u32; Reason::ALL.len()];
-        self.slots.iter().filter_map(|slot| slot.reason()).for_each(|reason| counts[reason as usize] += 1);
-        let probed = |reason: &Reason| reason.state() != State::NotProbed || *reason == Reason::LocalLimit;
-        let bases = Reason::ALL.into_iter().filter(|reason| !open(*reason) && probed(reason));
-        let base = bases.max_by_key(|reason| counts[*reason as usize]).unwrap_or(Reason::Refused);
-        let round_trips: BTreeMap<Pair, u32> = self.round_trips.iter().copied().collect();
-        let mut kept = Kept { said: self.said.clone(), ..Kept::new(self.drawn, base) };
-        kept.looks.extend(&self.looks);
-        for (pair, slot) in (0..).zip(&self.slots) {
-            match *slot {
-                Slot::Drawn => kept.again.push(pair),
-                Slot::Settled(reason) if reason != Reason::Excluded && reason != base => {
-                    kept.others.push((pair, reason, round_trips.get(&pair).copied().unwrap_or(0)));
-                }
-                _ => {}
-            }
-        }
-        kept
-    }
-
-    /// Brings a fresh block, of which the guard has taken out its part, to where it was; `None` if it cannot
-    /// have been there.
-    pub fn restore(&mut self, kept: Kept) -> Option<()> {
-        for (pair, reason, round_trip) in kept.others {
-            ((pair as usize) < self.slots.len()).then(|| self.settle(pair, reason, round_trip))?;
-            if matches!(reason, Reason::Distress | Reason::OpenAll) {
-                let host = self.host_of(pair);
-                self.hosts[host].over = Some(reason);
-            }
-        }
-        kept.said.into_iter().for_each(|(pair, said)| self.hint(pair, said));
-        let looks: BTreeSet<Pair> = kept.looks.into_iter().collect();
-        for pair in kept.again {
-            let slot = self.slots.get_mut(pair as usize)?;
-            if *slot == Slot::Fresh {
-                *slot = Slot::Drawn;
-                let look = if looks.contains(&pair) { Look::Sampled } else { Look::First };
-                self.redraw.push(Turn::new(pair, look));
-            }
-        }
-        while self.drawn < kept.drawn {
-            let (pair, _) = self.step()?;
-            if self.slots[pair as usize] == Slot::Fresh {
-                self.settle(pair, kept.base, 0);
-            }
-        }
-        for pair in looks {
-            match self.slots.get(pair as usize)? {
-                Slot::Settled(Reason::Excluded) => continue,
-                Slot::Settled(_) => self.redraw.push(Turn::new(pair, Look::Second)),
-                Slot::Drawn => {}
-                Slot::Fresh => return None,
-            }
-            self.looks.insert(pair);
-        }
-        Some(())
-    }
-
     /// Settles a pair for good; one that is settled stays as it is. `round_trip` is in microseconds and kept
     /// for open ports. Returns whether this settled it.
     pub fn settle(&mut self, pair: Pair, reason: Reason, round_trip: u32) -> bool {
@@ -521,48 +435,6 @@ impl Block {
         (self.left, self.decoys) = (0, 0);
         self.looks.clear();
     }
-
-    /// What was found, as the results say it: per host the commonest reason and what differs from it;
-    /// neighbours that are alike in every port are one record. `ports` are the job's, ascending.
-    pub fn records(&mut self, ports: &[u16]) -> Vec<HostRecord> {
-        self.round_trips.sort_unstable();
-        let mut round_trips = self.round_trips.iter().peekable();
-        let mut records: Vec<HostRecord> = Vec::new();
-        for (at, (host, row)) in (0..).zip(self.hosts.iter().zip(self.slots.chunks(ports.len()))) {
-            let row: Vec<Reason> =
-                row.iter().map(|slot| slot.reason().unwrap_or(Reason::Cancelled)).collect();
-            let base = commonest(&row);
-            let exceptions =
-                exceptions(ports, &row, base, || round_trips.next().map_or(0, |(_, micros)| *micros));
-            let address = addr_to_u128(host.address);
-            match records.last_mut() {
-                Some(before)
-                    if exceptions.is_empty()
-                        && before.exceptions.is_empty()
-                        && before.base == base
-                        && before.last + 1 == address =>
-                {
-                    before.last = address;
-                }
-                _ => records.push(HostRecord {
-                    first: address,
-                    last: address,
-                    base,
-                    exceptions,
-                    hints: self.hints(at, ports),
-                }),
-            }
-        }
-        records
-    }
-
-    /// What the open ports of a host said of themselves.
-    fn hints(&self, host: u32, ports: &[u16]) -> Vec<Hint> {
-        let said = self.said.range(host * self.ports..(host + 1) * self.ports);
-        said.filter(|(pair, _)| self.slots[**pair as usize] == Slot::Settled(Reason::SynAck))
-            .map(|(pair, said)| Hint { port: ports[self.port_of(*pair)], said: said.clone() })
-            .collect()
-    }
 }
 
 /// The place in a block's random order whose pair is the first of the sample: throughout a job they are evenly apart,
@@ -574,46 +446,20 @@ fn first_sampled(job: &Job, number: u64, every: u64) -> u64 {
     u64::try_from(away).expect("less than every, which has 64 bits")
 }
 
-/// The reason that most ports of a host share; open ports are never counted in, as each is written by itself.
-fn commonest(row: &[Reason]) -> Reason {
-    let count = |reason: &Reason| row.iter().filter(|other| *other == reason).count();
-    Reason::ALL
-        .into_iter()
-        .filter(|reason| reason.state() != State::Open)
-        .max_by_key(|reason| (count(reason), *reason == Reason::Refused))
-        .unwrap_or(Reason::Refused)
-}
-
-/// The ports of a host that differ from its base, ascending: open ones alone, others in runs of neighbouring
-/// numbers. `round_trip` gives the next open port's.
-fn exceptions(
-    ports: &[u16],
-    row: &[Reason],
-    base: Reason,
-    mut round_trip: impl FnMut() -> u32,
-) -> Vec<PortRecord> {
-    let mut list: Vec<PortRecord> = Vec::new();
-    for (port, reason) in ports.iter().copied().zip(row.iter().copied()).filter(|(_, reason)| *reason != base)
-    {
-        let open = reason.state() == State::Open;
-        match list.last_mut() {
-            Some(run) if !open && run.reason == reason && run.last + 1 == port => run.last = port,
-            _ => {
-                let rtt_us = if open { round_trip() } else { 0 };
-                list.push(PortRecord { first: port, last: port, reason, rtt_us });
-            }
-        }
-    }
-    list
+/// The commonest reason of these pairs among those that `may` be; a refusal before another that is as common.
+fn commonest(slots: &[Slot], may: impl Fn(Reason) -> bool) -> Reason {
+    let mut counts = [0u32; Reason::ALL.len()];
+    slots.iter().filter_map(|slot| slot.reason()).for_each(|reason| counts[reason as usize] += 1);
+    let all = Reason::ALL.into_iter().filter(|reason| may(*reason));
+    all.max_by_key(|reason| (counts[*reason as usize], *reason == Reason::Refused)).unwrap_or(Reason::Refused)
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::probe::testing::job;
-    use proptest::prelude::*;
 
-    fn block(targets: &str, ports: &str) -> (Block, Vec<u16>) {
+    pub fn block(targets: &str, ports: &str) -> (Block, Vec<u16>) {
         let job = job(targets, ports);
         let ports = job.ports.each().collect();
         (Block::new(&job, 0, 1_000, 0), ports)
@@ -629,45 +475,13 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_that_are_alike_are_one_record_and_the_odd_one_stands_alone() {
-        let (mut block, ports) = block("10.0.0.0-10.0.0.3", "20-29,443");
-        assert!(block.settle(2 * 11 + 2, Reason::SynAck, 99));
-        assert!(!block.settle(2 * 11 + 2, Reason::NoAnswer, 1), "a settled pair stays settled");
-        block.settle(2 * 11 + 8, Reason::NoAnswer, 0);
-        block.settle(2 * 11 + 9, Reason::NoAnswer, 0);
-        block.settle(2 * 11 + 10, Reason::NoAnswer, 0);
-        block.settle_rest(Reason::Refused);
-        let text: Vec<String> = block
-            .records(&ports)
-            .iter()
-            .map(|host| {
-                let ports: Vec<String> = host
-                    .exceptions
-                    .iter()
-                    .map(|p| format!("{}-{} {} {}", p.first, p.last, p.reason, p.rtt_us))
-                    .collect();
-                let span = (u128_to_addr(host.first), u128_to_addr(host.last));
-                format!("{}-{} {} [{}]", span.0, span.1, host.base, ports.join(", "))
-            })
-            .collect();
-        assert_eq!(
-            text,
-            [
-                "10.0.0.0-10.0.0.1 refused []",
-                "10.0.0.2-10.0.0.2 refused [22-22 syn-ack 99, 28-29 no-answer 0, 443-443 no-answer 0]",
-                "10.0.0.3-10.0.0.3 refused []",
-            ]
-        );
-    }
-
-    #[test]
     fn what_is_open_late_on_a_host_that_opens_everything_is_not_listed() {
         let (mut block, _) = block("10.0.0.1", "20-29");
         block.settle(0, Reason::SynAck, 5);
         block.settle(1, Reason::NoAnswer, 0);
         assert_eq!(block.opens_all(0), (1, 8));
-        assert_eq!(block.resettle(1, Reason::SynAck, 5), Some(Reason::OpenAll));
-        assert_eq!(block.open(), 0);
+        assert!(block.resettle(1, Reason::SynAck, 5));
+        assert_eq!((block.slots[1], block.open()), (Slot::Settled(Reason::OpenAll), 0));
     }
 
     #[test]
@@ -681,38 +495,5 @@ mod tests {
         }
         let seen = Sample { probed: 1, answered: 0, missed: 0 };
         assert_eq!((block.sample, block.is_done()), (seen, true), "the other was not even looked at once");
-    }
-
-    #[test]
-    fn a_host_that_is_open_everywhere_is_written_port_by_port() {
-        let (mut block, ports) = block("::1", "1-3");
-        block.settle_rest(Reason::SynAck);
-        let records = block.records(&ports);
-        assert_eq!(records[0].exceptions.len(), 3);
-        assert_ne!(records[0].base.state(), State::Open);
-    }
-
-    proptest! {
-        #[test]
-        fn the_records_say_of_every_pair_what_was_settled(reasons in proptest::collection::vec(0usize..12, 4 * 7)) {
-            let (mut block, ports) = block("10.0.0.254-10.0.1.1", "1-3,5,8-10");
-            for (pair, reason) in (0u32..).zip(&reasons) {
-                block.settle(pair, Reason::ALL[*reason], pair);
-            }
-            let mut said = Vec::new();
-            for record in block.records(&ports) {
-                for _ in record.first..=record.last {
-                    said.extend(ports.iter().map(|port| {
-                        let except = record.exceptions.iter().find(|e| (e.first..=e.last).contains(port));
-                        except.map_or(record.base, |e| e.reason)
-                    }));
-                    prop_assert!(record.exceptions.is_empty() || record.first == record.last);
-                }
-                for open in record.exceptions.iter().filter(|e| e.reason.state() == State::Open) {
-                    prop_assert_eq!(open.first, open.last);
-                }
-            }
-            prop_assert_eq!(said, reasons.iter().map(|r| Reason::ALL[*r]).collect::<Vec<_>>());
-        }
     }
 }

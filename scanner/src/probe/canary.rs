@@ -3,17 +3,16 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
-use std::os::fd::BorrowedFd;
 
 use portolan_scanner::net::{Ports, Range, addr_to_u128};
 use portolan_scanner::wire::{HostRecord, Job, Method, Preset, Reason, State};
 
 use super::clock::Clock;
-use super::engine::{Driver, Order};
+use super::engine::Driver;
 use super::guard::Guard;
 use super::method::Opened;
 use super::pace::Instant;
-use super::schedule::{Finished, Progress, Schedule};
+use super::schedule::{Finished, Schedule};
 
 /// Probes loopback of both families, as far as this machine has it; `job` is the one that is to follow.
 ///
@@ -72,20 +71,8 @@ fn judge(address: IpAddr, ports: [(u16, State); 2], job: &Job) -> io::Result<()>
 struct Heard(Vec<HostRecord>);
 
 impl Driver for Heard {
-    fn input(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn orders(&mut self, _readable: bool) -> io::Result<Vec<Order>> {
-        Ok(Vec::new())
-    }
-
     fn block(&mut self, block: &Finished, _clock: &Clock, _now: Instant) -> io::Result<()> {
         self.0.extend_from_slice(&block.hosts);
-        Ok(())
-    }
-
-    fn progress(&mut self, _progress: Progress, _now: Instant) -> io::Result<()> {
         Ok(())
     }
 }

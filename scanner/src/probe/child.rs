@@ -1,14 +1,16 @@
 //! `probe --job -`: the probe as a child of the link.
 //!
-//! In: lines of `exclude` that hold from the first probe on, the text of a job frame, a line `.`, then orders, one a
-//! line: `cancel`, `expire` (to end as well, as the job's time is over), `pause`, `resume`, `exclude ADDRESSES` (send
-//! nothing further to these addresses, ranges and subnets), `start N` (go on from step N of the walk over the blocks).
+//! In: lines of `exclude` that hold from the first probe on, and of `state` as they came out of an earlier process;
+//! the text of a job frame, a line `.`, then orders, one a line: `cancel`, `expire` (to end too, as the job's time is
+//! over), `pause`, `resume`, `exclude ADDRESSES` (send nothing further to these addresses, ranges and subnets),
+//! `start N` (go on from step N of the walk over the blocks, and with the blocks of the `state`, if there was one).
 //! An `exclude` that cannot be read ends the scan: half a list protects nobody. The end of the input cancels: a scan
 //! that nobody controls must end; only a file as input, which cannot be waited for, is let run to its end.
 //!
 //! Out: for each block, in walk order, `block <number> <started> <ended> <sent> <probed> <answered> <missed>` (µs UTC,
 //! connection attempts, the counts of the sample that was probed a second time),
-//! its body lines as in a results frame, and `.`; once a second `progress <pairs done> <open> <attempts a second>`;
+//! its body lines as in a results frame, and `.`; once a second `progress <pairs done> <open> <attempts a second>`, and
+//! lines of `state` (see `schedule/saved.rs`), the last of which is `state .`, or less often where they are many;
 //! at the end `end done`, `end cancelled` or `end failed`, with the reason behind it.
 
 use std::fs::File;
@@ -23,7 +25,7 @@ use portolan_scanner::wire::{self, Job, MAX_FRAME, Reason, Sample};
 use super::canary;
 use super::clock::Clock;
 use super::confine::{close_inherited, confine};
-use super::engine::{Driver, End, Order};
+use super::engine::{Driver, End, NO_SOCKETS, Order};
 use super::forecast::Forecast;
 use super::guard::Guard;
 use super::method::Opened;
@@ -31,6 +33,10 @@ use super::own;
 use super::pace::{Instant, SECOND};
 use super::schedule::{Finished, Progress, Schedule};
 use crate::sys::{self, Epoll, Event};
+
+/// How many bytes of `state` may come out in a second; and the most that do at all.
+const STATE_A_SECOND: usize = 1 << 20;
+const MAX_STATE: usize = MAX_FRAME;
 
 /// How long orders are waited for that follow the job at once.
 const MOMENT_MS: u32 = 50;
@@ -57,21 +63,19 @@ fn run(never_scan: &[PathBuf]) -> io::Result<()> {
     own::leave_out(&job.targets, job.own, &mut guard)?;
     let warnings = guard.warnings(&job);
     let schedule = Schedule::new(job, &guard).map_err(io::Error::other)?;
-    eprintln!("{warnings}{}", Forecast::of(schedule.job(), schedule.hosts_at_once()));
+    crate::say!("{warnings}{}", Forecast::of(schedule.job(), schedule.hosts_at_once()));
     let clock = Clock::start();
-    let mut link = Link { input, out: io::stdout().lock(), before: (0, clock.now()) };
+    let out = io::stdout().lock();
+    let mut link = Link { input, out, before: (0, clock.now()), keep_at: 0, zero: clock.time_of_day(0) };
     close_inherited(Some(link.input.file.as_fd()));
     canary::sing(schedule.job())?;
     let method = Opened::open(schedule.job(), link.input())?;
     confine(&method.sockets(), schedule.job().hints)?;
-    let end = match method.run(schedule, &mut link, &clock)? {
-        End::Done => "end done",
-        End::Cancelled => "end cancelled",
-        End::NoSockets => {
-            "end failed no socket could be opened for ten seconds (descriptors or memory are used up)"
-        }
-    };
-    writeln!(link.out, "{end}")?;
+    match method.run(schedule, &mut link, &clock)? {
+        End::Done => writeln!(link.out, "end done")?,
+        End::Cancelled => writeln!(link.out, "end cancelled")?,
+        End::NoSockets => writeln!(link.out, "end failed {NO_SOCKETS}")?,
+    }
     link.out.flush()
 }
 
@@ -81,13 +85,15 @@ struct Input {
     /// A file is read to its end at once.
     is_file: bool,
     bytes: Vec<u8>,
+    /// What was kept of the schedule.
+    state: String,
 }
 
 impl Input {
     fn new() -> io::Result<Self> {
         let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let is_file = file.metadata().is_ok_and(|data| data.is_file());
-        Ok(Self { file, is_file, bytes: Vec::new() })
+        Ok(Self { file, is_file, bytes: Vec::new(), state: String::new() })
     }
 
     /// Reads what is there, waiting if nothing is. Nothing read is the end of the input.
@@ -154,9 +160,15 @@ impl Input {
         let frame = std::mem::replace(&mut self.bytes, rest[2..].to_vec());
         self.orders_sent_along()?;
         let (mut excluded, mut frame) = (Ranges::new(), frame.as_slice());
-        while frame.starts_with(b"exclude ") {
-            let end = frame.iter().position(|byte| *byte == b'\n').unwrap_or(frame.len() - 1);
-            excluded = excluded.union(&exclusion(&String::from_utf8_lossy(&frame[8..end]))?);
+        while let Some(end) = frame.iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(&frame[..end]);
+            if let Some(list) = line.strip_prefix("exclude ") {
+                excluded = excluded.union(&exclusion(list)?);
+            } else if let Some(kept) = line.strip_prefix("state ") {
+                self.state.extend([kept, "\n"].into_iter().filter(|_| kept != "."));
+            } else {
+                break;
+            }
             frame = &frame[end + 1..];
         }
         let text = match wire::split(frame) {
@@ -182,6 +194,9 @@ struct Link<'a> {
     out: StdoutLock<'a>,
     /// Attempts at the last progress line, and when that was.
     before: (u64, Instant),
+    /// When the schedule is to be kept next; and the time of day at the clock's start.
+    keep_at: Instant,
+    zero: i64,
 }
 
 impl Driver for Link<'_> {
@@ -194,8 +209,11 @@ impl Driver for Link<'_> {
         let mut orders = Vec::new();
         while let Some(line) = self.input.line()? {
             match order(&line)? {
+                Some(Order::Start(step, _)) => {
+                    orders.push(Order::Start(step, std::mem::take(&mut self.input.state)));
+                }
                 Some(order) => orders.push(order),
-                None => eprintln!("portolan-scanner probe: {line:?} is not an order"),
+                None => crate::say!("portolan-scanner probe: {line:?} is not an order"),
             }
         }
         if gone {
@@ -205,7 +223,9 @@ impl Driver for Link<'_> {
     }
 
     fn block(&mut self, block: &Finished, clock: &Clock, now: Instant) -> io::Result<()> {
-        let (started, ended) = (clock.time_of_day(block.started), clock.time_of_day(now));
+        let started = self.zero.saturating_add(block.started);
+        // The system's time may have been set back since an earlier process began it.
+        let ended = clock.time_of_day(now).max(started);
         let Sample { probed, answered, missed } = block.sample;
         let mut text =
             format!("block {} {started} {ended} {} {probed} {answered} {missed}\n", block.number, block.sent);
@@ -225,6 +245,20 @@ impl Driver for Link<'_> {
         writeln!(self.out, "progress {} {} {rate}", progress.done, progress.open)?;
         self.out.flush()
     }
+
+    fn keep(&mut self, schedule: &Schedule, now: Instant) -> io::Result<bool> {
+        if now >= self.keep_at {
+            let state = schedule.save(self.zero);
+            self.keep_at = now + SECOND * (1 + (state.len() / STATE_A_SECOND) as u64);
+            if state.len() <= MAX_STATE {
+                let lines: String =
+                    state.lines().chain(["."]).map(|line| format!("state {line}\n")).collect();
+                self.out.write_all(lines.as_bytes())?;
+                self.out.flush()?;
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// Reads an order; what is none is `None`.
@@ -236,7 +270,7 @@ fn order(line: &str) -> io::Result<Option<Order>> {
         ("pause", "") => Some(Order::Pause),
         ("resume", "") => Some(Order::Resume),
         ("exclude", list) => Some(Order::Exclude(exclusion(list)?)),
-        ("start", step) => step.parse().ok().map(Order::Start),
+        ("start", step) => step.parse().ok().map(|step| Order::Start(step, String::new())),
         _ => None,
     })
 }
@@ -248,7 +282,7 @@ mod tests {
     #[test]
     fn an_order_has_one_spelling() {
         let order = |line| order(line).unwrap();
-        assert_eq!(order("start 12"), Some(Order::Start(12)));
+        assert_eq!(order("start 12"), Some(Order::Start(12, String::new())));
         assert_eq!(order("pause"), Some(Order::Pause));
         assert_eq!(order("expire"), Some(Order::Cancel(Reason::Expired)));
         let excluded = Ranges::parse("10.0.0.5, 10.1.0.0/24").unwrap();

@@ -67,7 +67,7 @@ fn give_up_privileges() -> io::Result<()> {
 }
 
 fn say(sentence: &str) {
-    eprintln!("portolan-scanner probe: {sentence}");
+    crate::say!("portolan-scanner probe: {sentence}");
 }
 
 fn lacks(what: &str, number: i32) {

@@ -246,7 +246,7 @@ impl Method for Connect {
         }
     }
 
-    fn abandon_to(&mut self, addresses: &Ranges, _ends: &mut impl Ends) {
+    fn abandon_to(&mut self, addresses: &Ranges) {
         self.slots.end_to(addresses);
     }
 }
@@ -254,7 +254,7 @@ impl Method for Connect {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::method::contract::{Site, kept};
+    use crate::probe::method::contract_tests::{Site, kept};
     use crate::probe::preset::numbers;
     use portolan_scanner::wire::Preset;
     use std::net::TcpListener;

@@ -8,6 +8,7 @@ use portolan_scanner::net::Ranges;
 use portolan_scanner::wire::Reason;
 
 use super::clock::Clock;
+use super::hints::Listening;
 use super::method::{Method, Room};
 use super::pace::{Instant, SECOND};
 use super::schedule::{Finished, Next, Progress, Schedule};
@@ -16,12 +17,16 @@ use crate::sys;
 /// What drives a scan and hears of it.
 pub trait Driver {
     /// Where orders come from, if they come from anywhere.
-    fn input(&self) -> Option<BorrowedFd<'_>>;
+    fn input(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
     /// What it was told; `readable` says that the input has something to read, else nothing is read.
     ///
     /// # Errors
     /// Whatever reading says; it ends the scan.
-    fn orders(&mut self, readable: bool) -> io::Result<Vec<Order>>;
+    fn orders(&mut self, _readable: bool) -> io::Result<Vec<Order>> {
+        Ok(Vec::new())
+    }
     /// A block is settled.
     ///
     /// # Errors
@@ -31,10 +36,12 @@ pub trait Driver {
     ///
     /// # Errors
     /// Whatever writing says; it ends the scan.
-    fn progress(&mut self, progress: Progress, now: Instant) -> io::Result<()>;
+    fn progress(&mut self, _progress: Progress, _now: Instant) -> io::Result<()> {
+        Ok(())
+    }
     /// Something that whoever runs the scan should read, in one line.
     fn note(&mut self, text: &str) {
-        eprintln!("portolan-scanner probe: {text}");
+        crate::say!("portolan-scanner probe: {text}");
     }
     /// Called once a second, after blocks were handed over, and before the scan is cut short. Whoever keeps the
     /// schedule, to go on another time, says so; what is begun is then not handed over at a premature end.
@@ -57,8 +64,8 @@ pub enum Order {
     Resume,
     /// Let nothing further go to these addresses.
     Exclude(Ranges),
-    /// Go on from this step of the walk.
-    Start(u64),
+    /// Go on from this step of the walk, with what was kept of the schedule, if anything was.
+    Start(u64, String),
     /// No order will come any more: nobody controls this scan.
     Gone,
 }
@@ -73,6 +80,9 @@ pub enum End {
     /// This machine could not open a single socket for a long time.
     NoSockets,
 }
+
+/// What is said of [`End::NoSockets`].
+pub const NO_SOCKETS: &str = "no socket could be opened for ten seconds (descriptors or memory are used up)";
 
 /// How many probes go before what came in is looked at.
 const TURN: usize = 64;
@@ -93,11 +103,11 @@ pub fn run(
     driver: &mut impl Driver,
     clock: &Clock,
 ) -> io::Result<End> {
-    Engine { schedule, method, driver, clock }.run()
+    Engine { ends: Listening::new(schedule), method, driver, clock }.run()
 }
 
 struct Engine<'a, M, D> {
-    schedule: Schedule,
+    ends: Listening,
     method: &'a mut M,
     driver: &'a mut D,
     clock: &'a Clock,
@@ -133,18 +143,19 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
             if sys::stop_requested() {
                 return self.stop(Reason::Cancelled, End::Cancelled);
             }
-            let nap = self.nap(&rest, now, tick);
-            let ordered = self.method.wait(nap, self.clock, &mut self.schedule)?;
+            let nap = self.ends.nap(self.nap(&rest, now, tick));
+            let ordered = self.method.wait(nap, self.clock, &mut self.ends)?;
+            self.ends.look(self.clock.now());
             if ordered && let Some(reason) = self.obey(true)? {
                 return self.stop(reason, End::Cancelled);
             }
-            self.method.expire(now, &mut self.schedule);
+            self.method.expire(now, &mut self.ends);
             let seen = self.clock.now();
             if seen >= tick {
                 tick = seen + SECOND;
                 self.method.relax();
-                self.driver.progress(self.schedule.progress(), seen)?;
-                self.driver.keep(&self.schedule, seen)?;
+                self.driver.progress(self.ends.schedule.progress(), seen)?;
+                self.driver.keep(&self.ends.schedule, seen)?;
             }
         }
     }
@@ -164,7 +175,7 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
     /// Sends what may go, at most a turn's worth.
     fn send(&mut self) -> Rest {
         let rest = self.send_turn();
-        self.method.flush(self.clock.now(), &mut self.schedule);
+        self.method.flush(self.clock.now(), &mut self.ends);
         rest
     }
 
@@ -176,8 +187,8 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
                 Room::At(at) => return Rest::Until(at),
                 Room::Later => return Rest::Events,
             }
-            match self.schedule.next(now) {
-                Next::Probe(probe) => self.method.send(probe, now, &mut self.schedule),
+            match self.ends.schedule.next(now) {
+                Next::Probe(probe) => self.method.send(probe, now, &mut self.ends),
                 Next::At(at) => return Rest::Until(at),
                 Next::Wait => return Rest::Events,
                 Next::Done => return Rest::Done,
@@ -190,15 +201,25 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
     fn obey(&mut self, readable: bool) -> io::Result<Option<Reason>> {
         for order in self.driver.orders(readable)? {
             match order {
-                Order::Pause => self.schedule.pause(true),
-                Order::Resume => self.schedule.pause(false),
+                Order::Pause => self.ends.schedule.pause(true),
+                Order::Resume => self.ends.schedule.pause(false),
                 Order::Exclude(addresses) => {
-                    self.method.abandon_to(&addresses, &mut self.schedule);
-                    self.schedule.exclude(&addresses);
+                    self.method.abandon_to(&addresses);
+                    self.ends.let_go_of(&addresses);
+                    self.ends.schedule.exclude(&addresses);
                 }
-                Order::Start(step) => {
+                Order::Start(step, kept) => {
                     self.method.abandon();
-                    self.schedule.start_at(step);
+                    self.ends.abandon();
+                    let (schedule, zero) = (&mut self.ends.schedule, self.clock.time_of_day(0));
+                    schedule.start_at(step);
+                    if !kept.is_empty()
+                        && let Err(line) = schedule.restore(&kept, step, zero)
+                    {
+                        self.driver
+                            .note(&format!("line {line} of what was kept is not of this job: not gone by"));
+                        schedule.start_at(step);
+                    }
                 }
                 Order::Cancel(reason) => return Ok(Some(reason)),
                 Order::Gone => return Ok(Some(Reason::Cancelled)),
@@ -208,14 +229,14 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
     }
 
     fn stop(&mut self, reason: Reason, end: End) -> io::Result<End> {
-        let kept = self.driver.keep(&self.schedule, self.clock.now())?;
+        let kept = self.driver.keep(&self.ends.schedule, self.clock.now())?;
         // Whoever controls it begins it again: what it failed to do is not to stand as done.
         if kept || end == End::NoSockets && self.driver.input().is_some() {
             return Ok(end);
         }
-        self.method.conclude(&mut self.schedule);
+        self.ends.conclude();
         self.method.abandon();
-        self.schedule.stop(reason);
+        self.ends.schedule.stop(reason);
         self.hand_over()?;
         Ok(end)
     }
@@ -223,15 +244,15 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
     /// Gives the driver the blocks that are settled, and what is to be said; returns how many blocks.
     fn hand_over(&mut self) -> io::Result<usize> {
         let mut count = 0;
-        for note in self.schedule.notes() {
+        for note in self.ends.schedule.notes() {
             self.driver.note(&note);
         }
-        while let Some(block) = self.schedule.finished() {
+        while let Some(block) = self.ends.schedule.finished() {
             self.driver.block(&block, self.clock, self.clock.now())?;
             count += 1;
         }
         if count > 0 {
-            self.driver.keep(&self.schedule, self.clock.now())?;
+            self.driver.keep(&self.ends.schedule, self.clock.now())?;
         }
         Ok(count)
     }

@@ -1,86 +1,29 @@
 //! `portolan-scanner probe` by hand.
 
 use std::io::{self, IsTerminal, StdoutLock, Write};
-use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 
-use portolan_scanner::wire::{Job, Reason, State};
+use portolan_scanner::wire::{Job, Preset, Reason, State, Timing};
 
 use super::canary;
 use super::clock::Clock;
 use super::confine::{close_inherited, confine, confine_but_for_files};
-use super::engine::{Driver, End, Order};
+use super::engine::{Driver, End, NO_SOCKETS};
 use super::flags::{Flags, Stop};
 use super::forecast::{Forecast, duration};
 use super::guard::Guard;
 use super::method::Opened;
 use super::own;
 use super::pace::{Instant, SECOND};
-use super::preset::{Close, numbers};
+use super::preset::{Close, Numbers, numbers};
 use super::report::Closing;
 use super::report::output::Output;
 use super::resume::{Resume, Totals};
 use super::schedule::{Finished, Progress, Schedule};
 use crate::sys;
 
-const HELP: &str = "\
-Probe TCP ports by connecting to them, which needs no privileges, or by SYN packets.
-
-Usage: portolan-scanner probe --targets LIST --ports LIST [options]
-       portolan-scanner probe --job -
-
-What:
-  --targets LIST     addresses, ranges and subnets: 10.0.0.0/24,10.0.1.1-10.0.1.9,::1
-                     (IPv4 and IPv6; may be given more than once)
-  --targets-file F   the same from a file, with white space or commas between, # begins a comment
-  --ports LIST       ports and ranges of ports: 22,80-90,443 (may be given more than once); top:20,
-                     top:100 or top:1000 is a list of well-known ones, our own choice of them
-  --exclude LIST     addresses that are never touched, written as --targets
-  --never-scan FILE  a list of such addresses, beside /etc/portolan/never-scan, which always holds
-  --own              probe this machine's own addresses too, which are left out otherwise; loopback
-                     is always meant
-
-How:
-  --syn              by SYN packets, which takes CAP_NET_RAW: faster, and tells more of what is not
-                     reached; connections are never completed, and open ones are reset. This machine
-                     itself, and what is not reached over Ethernet, is connected to all the same
-  --preset NAME      gentle, normal (the default) or fast; see below
-  --rate N           connection attempts a second, over all hosts
-  --host-rate N      connection attempts a second to one host
-  --timeout MS       how long an answer is waited for, in milliseconds
-  --retries N        how often a probe without an answer is tried again
-
-  --hints            listen to open ports for up to 2 seconds, and ask those that stay silent for
-                     their TLS certificate: one connection more to each; never with gentle, and
-                     never on ports of fragile equipment
-
-Output:
-  --output FORMAT    text (the default), jsonl (JSON lines), csv, or nmap-xml (as nmap writes it:
-                     only hosts that answered, and nothing of what was not probed)
-  --resume FILE      keep in FILE once a second how far the scan is; the same command goes on with
-                     it after an interrupt or a power cut, and removes FILE when it is done.
-                     A scan that keeps a file is not confined by Landlock and seccomp
-  --json             the same as --output jsonl
-                     Progress goes to standard error. Ctrl-C ends in order and says what was not
-                     probed; a second one ends at once.
-
-  --job -            read a job from standard input and write results, as the child of `run`
-
-Presets             rate   host-rate  timeout  retries  in flight  a host  open connections
-";
-
-const EXIT: &str = "
-Each port is open (it took the connection), closed (it refused), filtered (no answer),
-unreachable (the network said so), or not probed. A router that answers with ICMP \"port
-unreachable\" looks like a closed port, but with --syn.
-
-Exit status:
-  0    every port was probed, but what is never scanned
-  1    the scan could not go on, or its output could not be written
-  2    the command line is wrong
-  3    finished, but this machine had no room for some of the probes
-  130  interrupted
-";
+/// The help; the presets' numbers come where it says so.
+const HELP: &str = include_str!("help.txt");
 
 /// Runs a scan by hand.
 pub fn main(arguments: &[String]) -> ExitCode {
@@ -92,37 +35,31 @@ pub fn main(arguments: &[String]) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(Stop::Wrong(sentence)) => {
-            eprintln!("portolan-scanner probe: {sentence}");
+            crate::say!("portolan-scanner probe: {sentence}");
             return ExitCode::from(2);
         }
     };
     match run(flags) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("portolan-scanner probe: {error}");
+            crate::say!("portolan-scanner probe: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn help() -> String {
-    let mut text = String::from(HELP);
-    for preset in portolan_scanner::wire::Preset::ALL {
-        let n = numbers(preset);
-        let close = if n.close == Close::Orderly { "closed in order" } else { "reset" };
-        let line = format!(
-            "  {:<12} {:>9}/s {:>9}/s {:>5} ms {:>8} {:>10} {:>7}  {close}\n",
+    let line = |preset: Preset| {
+        let Numbers { timing, in_flight, host_in_flight, close, .. } = numbers(preset);
+        let Timing { rate, host_rate, timeout_ms, retries } = timing;
+        let close = if *close == Close::Orderly { "closed in order" } else { "reset" };
+        format!(
+            "  {:<12} {rate:>9}/s {host_rate:>9}/s {timeout_ms:>5} ms {retries:>8} {in_flight:>10} {host_in_flight:>7}  \
+             {close}\n",
             preset.as_str(),
-            n.timing.rate,
-            n.timing.host_rate,
-            n.timing.timeout_ms,
-            n.timing.retries,
-            n.in_flight,
-            n.host_in_flight
-        );
-        text.push_str(&line);
-    }
-    text + EXIT
+        )
+    };
+    HELP.replace("{presets}", &Preset::ALL.map(line).concat())
 }
 
 fn run(flags: Flags) -> io::Result<ExitCode> {
@@ -135,7 +72,6 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     };
     if let Some(found) = &found {
         job.seed = found.job.seed;
-        guard.add(&found.spared);
     }
     let warnings = guard.warnings(&job);
     if own::leave_out(&job.targets, own, &mut guard)? == job.targets {
@@ -143,11 +79,11 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     }
     let mut schedule = Schedule::new(job.clone(), &guard).map_err(io::Error::other)?;
     announce(&schedule, &warnings);
-    if let Some(found) = &found {
-        found.restore(&mut schedule)?;
-        eprintln!("going on: {} of these probes were made before", schedule.progress().done);
-    }
     let clock = Clock::start();
+    if let Some(found) = &found {
+        found.restore(&mut schedule, clock.time_of_day(0))?;
+        crate::say!("going on: {} of these probes were made before", schedule.progress().done);
+    }
     let terminal = io::stderr().is_terminal();
     let mut screen = Screen {
         probes: job.probes(),
@@ -172,7 +108,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     }
     // A file that cannot be written is a wrong command line: to be said before anything is sent.
     if let Some(resume) = &screen.resume {
-        resume.write(&schedule, &screen.totals)?;
+        resume.write(&schedule, &screen.totals, clock.time_of_day(0))?;
     }
     if !screen.goes_on {
         screen.begin()?;
@@ -190,7 +126,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
 /// Says before anything is sent what is about to be.
 fn announce(schedule: &Schedule, warnings: &str) {
     let job = schedule.job();
-    eprintln!(
+    crate::say!(
         "{} hosts x {} ports: {} probes, preset {}, at most {}/s and {}/s a host\n{warnings}{}",
         job.hosts(),
         job.ports.count(),
@@ -229,14 +165,6 @@ struct Screen<'a> {
 }
 
 impl Driver for Screen<'_> {
-    fn input(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-
-    fn orders(&mut self, _readable: bool) -> io::Result<Vec<Order>> {
-        Ok(Vec::new())
-    }
-
     fn block(&mut self, block: &Finished, _clock: &Clock, _now: Instant) -> io::Result<()> {
         let mut text = String::new();
         for host in &block.hosts {
@@ -249,9 +177,7 @@ impl Driver for Screen<'_> {
             self.output.host(host, &self.job.ports, &mut text);
         }
         self.totals.sent += block.sent;
-        self.totals.sample.probed += block.sample.probed;
-        self.totals.sample.answered += block.sample.answered;
-        self.totals.sample.missed += block.sample.missed;
+        self.totals.sample += block.sample;
         self.write(&text)
     }
 
@@ -271,23 +197,23 @@ impl Driver for Screen<'_> {
             progress.done, self.probes, progress.open
         );
         if self.terminal {
-            eprint!("\r\x1b[K{line}");
+            let _ = write!(io::stderr(), "\r\x1b[K{line}");
         } else if now >= plain + 5 * SECOND {
             self.last.plain = now;
-            eprintln!("{line}");
+            crate::say!("{line}");
         }
         Ok(())
     }
 
     fn note(&mut self, text: &str) {
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}portolan-scanner probe: {text}");
+        crate::say!("{clear}portolan-scanner probe: {text}");
     }
 
     fn keep(&mut self, schedule: &Schedule, now: Instant) -> io::Result<bool> {
         let Some(resume) = &self.resume else { return Ok(false) };
         let millis = self.totals.millis + now / (SECOND / 1_000);
-        resume.write(schedule, &Totals { millis, ..self.totals })?;
+        resume.write(schedule, &Totals { millis, ..self.totals }, self.clock.time_of_day(0))?;
         Ok(true)
     }
 }
@@ -301,16 +227,19 @@ impl Screen<'_> {
 
     fn write(&mut self, text: &str) -> io::Result<()> {
         if self.terminal {
-            eprint!("\r\x1b[K");
+            let _ = write!(io::stderr(), "\r\x1b[K");
         }
         self.out.write_all(text.as_bytes())?;
         self.out.flush()
     }
 
     fn close(&mut self, end: End, now: Instant) -> io::Result<()> {
+        if end == End::NoSockets {
+            self.note(NO_SOCKETS);
+        }
         if let Some(resume) = &self.resume {
             if end != End::Done {
-                eprintln!(
+                crate::say!(
                     "portolan-scanner probe: not finished; {resume} keeps it, the same command goes on"
                 );
                 return Ok(());
@@ -334,13 +263,8 @@ impl Screen<'_> {
             sample: self.totals.sample,
         };
         let (text, aside) = self.output.end(&closing, self.clock.time_of_day(now));
-        if end == End::NoSockets {
-            eprintln!(
-                "portolan-scanner probe: no socket could be opened for ten seconds (descriptors or memory are used up)"
-            );
-        }
         self.write(&text)?;
-        eprint!("{aside}");
+        let _ = write!(io::stderr(), "{aside}");
         Ok(())
     }
 }

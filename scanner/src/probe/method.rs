@@ -7,12 +7,11 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use portolan_scanner::net::Ranges;
-use portolan_scanner::wire::{self, Job, Reason, Said};
+use portolan_scanner::wire::{self, Job, Reason};
 
 use super::clock::Clock;
 use super::connect::Connect;
 use super::engine::{self, Driver, End};
-use super::hints::Hinted;
 use super::own;
 use super::pace::Instant;
 use super::preset::numbers;
@@ -44,13 +43,10 @@ pub trait Method {
     fn relax(&mut self);
     /// Since when this machine has had nothing to send a single probe with.
     fn starved(&self) -> Option<Instant>;
-    /// The scan ends early: tells what is known and was kept back.
-    fn conclude(&mut self, _ends: &mut impl Ends) {}
     /// Gives up everything in flight, and tells of nothing.
     fn abandon(&mut self);
-    /// Gives up what is in flight to these addresses, as far as something would still be sent for it; tells what is known
-    /// and was kept back.
-    fn abandon_to(&mut self, addresses: &Ranges, ends: &mut impl Ends);
+    /// Gives up what is in flight to these addresses, as far as something would still be sent for it.
+    fn abandon_to(&mut self, addresses: &Ranges);
 }
 
 /// Whether a probe can be sent.
@@ -74,50 +70,6 @@ pub trait Ends {
     fn late(&mut self, probe: Probe, reason: Reason, round_trip: u32);
     /// It did not go out, as this machine had no room for it.
     fn put_off(&mut self, probe: Probe, now: Instant);
-    /// Whether another connection may be made to the port of this probe, which is open and not yet told of, to hear
-    /// what it says of itself. One that may has been counted.
-    fn ask(&mut self, _probe: Probe, _now: Instant) -> Ask {
-        Ask::Never
-    }
-    /// What the port of this probe, which is not yet told of, says of itself.
-    fn said(&mut self, _probe: Probe, _said: Said) {}
-}
-
-/// Whether an open port may be asked what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
-    /// Connect.
-    Now,
-    /// The rates do not allow it yet.
-    Later,
-    /// Leave it at that it is open.
-    Never,
-}
-
-impl Ends for Schedule {
-    fn answered(&mut self, probe: Probe, reason: Reason, round_trip: u32) {
-        Self::answered(self, probe, reason, round_trip);
-    }
-
-    fn unanswered(&mut self, probe: Probe, now: Instant) -> Instant {
-        Self::unanswered(self, probe, now)
-    }
-
-    fn late(&mut self, probe: Probe, reason: Reason, round_trip: u32) {
-        Self::late(self, probe, reason, round_trip);
-    }
-
-    fn put_off(&mut self, probe: Probe, now: Instant) {
-        Self::put_off(self, probe, now);
-    }
-
-    fn ask(&mut self, probe: Probe, now: Instant) -> Ask {
-        Self::ask(self, probe, now)
-    }
-
-    fn said(&mut self, probe: Probe, said: Said) {
-        Self::said(self, probe, said);
-    }
 }
 
 /// The method of a job, opened.
@@ -142,16 +94,16 @@ impl Opened {
                 Ok(syn) => {
                     let others = job.targets.subtract(&syn.reached());
                     if !others.is_empty() {
-                        eprintln!(
+                        crate::say!(
                             "connecting to {others}: this machine itself, or not reached over Ethernet"
                         );
                     }
                     return Ok(Self::Syn(syn.into()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    eprintln!("syn needs CAP_NET_RAW; connecting instead");
+                    crate::say!("syn needs CAP_NET_RAW; connecting instead");
                 }
-                Err(error) => eprintln!("syn cannot be had here ({error}); connecting instead"),
+                Err(error) => crate::say!("syn cannot be had here ({error}); connecting instead"),
             }
         }
         let mut connect = Connect::open(numbers, input)?;
@@ -173,15 +125,14 @@ impl Opened {
     /// As [`engine::run`].
     pub fn run(self, schedule: Schedule, driver: &mut impl Driver, clock: &Clock) -> io::Result<End> {
         match self {
-            Self::Connect(mut connect) => {
-                let mut hinted = Hinted::new(connect.as_mut(), schedule.job());
-                engine::run(schedule, &mut hinted, driver, clock)
-            }
+            Self::Connect(mut connect) => engine::run(schedule, connect.as_mut(), driver, clock),
             Self::Syn(mut syn) => {
-                let mut hinted = Hinted::new(syn.as_mut(), schedule.job());
-                let end = engine::run(schedule, &mut hinted, driver, clock);
+                let end = engine::run(schedule, syn.as_mut(), driver, clock);
                 if syn.forged() > 0 {
-                    eprintln!("{} answers were to nothing that was asked, and are not counted", syn.forged());
+                    crate::say!(
+                        "{} answers were to nothing that was asked, and are not counted",
+                        syn.forged()
+                    );
                 }
                 end
             }
@@ -190,4 +141,4 @@ impl Opened {
 }
 
 #[cfg(test)]
-pub mod contract;
+pub mod contract_tests;

@@ -3,8 +3,9 @@
 //! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] sends what
 //! [`schedule`] asks for by a [`method`], [`block`] keeps what was found until it is handed over. [`pace`] and
 //! [`preset`] hold the rates. The method [`connect`] has its sockets in [`slots`], and [`outcome`] says what a
-//! connect's end means; [`syn`] makes its own packets. [`hints`] stands around a method and listens to open ports, each
-//! in a [`talk`]. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends anything to a target.
+//! connect's end means; [`syn`] makes its own packets. [`hints`] stands between method and schedule and listens to open
+//! ports, each in a [`talk`]. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends
+//! anything to a target.
 
 pub mod block;
 mod bounds;
@@ -49,7 +50,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
             if let Some(files) = never_scan(rest) {
                 return child::main(&files);
             }
-            eprintln!("portolan-scanner probe: beside --job - only --never-scan FILE can be given");
+            crate::say!("portolan-scanner probe: beside --job - only --never-scan FILE can be given");
             ExitCode::from(2)
         }
         _ => hand::main(arguments),

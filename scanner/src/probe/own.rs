@@ -39,7 +39,7 @@ pub fn leave_out(targets: &Ranges, own: bool, guard: &mut Guard) -> io::Result<R
     ] {
         let hit = targets.intersect(&what);
         if !hit.is_empty() {
-            eprintln!("{hit}: {why}");
+            crate::say!("{hit}: {why}");
             guard.add(&hit);
             out = out.union(&hit);
         }

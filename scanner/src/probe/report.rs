@@ -1,5 +1,12 @@
 //! What a scan by hand prints: text for people, JSON lines for programs, and the formats of [`output`].
 
+/// Adds a line to a text.
+macro_rules! put {
+    ($text:expr, $($line:tt)*) => {
+        writeln!($text, $($line)*).expect("writing to a String does not fail")
+    };
+}
+
 mod csv;
 mod nmap;
 pub mod output;
@@ -59,12 +66,12 @@ pub fn host_text(host: &HostRecord, ports: &Ports, text: &mut String) {
         let (millis, micros) = (port.rtt_us / 1_000, port.rtt_us % 1_000);
         let hint =
             hint_of(host, port.first).map_or(String::new(), |said| format!(" {}", words_of(said, "; ")));
-        line(text, format_args!("{socket} open {millis}.{micros:03} ms{hint}"));
+        put!(text, "{socket} open {millis}.{micros:03} ms{hint}");
     }
     if host.exceptions.is_empty() {
-        line(text, format_args!("{}: every port {} ({})", host.range(), words(host.base.state()), host.base));
+        put!(text, "{}: every port {} ({})", host.range(), words(host.base.state()), host.base);
     } else {
-        line(text, format_args!("{}: {}", host.range(), nonzero(&host.counts(ports))));
+        put!(text, "{}: {}", host.range(), worded(&host.counts(ports), |count| count > 0));
     }
 }
 
@@ -72,15 +79,13 @@ pub fn host_text(host: &HostRecord, ports: &Ports, text: &mut String) {
 pub fn host_json(host: &HostRecord, ports: &Ports, text: &mut String) {
     let address = u128_to_addr(host.first);
     for port in host.exceptions.iter().filter(|port| port.reason.state() == State::Open) {
-        line(
+        put!(
             text,
-            format_args!(
-                r#"{{"type":"port","address":"{address}","port":{},"state":"open","reason":"{}","rtt_us":{}{}}}"#,
-                port.first,
-                port.reason,
-                port.rtt_us,
-                hint_of(host, port.first).map_or(String::new(), json_hint),
-            ),
+            r#"{{"type":"port","address":"{address}","port":{},"state":"open","reason":"{}","rtt_us":{}{}}}"#,
+            port.first,
+            port.reason,
+            port.rtt_us,
+            hint_of(host, port.first).map_or(String::new(), json_hint)
         );
     }
     let mut exceptions = String::new();
@@ -92,16 +97,14 @@ pub fn host_json(host: &HostRecord, ports: &Ports, text: &mut String) {
         exceptions.push_str(comma);
         exceptions.push_str(&run);
     }
-    line(
+    put!(
         text,
-        format_args!(
-            r#"{{"type":"host","first":"{address}","last":"{}","hosts":{},{},"base":{{"state":"{}","reason":"{}"}},"exceptions":[{exceptions}]}}"#,
-            u128_to_addr(host.last),
-            host.last - host.first + 1,
-            json_counts(&host.counts(ports)),
-            host.base.state(),
-            host.base,
-        ),
+        r#"{{"type":"host","first":"{address}","last":"{}","hosts":{},{},"base":{{"state":"{}","reason":"{}"}},"exceptions":[{exceptions}]}}"#,
+        u128_to_addr(host.last),
+        host.last - host.first + 1,
+        json_counts(&host.counts(ports)),
+        host.base.state(),
+        host.base
     );
 }
 
@@ -114,37 +117,30 @@ pub fn closing_text(closing: &Closing<'_>, text: &mut String) {
             0 => String::new(),
             hosts => format!(", among them every port of {hosts} hosts"),
         };
-        line(text, format_args!("{end}: {missing} of {probes} probes were not made{hosts}"));
+        put!(text, "{end}: {missing} of {probes} probes were not made{hosts}");
     }
-    line(text, format_args!("{}", closing.recall()));
-    let all: Vec<String> =
-        State::ALL.iter().map(|state| format!("{} {}", counts[*state as usize], words(*state))).collect();
-    line(
+    put!(text, "{}", closing.recall());
+    put!(
         text,
-        format_args!(
-            "{hosts} hosts, {probes} probes, {sent} connection attempts in {}.{} s: {}",
-            millis / 1_000,
-            millis % 1_000 / 100,
-            all.join(", ")
-        ),
+        "{hosts} hosts, {probes} probes, {sent} connection attempts in {}.{} s: {}",
+        millis / 1_000,
+        millis % 1_000 / 100,
+        worded(counts, |_| true)
     );
 }
 
 /// The last line of the JSON.
 pub fn closing_json(closing: &Closing<'_>, text: &mut String) {
     let Closing { end, hosts, unreached, probes, counts, sent, millis, sample } = closing;
-    line(
+    put!(
         text,
-        format_args!(
-            r#"{{"type":"summary","end":"{end}","hosts":{hosts},"hosts_not_reached":{unreached},"probes":{probes},{},"sent":{sent},"duration_ms":{millis},"recall_at_least":{},"sample":{{"probed":{},"answered":{},"missed":{}}}}}"#,
-            json_counts(counts),
-            // Four decimals, as the percentage has two.
-            recall_at_least(sample)
-                .map_or("null".into(), |bound| format!("{:.4}", percent_of(bound) / 100.0)),
-            sample.probed,
-            sample.answered,
-            sample.missed,
-        ),
+        r#"{{"type":"summary","end":"{end}","hosts":{hosts},"hosts_not_reached":{unreached},"probes":{probes},{},"sent":{sent},"duration_ms":{millis},"recall_at_least":{},"sample":{{"probed":{},"answered":{},"missed":{}}}}}"#,
+        json_counts(counts),
+        // Four decimals, as the percentage has two.
+        recall_at_least(sample).map_or("null".into(), |bound| format!("{:.4}", percent_of(bound) / 100.0)),
+        sample.probed,
+        sample.answered,
+        sample.missed
     );
 }
 
@@ -213,13 +209,11 @@ fn date(micros: i64) -> String {
     format!("{:04}-{month:02}-{day:02}", year + era * 400 + i64::from(month <= 2))
 }
 
-fn nonzero(counts: &Counts) -> String {
-    let parts: Vec<String> = State::ALL
-        .iter()
-        .filter(|state| counts[**state as usize] > 0)
-        .map(|state| format!("{} {}", counts[*state as usize], words(*state)))
-        .collect();
-    parts.join(", ")
+/// The counts that are to be shown, in words.
+fn worded(counts: &Counts, shown: impl Fn(u128) -> bool) -> String {
+    let all = State::ALL.map(|state| (counts[state as usize], words(state)));
+    let shown = all.into_iter().filter(|(count, _)| shown(*count));
+    shown.map(|(count, state)| format!("{count} {state}")).collect::<Vec<_>>().join(", ")
 }
 
 fn json_counts(counts: &Counts) -> String {
@@ -228,10 +222,6 @@ fn json_counts(counts: &Counts) -> String {
         .map(|state| format!(r#""{}":{}"#, state.as_str().replace('-', "_"), counts[*state as usize]))
         .collect();
     parts.join(",")
-}
-
-fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    writeln!(text, "{arguments}").expect("writing to a String does not fail");
 }
 
 #[cfg(test)]

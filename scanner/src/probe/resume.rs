@@ -9,14 +9,12 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use portolan_scanner::net::Ranges;
 use portolan_scanner::wire::{Job, Sample};
 
 use super::report::Counts;
 use super::schedule::Schedule;
 
-/// Of this version: another may leave out other ports.
-const MAGIC: &str = concat!("portolan-resume: 1 ", env!("CARGO_PKG_VERSION"));
+const MAGIC: &str = "portolan-resume: 2";
 
 /// What was reported of a scan, in sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +40,6 @@ pub struct Found {
     pub job: Job,
     /// What was reported of it.
     pub totals: Totals,
-    /// The hosts that were left out; they stay so.
-    pub spared: Ranges,
     schedule: String,
 }
 
@@ -75,11 +71,11 @@ impl Resume {
         Ok((resume, Some(found)))
     }
 
-    /// Writes what is to be known for going on.
+    /// Writes what is to be known for going on; `zero` is the time of day at the clock's start.
     ///
     /// # Errors
     /// The first thing that fails; what was there before is still there.
-    pub fn write(&self, schedule: &Schedule, totals: &Totals) -> io::Result<()> {
+    pub fn write(&self, schedule: &Schedule, totals: &Totals, zero: i64) -> io::Result<()> {
         let Totals { counts, hosts, sent, millis, short, sample } = totals;
         let [open, closed, filtered, unreachable, not_probed] = counts;
         let Sample { probed, answered, missed } = sample;
@@ -88,11 +84,10 @@ impl Resume {
         let written = File::create(&beside).and_then(|mut file| {
             write!(
                 file,
-                "{MAGIC}\ntotals {open} {closed} {filtered} {unreachable} {not_probed} {hosts} {sent} {millis} {} {probed} {answered} {missed}\nspared {}\n{}.\n{}",
+                "{MAGIC}\ntotals {open} {closed} {filtered} {unreachable} {not_probed} {hosts} {sent} {millis} {} {probed} {answered} {missed}\n{}.\n{}",
                 u8::from(*short),
-                schedule.spared(),
                 schedule.job().encode(),
-                schedule.save(),
+                schedule.save(zero),
             )?;
             file.sync_data()
         });
@@ -124,17 +119,16 @@ impl Found {
     ///
     /// # Errors
     /// A sentence, if what was kept of the schedule is not of this job.
-    pub fn restore(&self, schedule: &mut Schedule) -> io::Result<()> {
+    pub fn restore(&self, schedule: &mut Schedule, zero: i64) -> io::Result<()> {
         let wrong =
             |line| io::Error::other(format!("--resume: line {line} of what was kept is not of this scan"));
-        schedule.restore(&self.schedule).map_err(wrong)
+        schedule.restore(&self.schedule, 0, zero).map_err(wrong)
     }
 }
 
 fn parse(text: &str) -> Option<Found> {
     let rest = text.strip_prefix(MAGIC)?.strip_prefix("\ntotals ")?;
     let (totals, rest) = rest.split_once('\n')?;
-    let (spared, rest) = rest.strip_prefix("spared ")?.split_once('\n')?;
     let (job, schedule) = rest.split_once("\n.\n")?;
     let numbers: Vec<u64> = totals.split(' ').map(|word| word.parse().ok()).collect::<Option<_>>()?;
     let (&[probed, answered, missed], numbers) =
@@ -145,6 +139,6 @@ fn parse(text: &str) -> Option<Found> {
     let sample = Sample { probed, answered, missed };
     let counts = [open, closed, filtered, unreachable, not_probed].map(u128::from);
     let totals = Totals { counts, hosts: hosts.into(), sent, millis, short: short == 1, sample };
-    let (job, spared) = (Job::decode(&format!("{job}\n")).ok()?, Ranges::parse(spared).ok()?);
-    Some(Found { job, totals, spared, schedule: schedule.to_owned() })
+    let job = Job::decode(&format!("{job}\n")).ok()?;
+    Some(Found { job, totals, schedule: schedule.to_owned() })
 }

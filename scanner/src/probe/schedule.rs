@@ -15,6 +15,8 @@ use super::patience::{Patience, RoundTrip, Span};
 use super::preset::{Numbers, numbers};
 use super::throttle::Throttle;
 
+pub use asked::Ask;
+
 /// How many pairs of a block may wait for their hosts before no more are drawn.
 const MAX_WAITING: u32 = 1 << 14;
 
@@ -69,8 +71,8 @@ pub enum Next {
 pub struct Finished {
     /// Its number in the job.
     pub number: u64,
-    /// When it was begun.
-    pub started: Instant,
+    /// When it was begun: µs since the clock's start.
+    pub started: i64,
     /// Connection attempts made for it.
     pub sent: u64,
     /// What probing some of its pairs a second time showed.
@@ -185,11 +187,6 @@ impl Schedule {
         self.job.hosts().min(self.most_blocks as u128 * u128::from(self.job.block_hosts))
     }
 
-    /// The hosts that the guard takes out.
-    pub fn spared(&self) -> &Ranges {
-        &self.spared.hosts
-    }
-
     /// How far it is.
     pub fn progress(&self) -> Progress {
         self.progress
@@ -269,10 +266,7 @@ impl Schedule {
         if self.stopped || (!self.more_blocks() && self.blocks.iter().all(Block::is_done)) {
             return Next::Done;
         }
-        if self.paused {
-            return Next::Wait;
-        }
-        if self.flying >= self.most_flying() {
+        if self.paused || self.flying >= self.most_flying() {
             return Next::Wait;
         }
         if self.pace.ready_at() > now {
@@ -312,10 +306,13 @@ impl Schedule {
         if block::answer(reason) {
             self.hear(index, probe, round_trip);
         }
-        if !self.blocks[index].is_settled(probe.turn.pair) {
+        if self.blocks[index].is_settled(probe.turn.pair) {
+            let block = &mut self.blocks[index];
+            let open = block.open();
+            block.resettle(probe.turn.pair, reason, round_trip);
+            self.progress.open += block.open() - open;
+        } else {
             self.settle(index, probe, reason, round_trip);
-        } else if self.blocks[index].resettle(probe.turn.pair, reason, round_trip) == Some(Reason::SynAck) {
-            self.progress.open += 1;
         }
     }
 
@@ -511,6 +508,6 @@ mod judge;
 mod saved;
 #[cfg(test)]
 #[expect(clippy::cast_precision_loss, reason = "counts of a few thousand")]
-mod simulated;
+mod simulated_tests;
 #[cfg(test)]
 mod tests;

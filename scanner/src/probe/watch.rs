@@ -108,16 +108,17 @@ impl Watch {
         }
     }
 
-    /// What is wrong with it, if something is; beyond doubt, if only what is not in doubt is to count.
-    pub fn distress(&self, now: Instant, limits: &Limits, beyond_doubt: bool) -> Option<Distress> {
+    /// What is wrong with it, if something is: it… Beyond doubt, if only what is not in doubt is to count.
+    pub fn distress(&self, now: Instant, limits: &Limits, beyond_doubt: bool) -> Option<String> {
+        let Self { answered, silent, base, .. } = *self;
+        let silent = silent - if beyond_doubt { self.doubtful } else { 0 };
         if self.slow >= limits.slow && now >= self.slow_since + limits.over {
-            return Some(Distress::Slow { base: self.base });
+            return Some(format!("answers far later than its {}.{:03} ms", base / 1_000, base % 1_000));
         }
-        let silent = self.silent - if beyond_doubt { self.doubtful } else { 0 };
-        let enough = self.answered >= limits.answers && silent >= limits.answers;
+        let enough = answered >= limits.answers && silent >= limits.answers;
         let chance = f64::from(self.last) / (f64::from(self.last) + f64::from(silent));
-        (enough && chance.powf(f64::from(self.answered)) < limits.chance)
-            .then_some(Distress::Silent { answered: self.answered, silent })
+        (enough && chance.powf(f64::from(answered)) < limits.chance)
+            .then(|| format!("answered {answered} times and then to none of {silent} ports"))
     }
 
     /// Whether it is in a row of slow or missing answers that may become distress.
@@ -141,36 +142,6 @@ impl Watch {
 
 /// Beyond twice its base, and so many microseconds more, an answer counts as slower for the rate of the job.
 const SLOWER: u32 = 20_000;
-
-/// Why a host is left alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Distress {
-    /// It answers much later than it did.
-    Slow {
-        /// In microseconds.
-        base: u32,
-    },
-    /// It does not answer any more.
-    Silent {
-        /// So many pairs had answered.
-        answered: u32,
-        /// So many did not, one after the other.
-        silent: u32,
-    },
-}
-
-impl std::fmt::Display for Distress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Slow { base } => {
-                write!(f, "answers far later than its {}.{:03} ms", base / 1_000, base % 1_000)
-            }
-            Self::Silent { answered, silent } => {
-                write!(f, "answered {answered} times and then to none of {silent} ports")
-            }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -242,7 +213,10 @@ mod tests {
         (0..40).for_each(|_| assert!(watch.answered(1, 300_000, 9 * SECOND, &USUAL)));
         assert_eq!(watch.distress(9 * SECOND, &USUAL, false), None);
         watch.answered(1, 300_000, 12 * SECOND, &USUAL);
-        assert_eq!(watch.distress(12 * SECOND, &USUAL, false), Some(Distress::Slow { base: 1_000 }));
+        assert_eq!(
+            watch.distress(12 * SECOND, &USUAL, false),
+            Some("answers far later than its 1.000 ms".into())
+        );
         watch.answered(1, 1_000, 12 * SECOND, &USUAL);
         assert_eq!(watch.distress(12 * SECOND, &USUAL, false), None);
     }

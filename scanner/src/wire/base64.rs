@@ -1,18 +1,10 @@
 //! Base64 in its standard alphabet, padded, in one spelling.
 
+use super::words::Unreadable;
+
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Why a text is not Base64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Invalid;
-
-impl std::fmt::Display for Invalid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("not Base64 (standard alphabet, padded)")
-    }
-}
-
-impl std::error::Error for Invalid {}
+const INVALID: Unreadable = Unreadable("Base64 (standard alphabet, padded)");
 
 /// Writes bytes as padded Base64.
 #[must_use]
@@ -32,18 +24,18 @@ pub fn encode(bytes: &[u8]) -> String {
 /// Reads padded Base64; the unused bits must be zero, so that there is one spelling.
 ///
 /// # Errors
-/// [`Invalid`] for anything [`encode`] would not write.
-pub fn decode(text: &str) -> Result<Vec<u8>, Invalid> {
+/// [`Unreadable`] for anything [`encode`] would not write.
+pub fn decode(text: &str) -> Result<Vec<u8>, Unreadable> {
     let text = text.as_bytes();
     if !text.len().is_multiple_of(4) {
-        return Err(Invalid);
+        return Err(INVALID);
     }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let last = text.len() / 4;
     for (number, chunk) in text.chunks_exact(4).enumerate() {
         let padding = chunk.iter().rev().take_while(|byte| **byte == b'=').count();
         if padding > 2 || (padding > 0 && number + 1 != last) {
-            return Err(Invalid);
+            return Err(INVALID);
         }
         let mut group = 0u32;
         for byte in &chunk[..4 - padding] {
@@ -52,7 +44,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Invalid> {
         group <<= 6 * padding;
         let [_, three @ ..] = group.to_be_bytes();
         if three[3 - padding..].iter().any(|byte| *byte != 0) {
-            return Err(Invalid);
+            return Err(INVALID);
         }
         bytes.extend_from_slice(&three[..3 - padding]);
     }
@@ -62,22 +54,22 @@ pub fn decode(text: &str) -> Result<Vec<u8>, Invalid> {
 /// Reads exactly `N` bytes.
 ///
 /// # Errors
-/// [`Invalid`] for another length too.
-pub fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], Invalid> {
+/// [`Unreadable`] for another length too.
+pub fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], Unreadable> {
     if text.len() != N.div_ceil(3) * 4 {
-        return Err(Invalid);
+        return Err(INVALID);
     }
-    decode(text)?.try_into().map_err(|_| Invalid)
+    decode(text)?.try_into().map_err(|_| INVALID)
 }
 
-fn value(byte: u8) -> Result<u32, Invalid> {
+fn value(byte: u8) -> Result<u32, Unreadable> {
     Ok(match byte {
         b'A'..=b'Z' => u32::from(byte - b'A'),
         b'a'..=b'z' => u32::from(byte - b'a') + 26,
         b'0'..=b'9' => u32::from(byte - b'0') + 52,
         b'+' => 62,
         b'/' => 63,
-        _ => return Err(Invalid),
+        _ => return Err(INVALID),
     })
 }
 
@@ -105,9 +97,9 @@ mod tests {
     #[test]
     fn there_is_one_spelling() {
         for bad in ["Zg", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "Z===", "====", "Zm9v\n", "Zm-_"] {
-            assert_eq!(decode(bad), Err(Invalid), "{bad:?}");
+            assert_eq!(decode(bad), Err(INVALID), "{bad:?}");
         }
-        assert_eq!(decode_array::<2>("Zm9v"), Err(Invalid));
+        assert_eq!(decode_array::<2>("Zm9v"), Err(INVALID));
     }
 
     proptest! {

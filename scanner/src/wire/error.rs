@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::net::cut;
+
 /// Why something was refused. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
@@ -47,12 +49,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// A text as it may be shown: at most 64 characters.
-    pub(crate) fn cut(text: &str) -> String {
-        match text.char_indices().nth(64) {
-            Some((end, _)) => format!("{}…", &text[..end]),
-            None => text.to_owned(),
-        }
+    /// [`Error::Value`], with as much of what was written as may be shown.
+    pub(crate) fn value(key: &'static str, written: &str) -> Self {
+        Self::Value { key, value: cut(written) }
     }
 }
 

@@ -69,7 +69,7 @@ impl Fields {
     /// [`Error::Value`] with an empty value where the key is missing, else with what was written.
     pub fn read<T: FromStr>(&self, key: &'static str) -> Result<T, Error> {
         let written = self.get(key).unwrap_or_default();
-        written.parse().map_err(|_| Error::Value { key, value: Error::cut(written) })
+        written.parse().map_err(|_| Error::value(key, written))
     }
 
     /// Fails if there is a key other than these.

@@ -3,17 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Why a text is not hexadecimal of the length wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Invalid;
+use super::words::Unreadable;
 
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not lower-case hexadecimal of the proper length")
-    }
-}
-
-impl std::error::Error for Invalid {}
+const INVALID: Unreadable = Unreadable("lower-case hexadecimal of the proper length");
 
 /// Writes bytes as lower-case hexadecimal.
 #[must_use]
@@ -25,10 +17,10 @@ pub fn encode(bytes: &[u8]) -> String {
 /// Reads exactly `N` bytes of lower-case hexadecimal.
 ///
 /// # Errors
-/// [`Invalid`] for anything [`encode`] would not write, or another length.
-pub fn decode<const N: usize>(text: &str) -> Result<[u8; N], Invalid> {
+/// [`Unreadable`] for anything [`encode`] would not write, or another length.
+pub fn decode<const N: usize>(text: &str) -> Result<[u8; N], Unreadable> {
     if text.len() != 2 * N {
-        return Err(Invalid);
+        return Err(INVALID);
     }
     let mut bytes = [0; N];
     for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
@@ -37,11 +29,11 @@ pub fn decode<const N: usize>(text: &str) -> Result<[u8; N], Invalid> {
     Ok(bytes)
 }
 
-fn value(digit: u8) -> Result<u8, Invalid> {
+fn value(digit: u8) -> Result<u8, Unreadable> {
     match digit {
         b'0'..=b'9' => Ok(digit - b'0'),
         b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(Invalid),
+        _ => Err(INVALID),
     }
 }
 
@@ -56,9 +48,9 @@ impl<const N: usize> fmt::Display for Hex<N> {
 }
 
 impl<const N: usize> FromStr for Hex<N> {
-    type Err = Invalid;
+    type Err = Unreadable;
 
-    fn from_str(text: &str) -> Result<Self, Invalid> {
+    fn from_str(text: &str) -> Result<Self, Unreadable> {
         decode(text).map(Self)
     }
 }
@@ -72,7 +64,7 @@ mod tests {
         assert_eq!(encode(&[0, 0xaf, 0xff]), "00afff");
         assert_eq!(decode("00afff"), Ok([0, 0xaf, 0xff]));
         for bad in ["00AFFF", "00aff", "00afff0", "00af f", ""] {
-            assert_eq!(decode::<3>(bad), Err(Invalid), "{bad:?}");
+            assert_eq!(decode::<3>(bad), Err(INVALID), "{bad:?}");
         }
     }
 }

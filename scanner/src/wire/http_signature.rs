@@ -34,7 +34,6 @@ impl Params {
     /// # Errors
     /// [`Error::Value`].
     pub fn from_header(header: &str) -> Result<Self, Error> {
-        let wrong = || Error::Value { key: "signature-input", value: Error::cut(header) };
         let read = || {
             let rest = header.strip_prefix("sig1=")?.strip_prefix(COVERED)?.strip_prefix(";created=")?;
             let (created, rest) = rest.split_once(";nonce=\"")?;
@@ -46,7 +45,9 @@ impl Params {
             }
             Some(Self { created: created.parse().ok()?, nonce: nonce.to_owned(), keyid: keyid.parse().ok()? })
         };
-        read().filter(|params: &Self| params.to_header() == header).ok_or_else(wrong)
+        read()
+            .filter(|params: &Self| params.to_header() == header)
+            .ok_or_else(|| Error::value("signature-input", header))
     }
 }
 
@@ -73,8 +74,7 @@ pub fn digest_to_header(sha256: &[u8; 32]) -> String {
 /// # Errors
 /// [`Error::Value`] for anything but one SHA-256.
 pub fn digest_from_header(header: &str) -> Result<[u8; 32], Error> {
-    between(header, "sha-256=:")
-        .ok_or_else(|| Error::Value { key: "content-digest", value: Error::cut(header) })
+    between(header, "sha-256=:").ok_or_else(|| Error::value("content-digest", header))
 }
 
 /// The value of the header `Signature`.
@@ -88,7 +88,7 @@ pub fn signature_to_header(signature: &[u8; 64]) -> String {
 /// # Errors
 /// [`Error::Value`] for anything but one Ed25519 signature under the label `sig1`.
 pub fn signature_from_header(header: &str) -> Result<[u8; 64], Error> {
-    between(header, "sig1=:").ok_or_else(|| Error::Value { key: "signature", value: Error::cut(header) })
+    between(header, "sig1=:").ok_or_else(|| Error::value("signature", header))
 }
 
 fn between<const N: usize>(header: &str, start: &str) -> Option<[u8; N]> {

@@ -4,22 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::hex;
+use super::words::Unreadable;
+
+const NOT_ONE: Unreadable = Unreadable("a lower-case UUID with hyphens");
 
 /// A UUID, written lower-case with hyphens and read only so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id([u8; 16]);
-
-/// A text is not a UUID in its one spelling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InvalidId;
-
-impl fmt::Display for InvalidId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a lower-case UUID with hyphens")
-    }
-}
-
-impl std::error::Error for InvalidId {}
 
 impl Id {
     /// The id of these bytes.
@@ -49,15 +40,15 @@ impl fmt::Debug for Id {
 }
 
 impl FromStr for Id {
-    type Err = InvalidId;
+    type Err = Unreadable;
 
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
+    fn from_str(text: &str) -> Result<Self, Unreadable> {
         let bytes = text.as_bytes();
         if bytes.len() != 36 || [8, 13, 18, 23].iter().any(|at| bytes[*at] != b'-') {
-            return Err(InvalidId);
+            return Err(NOT_ONE);
         }
         let digits: String = text.chars().filter(|c| *c != '-').collect();
-        hex::decode(&digits).map(Self).map_err(|_| InvalidId)
+        hex::decode(&digits).map(Self).map_err(|_| NOT_ONE)
     }
 }
 
@@ -78,7 +69,7 @@ mod tests {
             "{192f3a0-0000-7000-8000-00000000000}",
             "",
         ] {
-            assert_eq!(bad.parse::<Id>(), Err(InvalidId), "{bad:?}");
+            assert_eq!(bad.parse::<Id>(), Err(NOT_ONE), "{bad:?}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::str::FromStr;
 
 use super::{Error, MAGIC, MAX_FRAME, MAX_VALUE, VERSION};
+use crate::net::cut;
 
 /// The lines of a text, each of which must end in a line feed.
 pub(super) struct Lines<'a> {
@@ -23,7 +24,7 @@ impl<'a> Lines<'a> {
         }
         let named = super::kind(text)?;
         if named != kind {
-            return Err(Error::Kind(Error::cut(named)));
+            return Err(Error::Kind(cut(named)));
         }
         let mut lines = Self::new(text);
         lines.line()?;
@@ -81,9 +82,7 @@ impl<'a> Lines<'a> {
 /// A value in its one spelling: what it writes itself as.
 pub(super) fn value<T: FromStr + Display>(key: &'static str, written: &str) -> Result<T, Error> {
     let proper = if written.len() > MAX_VALUE { None } else { written.parse::<T>().ok() };
-    proper
-        .filter(|read| read.to_string() == written)
-        .ok_or_else(|| Error::Value { key, value: Error::cut(written) })
+    proper.filter(|read| read.to_string() == written).ok_or_else(|| Error::value(key, written))
 }
 
 /// The first two lines of a frame.

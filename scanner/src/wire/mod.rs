@@ -15,11 +15,11 @@ pub mod http_signature;
 mod id;
 mod job;
 mod lines;
-mod method;
 mod preset;
 mod reason;
 mod receipt;
 pub mod results;
+mod words;
 
 pub use enrol::Enrol;
 pub use enrolment::enrolment_proof;
@@ -27,11 +27,11 @@ pub use error::Error;
 pub use hint::{Certificate, Hint, Said, Text};
 pub use id::Id;
 pub use job::Job;
-pub use method::{Method, UnknownMethod};
-pub use preset::{Preset, Timing, UnknownPreset};
+pub use preset::{Method, Preset, Timing};
 pub use reason::{Reason, State};
 pub use receipt::Receipt;
 pub use results::{HostRecord, PortRecord, Results, Sample};
+pub use words::Unreadable;
 
 /// The greatest frame, signature line included: 4 MiB.
 pub const MAX_FRAME: usize = 4 << 20;
@@ -95,7 +95,7 @@ fn check_version(text: &str) -> Result<(), Error> {
     let first = text.split('\n').next().unwrap_or_default();
     let version =
         first.strip_prefix(MAGIC).and_then(|rest| rest.strip_prefix(": ")).ok_or(Error::NotAFrame)?;
-    if version == VERSION { Ok(()) } else { Err(Error::Version(Error::cut(version))) }
+    if version == VERSION { Ok(()) } else { Err(Error::Version(crate::net::cut(version))) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! The manner of probing, and the numbers that a scan starts from.
+//! The manner of probing, the numbers that a scan starts from, and how a port is asked.
 
-use std::fmt;
-use std::str::FromStr;
+use super::words::words;
 
 /// How fast and how patiently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,21 +16,30 @@ pub struct Timing {
     pub retries: u32,
 }
 
-/// The manner of probing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Preset {
+words! {
+    /// The manner of probing.
+    Preset, "a preset: gentle, normal or fast":
     /// One connection a host at a time, closed in order.
-    Gentle,
+    Gentle = "gentle",
     /// What most networks bear.
-    Normal,
+    Normal = "normal",
     /// As fast as the rate allows.
-    Fast,
+    Fast = "fast",
+}
+
+words! {
+    /// How a port is asked.
+    #[derive(Default)]
+    Method, "a method: connect or syn":
+    /// By connecting to it as any program does; needs no privileges.
+    #[default]
+    Connect = "connect",
+    /// By half a handshake of the scanner's own making (RFC 9293, 3.5): SYN out, SYN-ACK or RST in. Needs
+    /// `CAP_NET_RAW`; a scanner without it connects instead and says so.
+    Syn = "syn",
 }
 
 impl Preset {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Gentle, Self::Normal, Self::Fast];
-
     /// The numbers it stands for when nothing else is asked for.
     #[must_use]
     #[rustfmt::skip]
@@ -41,41 +49,5 @@ impl Preset {
             Self::Normal => Timing { rate:   5_000, host_rate:    500, timeout_ms: 1_000, retries: 2 },
             Self::Fast   => Timing { rate: 100_000, host_rate: 20_000, timeout_ms:   800, retries: 2 },
         }
-    }
-
-    /// As it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gentle => "gentle",
-            Self::Normal => "normal",
-            Self::Fast => "fast",
-        }
-    }
-}
-
-impl fmt::Display for Preset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that names no preset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownPreset;
-
-impl fmt::Display for UnknownPreset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a preset: gentle, normal or fast")
-    }
-}
-
-impl std::error::Error for UnknownPreset {}
-
-impl FromStr for Preset {
-    type Err = UnknownPreset;
-
-    fn from_str(text: &str) -> Result<Self, UnknownPreset> {
-        Self::ALL.into_iter().find(|preset| preset.as_str() == text).ok_or(UnknownPreset)
     }
 }

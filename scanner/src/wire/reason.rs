@@ -1,165 +1,72 @@
 //! What a probe learned, and from what.
 
-use std::fmt;
-use std::str::FromStr;
+use super::words::words;
 
-/// The five states of a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
+words! {
+    /// The five states of a port.
+    State, "a known state":
     /// Something listens.
-    Open,
+    Open = "open",
     /// Refused: covered, and nothing listens.
-    Closed,
+    Closed = "closed",
     /// No answer.
-    Filtered,
+    Filtered = "filtered",
     /// The network said that it cannot be reached.
-    Unreachable,
+    Unreachable = "unreachable",
     /// Not covered: says nothing about the port.
-    NotProbed,
+    NotProbed = "not-probed",
 }
 
-impl State {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Open, Self::Closed, Self::Filtered, Self::Unreachable, Self::NotProbed];
-
-    /// As it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Closed => "closed",
-            Self::Filtered => "filtered",
-            Self::Unreachable => "unreachable",
-            Self::NotProbed => "not-probed",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Why a port has its state; each reason belongs to one state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
+words! {
+    /// Why a port has its state; each reason belongs to one state.
+    Reason, "a known reason":
     /// The handshake was answered (by connect as by SYN).
-    SynAck,
+    SynAck = "syn-ack",
     /// A reset came at once.
-    Refused,
+    Refused = "refused",
     /// Nothing came in time, retries included.
-    NoAnswer,
+    NoAnswer = "no-answer",
     /// ICMP or the local stack: no such host.
-    HostUnreachable,
+    HostUnreachable = "host-unreachable",
     /// ICMP or the local stack: no way to that network.
-    NetUnreachable,
+    NetUnreachable = "net-unreachable",
     /// Administratively prohibited (EACCES, EPERM, ICMP).
-    Prohibited,
+    Prohibited = "prohibited",
     /// ICMP from the host itself: no such port. Seen in SYN scans; a connect sees a refusal.
-    PortUnreachable,
+    PortUnreachable = "port-unreachable",
     /// Another error of the network.
-    OtherError,
+    OtherError = "other-error",
     /// On a never-scan list.
-    Excluded,
+    Excluded = "excluded",
     /// The scan was cancelled first.
-    Cancelled,
+    Cancelled = "cancelled",
     /// The scanner's own machine was at a limit.
-    LocalLimit,
+    LocalLimit = "local-limit",
     /// Left alone because the host showed distress.
-    Distress,
+    Distress = "distress",
     /// The job's time was over first.
-    Expired,
+    Expired = "expired",
     /// The host takes connections on every port, as a SYN proxy or a tarpit does: what stands behind it on this one
     /// was not learned.
-    OpenAll,
+    OpenAll = "open-all",
 }
 
 impl Reason {
-    /// All of them.
-    pub const ALL: [Self; 14] = [
-        Self::SynAck,
-        Self::Refused,
-        Self::NoAnswer,
-        Self::HostUnreachable,
-        Self::NetUnreachable,
-        Self::Prohibited,
-        Self::PortUnreachable,
-        Self::OtherError,
-        Self::Excluded,
-        Self::Cancelled,
-        Self::LocalLimit,
-        Self::Distress,
-        Self::Expired,
-        Self::OpenAll,
-    ];
-
     /// The state that follows from it.
     #[must_use]
     pub const fn state(self) -> State {
+        use Reason as R;
         match self {
-            Self::SynAck => State::Open,
-            Self::Refused => State::Closed,
-            Self::NoAnswer => State::Filtered,
-            Self::HostUnreachable
-            | Self::NetUnreachable
-            | Self::Prohibited
-            | Self::PortUnreachable
-            | Self::OtherError => State::Unreachable,
-            Self::Excluded
-            | Self::Cancelled
-            | Self::LocalLimit
-            | Self::Distress
-            | Self::Expired
-            | Self::OpenAll => State::NotProbed,
+            R::SynAck => State::Open,
+            R::Refused => State::Closed,
+            R::NoAnswer => State::Filtered,
+            R::HostUnreachable | R::NetUnreachable | R::Prohibited | R::PortUnreachable | R::OtherError => {
+                State::Unreachable
+            }
+            R::Excluded | R::Cancelled | R::LocalLimit | R::Distress | R::Expired | R::OpenAll => {
+                State::NotProbed
+            }
         }
-    }
-
-    /// As it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::SynAck => "syn-ack",
-            Self::Refused => "refused",
-            Self::NoAnswer => "no-answer",
-            Self::HostUnreachable => "host-unreachable",
-            Self::NetUnreachable => "net-unreachable",
-            Self::Prohibited => "prohibited",
-            Self::PortUnreachable => "port-unreachable",
-            Self::OtherError => "other-error",
-            Self::Excluded => "excluded",
-            Self::Cancelled => "cancelled",
-            Self::LocalLimit => "local-limit",
-            Self::Distress => "distress",
-            Self::Expired => "expired",
-            Self::OpenAll => "open-all",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A word that names no reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownReason;
-
-impl fmt::Display for UnknownReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a known reason")
-    }
-}
-
-impl std::error::Error for UnknownReason {}
-
-impl FromStr for Reason {
-    type Err = UnknownReason;
-
-    fn from_str(text: &str) -> Result<Self, UnknownReason> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(UnknownReason)
     }
 }
 

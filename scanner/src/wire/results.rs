@@ -48,6 +48,14 @@ pub struct Sample {
     pub missed: u64,
 }
 
+impl std::ops::AddAssign for Sample {
+    fn add_assign(&mut self, other: Self) {
+        self.probed += other.probed;
+        self.answered += other.answered;
+        self.missed += other.missed;
+    }
+}
+
 /// What was seen of one host, or alike of each host in a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRecord {

@@ -30,6 +30,8 @@ pub enum Line {
         /// Attempts a second.
         rate: u64,
     },
+    /// A line of what it needs to go on; the last is `.`.
+    State(String),
     /// It will say no more.
     End {
         /// How the job ended for it.
@@ -101,6 +103,7 @@ impl Line {
             "host" | "hosts" | "port" | "says" | "tls" | "expires" | "subject" | "name" => {
                 return Some(Self::Body(line.to_owned()));
             }
+            "state" => return Some(Self::State(rest.to_owned())),
             "end" => {
                 let (state, detail) = rest.split_once(' ').unwrap_or((rest, ""));
                 return Some(Self::End { state: EndState::parse(state)?, detail: detail.to_owned() });
@@ -230,6 +233,7 @@ mod tests {
         assert_eq!(Line::parse("block 7 10 20 30 3 2 1"), Some(block));
         assert_eq!(Line::parse("progress 1 2 3"), Some(Line::Progress { done: 1, open: 2, rate: 3 }));
         assert_eq!(Line::parse("."), Some(Line::Dot));
+        assert_eq!(Line::parse("state at 1 refused 0"), Some(Line::State("at 1 refused 0".into())));
         let end = |state, detail: &str| Some(Line::End { state, detail: detail.into() });
         assert_eq!(Line::parse("end done"), end(EndState::Done, ""));
         assert_eq!(Line::parse("end failed no more sockets"), end(EndState::Failed, "no more sockets"));

@@ -7,11 +7,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use super::Error;
-use super::folder::{Folder, private_folder, sync_folder};
+use super::folder::{Folder, private_folder, sync_folder, write_synced};
 use crate::net::Permutation;
 use crate::wire::{Job, hex};
 
-/// One line a finished block, each on the disk before its frames are in the spool.
+/// One line a finished block, each on the disk before its frames are in the spool; beside it, what the probe said last of
+/// the blocks that are not done.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -89,7 +90,7 @@ impl Journal {
         let forget = |journals: &std::path::Path| -> io::Result<()> {
             for entry in fs::read_dir(journals)? {
                 let path = entry?.path();
-                if path != keep {
+                if path.with_extension("") != keep {
                     fs::remove_file(path)?;
                 }
             }
@@ -107,6 +108,33 @@ impl Journal {
     /// Whether this block is done although an earlier one is not.
     pub fn is_ahead(&self, block: u64) -> bool {
         self.ahead.contains(&block)
+    }
+
+    /// Keeps what the probe needs to go on with the blocks that are not done, in place of what was kept before.
+    pub fn keep(&self, state: &str) -> Result<(), Error> {
+        let (path, new) = (self.state(), self.path.with_extension("new"));
+        let written = write_synced(&new, state.as_bytes()).and_then(|()| fs::rename(&new, &path));
+        written.map_err(Error::file(path))
+    }
+
+    /// What was kept; empty if nothing was.
+    pub fn kept(&self) -> Result<String, Error> {
+        match fs::read_to_string(self.state()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.map_err(Error::file(self.state())),
+        }
+    }
+
+    /// Forgets it.
+    pub fn forget_kept(&self) -> Result<(), Error> {
+        match fs::remove_file(self.state()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file(self.state())(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path.with_extension("state")
     }
 
     /// Whether every block is done.
@@ -145,6 +173,7 @@ impl Journal {
 
     /// The job is over.
     pub fn remove(self) -> Result<(), Error> {
+        self.forget_kept()?;
         fs::remove_file(&self.path).map_err(Error::file(&self.path))
     }
 }
@@ -217,6 +246,20 @@ mod tests {
         assert_eq!(journal.next(), 1);
         journal.note(&[Done { block: blocks[1], probes: 1, open: 0 }]).unwrap();
         assert!(Journal::noted(&folder, &HASH, blocks[1]).unwrap());
+    }
+
+    #[test]
+    fn what_was_kept_last_is_there_until_the_job_is_over() {
+        let (folder, _guard) = temporary("kept");
+        let journal = Journal::open(&folder, &HASH, &job()).unwrap();
+        assert_eq!(journal.kept().unwrap(), "");
+        journal.keep("state one\n").unwrap();
+        journal.keep("state two\n").unwrap();
+        Journal::forget_others(&folder, &HASH).unwrap();
+        let journal = Journal::open(&folder, &HASH, &job()).unwrap();
+        assert_eq!(journal.kept().unwrap(), "state two\n");
+        journal.remove().unwrap();
+        assert_eq!(fs::read_dir(folder.path("journal")).unwrap().count(), 0);
     }
 
     #[test]

@@ -25,11 +25,13 @@ pub struct Keeper<'a> {
     open: Option<Block>,
     /// Blocks that are whole, but not yet in the spool.
     finished: Vec<Block>,
+    /// What was said so far of what the probe needs to go on, as it is handed back.
+    state: String,
 }
 
 impl<'a> Keeper<'a> {
     pub fn new(desk: &'a Desk<'a>, job: &'a Job, hash: [u8; 32], journal: &'a mut Journal) -> Self {
-        Self { desk, job, hash, journal, open: None, finished: Vec::new() }
+        Self { desk, job, hash, journal, open: None, finished: Vec::new(), state: String::new() }
     }
 
     /// Begins a block.
@@ -59,8 +61,22 @@ impl<'a> Keeper<'a> {
         prepared
     }
 
+    /// Takes a line of what the probe needs to go on. It is kept with the last one, after the blocks that went before are.
+    pub fn state(&mut self, line: &str) -> Result<(), Error> {
+        self.state += &format!("state {line}\n");
+        if self.state.len() > 2 * MAX_FRAME {
+            return Err(Error::Probe("it said more of its state than it takes back".into()));
+        }
+        if line == "." {
+            self.commit()?;
+            self.journal.keep(&std::mem::take(&mut self.state))?;
+        }
+        Ok(())
+    }
+
     /// Throws away a block that was begun but not finished.
     pub fn abandon(&mut self) {
+        self.state.clear();
         if let Some(block) = self.open.take() {
             self.desk.spool.discard(&block.parts);
         }

@@ -49,5 +49,5 @@ pub(crate) fn probe(never_scan: Option<String>) -> Vec<OsString> {
 
 /// Says something to whoever reads the log.
 pub(crate) fn say(text: impl std::fmt::Display) {
-    eprintln!("portolan-scanner: {text}");
+    crate::say!("portolan-scanner: {text}");
 }

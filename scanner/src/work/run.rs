@@ -147,6 +147,10 @@ impl<'a> Run<'a> {
             };
             failures += 1;
             say(format_args!("the probe process failed: {trouble}"));
+            if failures > 1 {
+                // It may be what it goes on with that breaks it.
+                self.keeper.journal.forget_kept()?;
+            }
             if failures == TRIES {
                 ended = (EndState::Failed, trouble);
                 break;
@@ -162,8 +166,9 @@ impl<'a> Run<'a> {
         let mut heard = self.shared.heard.load(Ordering::Acquire);
         let mut rests = self.is_to_rest()?;
         let opening = format!(
-            "{}{}.\nstart {}\n{}",
+            "{}{}{}.\nstart {}\n{}",
             self.excluded(),
+            self.keeper.journal.kept()?,
             self.job.encode(),
             self.keeper.journal.next(),
             if rests { "pause\n" } else { "" }
@@ -225,6 +230,7 @@ impl<'a> Run<'a> {
                     Ok(())
                 }
                 Line::End { state, detail } => break Ok(Ending::Said(state, detail)),
+                Line::State(line) => self.keeper.state(&line),
                 Line::Block(head) => self.keeper.begin(head),
                 Line::Body(line) => self.keeper.add(&line),
                 Line::Dot => self.keeper.finish(self.cancel.is_some()),

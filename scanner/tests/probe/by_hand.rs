@@ -31,6 +31,17 @@ fn open_ports_are_found_on_ipv4_and_ipv6_and_nothing_else_is() {
 }
 
 #[test]
+fn that_nobody_reads_what_it_says_aside_is_no_reason_to_end() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(SCANNER);
+    command.args("probe --targets 127.81.9.1 --ports 100-104 --preset fast".split(' ')).stderr(writer);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output).contains(": 0 open, 5 closed"), "{}", text(&output));
+}
+
+#[test]
 fn json_lines_say_the_same() {
     let (_one, one) = listen("127.81.1.1");
     let (_six, six) = listen("::1");

@@ -43,6 +43,67 @@ fn a_start_goes_on_where_the_walk_stopped() {
     assert_eq!(end, "done");
 }
 
+/// Runs a probe of one open port of 1,024 hosts and kills it as soon as it has told its state the second time; then
+/// another to its end, with that state or without. Gives how many hosts were connected to in vain, and the second's block.
+fn killed_and_begun_again(with_state: bool) -> (usize, Block) {
+    let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let (counted, heard) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            // Whoever was killed is gone.
+            let Ok(local) = stream.and_then(|stream| stream.local_addr()) else { continue };
+            if counted.send(local.ip()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut job = job("127.82.16.0/22", &at.port().to_string());
+    (job.rate, job.host_rate, job.block_hosts) = (300, 300, 2_000);
+    let mut link = Link::start(&job, "");
+    let (mut state, mut whole) = (String::new(), 0);
+    while whole < 2 {
+        match link.say() {
+            Some(Said::State(line)) if line == "." => whole += 1,
+            Some(Said::State(line)) if whole == 1 => state += &format!("state {line}\n"),
+            Some(Said::State(_) | Said::Progress(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    link.child.kill().unwrap();
+    link.child.wait().unwrap();
+    let state = if with_state { state } else { String::new() };
+    let again = Link::start_with(&format!("{state}{}.\nstart 0\n", job.encode()));
+    let (mut blocks, end) = again.finish();
+    assert_eq!((blocks.len(), end.as_str()), (1, "done"));
+    let block = blocks.remove(0);
+    block.check(&job);
+    let open = block.hosts.iter().filter(|host| host.port(at.port()).0 == Reason::SynAck).count();
+    assert_eq!(open, 1_024);
+    let all: Vec<_> = heard.try_iter().collect();
+    let different: std::collections::BTreeSet<_> = all.iter().collect();
+    assert_eq!(different.len(), 1_024);
+    (all.len() - 1_024 - usize::try_from(block.again).unwrap(), block)
+}
+
+#[test]
+fn what_a_killed_probe_had_told_of_its_state_is_not_probed_again() {
+    let (repeated, block) = killed_and_begun_again(true);
+    assert!(repeated < 100, "{repeated} of some 600");
+    assert!(block.sent >= 1_024, "what went before counts: {}", block.sent);
+    assert!(block.ended - block.started > 3_000_000, "it was begun by the first");
+    let (repeated, _) = killed_and_begun_again(false);
+    assert!(repeated > 400, "without, all of it is: {repeated}");
+}
+
+#[test]
+fn a_state_that_is_not_of_the_job_is_said_and_not_gone_by() {
+    let job = job("127.82.11.0/28", "1-5");
+    let (blocks, end) =
+        Link::start_with(&format!("state step 9\nstate .\n{}.\nstart 0\n", job.encode())).finish();
+    assert_eq!((blocks.len(), end.as_str()), (4, "done"));
+}
+
 #[test]
 fn a_cancel_ends_at_once_and_what_was_begun_is_told() {
     ends_early("cancel", Reason::Cancelled);
@@ -94,6 +155,7 @@ fn a_pause_holds_and_a_resume_goes_on() {
     while heard.len() < 2 {
         match link.say() {
             Some(Said::Progress(numbers)) => heard.push(numbers),
+            Some(Said::State(_)) => {}
             other => panic!("nothing but progress while it pauses: {other:?}"),
         }
     }

@@ -84,6 +84,7 @@ pub struct Block {
 pub enum Said {
     Block(Block),
     Progress(Vec<u64>),
+    State(String),
     End(String),
 }
 
@@ -151,6 +152,7 @@ impl Link {
                 })
             }
             "progress" => Said::Progress(rest.split(' ').map(|n| n.parse().unwrap()).collect()),
+            "state" => Said::State(rest.to_owned()),
             "end" => Said::End(rest.to_owned()),
             _ => panic!("unknown line {line:?}"),
         })
@@ -162,7 +164,7 @@ impl Link {
         while let Some(said) = self.say() {
             match said {
                 Said::Block(block) => blocks.push(block),
-                Said::Progress(_) => {}
+                Said::Progress(_) | Said::State(_) => {}
                 Said::End(how) => end = how,
             }
         }

@@ -2,10 +2,12 @@
 //! hosts that are alike. Every pair of the scan is in exactly one row; only the last field, what an open port said of
 //! itself, is in quotes where there is something.
 
+use std::fmt::Write as _;
+
 use portolan_scanner::net::{Ports, u128_to_addr};
 use portolan_scanner::wire::{HostRecord, Reason, State};
 
-use super::{hint_of, line, words_of};
+use super::{hint_of, words_of};
 
 /// The first line.
 pub const HEADER: &str = "first_address,last_address,first_port,last_port,state,reason,rtt_us,hint\n";
@@ -18,7 +20,7 @@ pub fn host(host: &HostRecord, ports: &Ports, text: &mut String) {
         let rtt = if state == State::Open { rtt.to_string() } else { String::new() };
         let said = hint_of(host, from).map(|said| words_of(said, "; ").replace('"', "\"\""));
         let said = said.map_or(String::new(), |said| format!("\"{said}\""));
-        line(text, format_args!("{first},{last},{from},{to},{state},{reason},{rtt},{said}"));
+        put!(text, "{first},{last},{from},{to},{state},{reason},{rtt},{said}");
     };
     let mut exceptions = host.exceptions.iter().peekable();
     for (from, to) in ports.iter() {

@@ -5,35 +5,32 @@
 //! down; what was unreachable is `filtered` with nmap's name for the reason; what was not probed is left out.
 //! What an open port said of itself stands where nmap's scripts `banner` and `ssl-cert` have it, in our own words.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use portolan_scanner::net::{Ports, u128_to_addr};
 use portolan_scanner::wire::{HostRecord, Job, Reason, Said, State};
 
-use super::{Closing, hint_of, line, words_of};
+use super::{Closing, hint_of, words_of};
 
 /// The document's beginning; `command` is the command line, `started` µs UTC.
 pub fn begin(job: &Job, command: &str, started: i64, text: &mut String) {
-    line(text, format_args!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE nmaprun>"));
-    line(
+    put!(text, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE nmaprun>");
+    put!(
         text,
-        format_args!(
-            r#"<nmaprun scanner="portolan-scanner" args="{}" start="{}" version="{}" xmloutputversion="1.05">"#,
-            escape(command),
-            started / 1_000_000,
-            env!("CARGO_PKG_VERSION"),
-        ),
+        r#"<nmaprun scanner="portolan-scanner" args="{}" start="{}" version="{}" xmloutputversion="1.05">"#,
+        escape(command),
+        started / 1_000_000,
+        env!("CARGO_PKG_VERSION")
     );
-    line(
+    put!(
         text,
-        format_args!(
-            r#"<scaninfo type="{}" protocol="tcp" numservices="{}" services="{}"/>"#,
-            job.method,
-            job.ports.count(),
-            job.ports
-        ),
+        r#"<scaninfo type="{}" protocol="tcp" numservices="{}" services="{}"/>"#,
+        job.method,
+        job.ports.count(),
+        job.ports
     );
-    line(text, format_args!("<verbose level=\"0\"/>\n<debugging level=\"0\"/>"));
+    put!(text, "<verbose level=\"0\"/>\n<debugging level=\"0\"/>");
 }
 
 /// The hosts of a record, if anything answered there; returns how many.
@@ -47,12 +44,10 @@ pub fn host(host: &HostRecord, ports: &Ports, text: &mut String) -> u128 {
     for address in host.first..=host.last {
         let address = u128_to_addr(address);
         let family = if matches!(address, IpAddr::V4(_)) { "ipv4" } else { "ipv6" };
-        line(
+        put!(
             text,
-            format_args!(
-                "<host><status state=\"up\" reason=\"{answer}\" reason_ttl=\"0\"/>\n\
+            "<host><status state=\"up\" reason=\"{answer}\" reason_ttl=\"0\"/>\n\
                  <address addr=\"{address}\" addrtype=\"{family}\"/>\n<hostnames>\n</hostnames>\n{inside}</host>"
-            ),
         );
     }
     host.range().count()
@@ -93,18 +88,16 @@ fn body(host: &HostRecord, ports: &Ports) -> String {
 pub fn end(closing: &Closing<'_>, up: u128, ended: i64, text: &mut String) {
     let exit = if closing.end == "done" { "success" } else { "error" };
     let elapsed = format!("{}.{:02}", closing.millis / 1_000, closing.millis % 1_000 / 10);
-    line(
+    put!(
         text,
-        format_args!(
-            "<runstats><finished time=\"{}\" elapsed=\"{elapsed}\" summary=\"{}: {} hosts in {elapsed} seconds, \
+        "<runstats><finished time=\"{}\" elapsed=\"{elapsed}\" summary=\"{}: {} hosts in {elapsed} seconds, \
              {up} up; {}\" exit=\"{exit}\"/><hosts up=\"{up}\" down=\"{}\" total=\"{}\"/>\n</runstats>\n</nmaprun>",
-            ended / 1_000_000,
-            closing.end,
-            closing.hosts,
-            closing.recall(),
-            closing.hosts - up,
-            closing.hosts
-        ),
+        ended / 1_000_000,
+        closing.end,
+        closing.hosts,
+        closing.recall(),
+        closing.hosts - up,
+        closing.hosts
     );
 }
 

@@ -4,10 +4,20 @@ use portolan_scanner::wire::Said;
 
 use super::{Instant, Probe, Schedule};
 use crate::probe::bounds::ENOUGH_SAID;
-use crate::probe::method::Ask;
 
 /// How many open ports of a host are asked: one that has more is no ordinary host.
 const MOST_OF_A_HOST: u32 = 128;
+
+/// Whether an open port may be asked what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Connect.
+    Now,
+    /// The rates do not allow it yet.
+    Later,
+    /// Leave it at that it is open.
+    Never,
+}
 
 impl Schedule {
     /// Whether the port of a probe in flight may be asked `now`; if so, that is a connection attempt.
@@ -100,18 +110,18 @@ mod tests {
             schedule.answered(open, Reason::SynAck, 5);
             hints.push(Hint { port: open.target.port(), said });
         }
-        let saved = schedule.save();
+        let saved = schedule.save(0);
         let mut again = Schedule::new(job, &Guard::default()).unwrap();
-        again.restore(&saved).unwrap();
-        assert_eq!(again.save(), saved);
+        again.restore(&saved, 0, 0).unwrap();
+        assert_eq!(again.save(0), saved);
         for _ in 0..2 {
             let closed = probe(&mut again, SECOND);
             again.answered(closed, Reason::Refused, 0);
         }
         hints.sort_by_key(|hint| hint.port);
         assert_eq!(again.finished().unwrap().hosts[0].hints, hints);
-        for bad in ["\nsays", "\nname a"] {
-            assert!(again.restore(&saved.replacen("\nsays", bad, 1).replacen("\\x0d", "\\xZZ", 1)).is_err());
+        for bad in [saved.replace("\\x0d", "\\xZZ"), saved.replace(" says ", " name ")] {
+            assert!(again.restore(&bad, 0, 0).is_err(), "{bad}");
         }
     }
 

@@ -200,7 +200,7 @@ fn no_port_outside_the_job_and_none_of_fragile_equipment_is_asked_to_see_if_a_ho
     let mut job = job("10.0.0.0/22", "1-20000");
     job.preset = Preset::Gentle;
     let schedule = schedule(job);
-    for host in 0..1_024 {
+    for host in 0..256 {
         let host = std::net::Ipv4Addr::from(0x0a00_0000 + host).into();
         let mut ports: Vec<u16> = (0..8).map(|number| schedule.decoy_port(host, number)).collect();
         assert!(!ports.iter().any(|port| crate::probe::guard::is_fragile(*port)), "{host} {ports:?}");
@@ -226,7 +226,7 @@ fn a_host_that_opens_everything_is_told_as_such_after_an_interruption() {
     }
     assert!(before.finished().is_none());
     let mut after = schedule(job);
-    after.restore(&before.save()).unwrap();
+    after.restore(&before.save(0), 0, 0).unwrap();
     let run = run(&mut after, |_| Port::Open, Instant::MAX);
     assert_eq!(said(&run.blocks, "10.0.0.1", 7), Some(Reason::OpenAll));
     assert_eq!(after.progress().open, 0);
@@ -469,10 +469,10 @@ fn a_saved_schedule_goes_on_and_repeats_nothing_that_was_settled() {
     guard.add(&"10.0.0.7, 10.0.0.64/27".parse().unwrap());
     let mut first = Schedule::new(job.clone(), &guard).unwrap();
     let before = run(&mut first, port, SECOND + 200 * MILLI);
-    let saved = first.save();
+    let saved = first.save(7);
     assert!(saved.contains("\nagain ") && saved.contains(" syn-ack "), "{saved}");
-    let mut second = Schedule::new(job.clone(), &guard).unwrap();
-    assert_eq!(second.restore(&saved), Ok(()));
+    let mut second = schedule(job.clone());
+    assert_eq!(second.restore(&saved, 0, 7), Ok(()));
     assert_eq!((second.progress().done, second.progress().open), {
         let all = first.progress();
         let reported = before.blocks.iter().flat_map(|block| &block.hosts);
@@ -509,17 +509,58 @@ fn a_saved_schedule_goes_on_and_repeats_nothing_that_was_settled() {
 #[test]
 fn what_was_not_saved_by_this_job_is_refused_by_its_line() {
     let schedule = || Schedule::new(job("10.0.0.0/24", "1-40"), &Guard::default()).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let block = |text: &str| format!("step 0 by {version}\nspared \n{text}");
     for (text, line) in [
-        ("", 1),
-        ("step 2\n", 1),
-        ("step 0\nblock 1 0 0 refused 0 0 0\n", 2),
-        ("step 0\nblock 0 10241 0 refused 0 0 0\n", 2),
-        ("step 0\nblock 0 9 9 excluded 0 0 0\n", 2),
-        ("step 0\nblock 0 9 9 refused 0 0 0\nat 10240 syn-ack 1\n", 2),
-        ("step 0\nblock 0 9 9 refused 0 0 0\nat 1 open 1\n", 3),
-        ("step 0\nblock 0 9 9 refused 0 0 0\nblock 0 9 9 refused 0 0 0\n", 3),
+        (String::new(), 1),
+        (format!("step 2 by {version}\n"), 1),
+        ("step 0 by 0.0.0\nspared \n".into(), 1),
+        (format!("step 0 by {version}\n"), 2),
+        (format!("step 0 by {version}\nspared 10.0.0.0/7x\n"), 2),
+        (block("block 1 0 0 0 refused 0 0 0\n"), 3),
+        (block("block 0 10241 0 0 refused 0 0 0\n"), 3),
+        (block("block 0 9 9 0 excluded 0 0 0\n"), 3),
+        (block("block 0 9 9 0 refused 0 0 0\nat 10240 syn-ack 1\n"), 4),
+        (block("block 0 9 9 0 refused 0 0 0\nat 1 open 1\n"), 4),
+        (block("block 0 9 9 0 refused 0 0 0\nhost 256 no-answer\n"), 4),
+        (block("block 0 9 9 0 refused 0 0 0\nsaid 1 nonsense\n"), 3),
+        (block("block 0 9 9 0 refused 0 0 0\nblock 0 9 9 0 refused 0 0 0\n"), 4),
     ] {
-        assert_eq!(schedule().restore(text), Err(line), "{text}");
+        assert_eq!(schedule().restore(&text, 0, 0), Err(line), "{text}");
     }
-    assert_eq!(schedule().restore("step 0\nblock 0 9 9 refused 0 0 0\nat 7 syn-ack 3\nagain 8\n"), Ok(()));
+    let good = block("block 0 9 9 0 refused 0 0 0\nhost 0 no-answer\nat 7 syn-ack 3\nagain 8\n");
+    assert_eq!(schedule().restore(&good, 0, 0), Ok(()));
+}
+
+#[test]
+fn what_was_handed_over_since_it_was_saved_is_not_worked_on_again() {
+    let mut job = job("10.0.0.0/26", "1-40");
+    (job.block_hosts, job.rate) = (8, 2_000);
+    let until = |millis: u64| {
+        let mut schedule = schedule(job.clone());
+        let done = run(&mut schedule, |_| Port::Closed, SECOND + millis * MILLI).blocks.len();
+        (done, schedule.save(0))
+    };
+    let ((before, saved), (done, _)) = (until(600), until(1_000));
+    assert!(0 < before && before < done && done < 8, "{before} {done}");
+    let mut second = schedule(job);
+    second.restore(&saved, done as u64, 0).unwrap();
+    let rest = run(&mut second, |_| Port::Closed, Instant::MAX);
+    assert_eq!(done + rest.blocks.len(), 8, "each block once");
+    assert_eq!(second.progress().done, 64 * 40);
+}
+
+#[test]
+fn what_is_saved_is_short_where_hosts_are_alike_in_themselves() {
+    let mut job = job("10.0.0.0/24", "1-16");
+    (job.block_hosts, job.rate) = (256, 1_000_000);
+    let mut first = schedule(job);
+    let silent = |at: SocketAddr| matches!(at.ip(), IpAddr::V4(ip) if ip.octets()[3] % 2 == 0);
+    let port = |at: SocketAddr| if silent(at) { Port::Silent } else { Port::Closed };
+    let run = run(&mut first, port, SECOND + 150 * MILLI);
+    assert!(run.attempts.len() > 4_000, "{}", run.attempts.len());
+    let saved = first.save(0);
+    let of = |word: &str| saved.lines().filter(|line| line.starts_with(word)).count();
+    assert_eq!(of("at "), 0, "{saved}");
+    assert!((120..=128).contains(&of("host ")), "{saved}");
 }

@@ -376,8 +376,8 @@ impl Method for Syn {
         }
     }
 
-    fn abandon_to(&mut self, addresses: &Ranges, ends: &mut impl Ends) {
-        self.connect.abandon_to(addresses, ends);
+    fn abandon_to(&mut self, addresses: &Ranges) {
+        self.connect.abandon_to(addresses);
         self.neighbours.abandon_to(addresses);
         self.flights.end_to(addresses);
     }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 use crate::probe::guard::Guard;
-use crate::probe::method::contract::{Site, kept};
+use crate::probe::method::contract_tests::{Site, kept};
 use crate::probe::pace::SECOND;
 use crate::probe::preset::numbers;
 use crate::probe::schedule::{Next, Schedule};

@@ -402,10 +402,10 @@ fn the_sample_survives_an_interruption() {
             other => panic!("{other:?}"),
         }
     }
-    let saved = whole.save();
+    let saved = whole.save(0);
     assert!(saved.contains("\nlook "), "{saved}");
     let mut rest = Schedule::new(job, &Guard::default()).unwrap();
-    rest.restore(&saved).unwrap();
+    rest.restore(&saved, 0, 0).unwrap();
     let seen = go_on(&mut rest, &mut Network { seed: 1, loss: 0, says });
     assert_eq!(seen.sample().probed, 200, "10,000 pairs, one of 50");
 }
