@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -113,71 +112,6 @@ fn hosts(owner: &Client, scan: &str) -> Vec<serde_json::Value> {
             None => return all,
         }
     }
-}
-
-/// Counts connections to one port of every address, by the address they came to.
-fn count_connections(port: u16) -> mpsc::Receiver<IpAddr> {
-    let listener = TcpListener::bind(("0.0.0.0", port)).expect("the port was free");
-    let (counted, heard) = mpsc::channel();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            // Of a scanner that was killed meanwhile there is nothing to be learned.
-            let Ok(address) = stream.and_then(|stream| stream.local_addr()) else { continue };
-            if counted.send(address.ip()).is_err() {
-                return;
-            }
-        }
-    });
-    heard
-}
-
-#[test]
-fn a_scanner_killed_within_a_block_repeats_about_a_second_of_it() {
-    const RATE: usize = 400;
-    const HOSTS: usize = 2_048;
-    let mut site = Site::fresh().with(&["--lease", "5"]);
-    site.run("all");
-    let owner = site.set_up();
-    let (scanner_id, mut scanner) = owner.enrol(&site, "survivor", &owner.vantage("Lab"));
-    let _alone = alone();
-    let port = quiet_ports(&["0.0.0.0".parse().expect("an address")], 7_850, 1)[0];
-    let connections = count_connections(port);
-    let scan = owner.launch(&owner.template(&Template {
-        name: "One block",
-        subnets: vec![owner.subnet("Field", "127.76.0.0/21")],
-        port_lists: vec![owner.port_list("Port", &port.to_string())],
-        scanners: vec![scanner_id],
-        rate: Some(RATE.try_into().expect("a small number")),
-        ..Template::default()
-    }));
-    // Its state says how far it was: killed when more than half of the block was begun.
-    let journal = scanner.dir().join("journal");
-    wait_until("more than half of the block", LONG, || {
-        let mut files = fs::read_dir(&journal).ok()?.flatten().map(|entry| entry.path());
-        let state = files.find(|path| path.extension().is_some_and(|end| end == "state"))?;
-        let state = fs::read_to_string(state).ok()?;
-        let block = state.lines().find_map(|line| line.strip_prefix("state block "))?;
-        let drawn: usize = block.split(' ').nth(1)?.parse().ok()?;
-        (drawn > HOSTS / 2).then_some(())
-    });
-    scanner.kill();
-    scanner.run();
-    let ended = owner.ended(&scan, LONG, |_| {});
-    assert_eq!(text(&ended, "state"), "completed", "{ended}\n{}", scanner.log());
-    let open = hosts(&owner, &scan).len();
-    let all: Vec<IpAddr> = connections.try_iter().collect();
-    let reached: BTreeSet<&IpAddr> = all.iter().collect();
-    assert_eq!(reached.len(), HOSTS, "{open} hosts are listed");
-    // Beside one of fifty, which is looked at twice to measure the recall.
-    let repeated = all.len() - HOSTS - HOSTS / 50;
-    assert!(
-        repeated < RATE * 3 / 2,
-        "{repeated} of more than {} were repeated\n{}",
-        HOSTS / 2,
-        scanner.log()
-    );
-    let gone = || fs::read_dir(&journal).ok()?.next().is_none().then_some(());
-    wait_until("the journal of a job that is over to be gone", LONG, gone);
 }
 
 #[test]
