@@ -144,13 +144,16 @@ impl Schedule {
     pub(super) fn decoy_port(&self, host: IpAddr, number: u8) -> u16 {
         let [.., low] = addr_to_u128(host).to_be_bytes().as_chunks::<8>().0[..] else { return u16::MAX };
         let key = Permutation::key_for(self.job.seed, u64::from_be_bytes(low));
-        let among: Vec<u16> = if self.ports.len() >= ENOUGH_PORTS {
-            self.ports.iter().copied().filter(|port| !is_fragile(*port)).collect()
-        } else {
-            (HIGH_PORTS..=u16::MAX).filter(|port| !self.job.ports.contains(*port)).collect()
+        let inside = self.ports.len() >= ENOUGH_PORTS;
+        let count = if inside { self.ports.len() } else { usize::from(u16::MAX - HIGH_PORTS) + 1 };
+        let order = Permutation::new(key, count as u128);
+        let port = |place| {
+            let place = u16::try_from(order.at(place)).expect("there are fewer ports than 16 bits count");
+            if inside { self.ports[usize::from(place)] } else { HIGH_PORTS + place }
         };
-        let place = Permutation::new(key, among.len() as u128).at(number.into());
-        among[usize::try_from(place).expect("a permutation stays within its count")]
+        let fit = |port: &u16| !is_fragile(*port) && (inside || !self.job.ports.contains(*port));
+        let mut ports = (0..order.count()).map(port).filter(fit);
+        ports.nth(number.into()).expect("more are left than a host is asked")
     }
 
     fn change(&mut self, change: Option<Change>) {
