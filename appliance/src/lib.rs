@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod layout;
 pub mod listing;
 pub mod noun;
+pub mod outward;
 pub mod overview;
 pub mod releases;
 pub mod results;

@@ -1,6 +1,7 @@
 //! The command line. `--help` of each command is its whole documentation; the man pages are made from it.
 
 pub mod audit;
+pub mod ctl;
 mod password;
 pub mod results;
 pub mod sign;
@@ -8,6 +9,7 @@ pub mod verify;
 
 use crate::roles::{self, ServeArgs};
 use audit::AuditCommand;
+use ctl::CtlArgs;
 use clap::{Parser, Subcommand};
 use results::ResultsCommand;
 use sign::SignCommand;
@@ -26,6 +28,8 @@ struct Cli {
 enum Command {
     /// Run the appliance: every role in this process, or one of them.
     Serve(ServeArgs),
+    /// Everything that the API does, from the command line.
+    Ctl(CtlArgs),
     /// The audit chain, without the appliance running.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -47,6 +51,7 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => roles::serve(args),
+        Command::Ctl(args) => ctl::run(&args),
         Command::Audit(command) => audit::run(&command),
         Command::Results(command) => results::run(&command),
         Command::Verify(args) => verify::run(&args),

@@ -30,6 +30,7 @@ mod wrong;
 pub use call::{Call, Caller, Via};
 pub use input::NoInput;
 pub use list::{Cursor, DEFAULT_LIMIT, ListQuery, MAX_LIMIT, Page, Sort, limit};
+pub use openapi::document;
 pub use matrix::{Matrix, MatrixRow, Sight};
 pub use render::Pages;
 pub use reply::{Answer, Reply};

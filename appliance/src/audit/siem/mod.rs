@@ -24,12 +24,13 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::ids::{Ids, Random};
 use crate::noun::{self, DeletePage, Refusals};
+use crate::outward::{self, Url};
 use crate::secrets::MasterKey;
 use crate::store::Store;
 use crate::tls;
 use crate::web::{ListQuery, Page};
 use message::Message;
-use send::{Target, Url};
+use send::Target;
 pub use task::keep;
 
 /// The most receivers there may be: each costs a connection of its own at a time.
@@ -218,7 +219,7 @@ impl Fields {
         if ca.len() > CA_MAX {
             refusals.say("ca", format!("at most {CA_MAX} bytes are read"));
         } else if secure {
-            refusals.take("ca", send::client(&ca));
+            refusals.take("ca", outward::trusting(&ca));
         } else if !ca.is_empty() {
             refusals.say("ca", "is for TLS alone");
         }

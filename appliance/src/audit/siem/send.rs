@@ -3,26 +3,20 @@
 //! nobody ever says so.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, header};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use sha2::Sha256;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
-use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use super::message::Message;
 use super::{Body as Form, Kind};
 use crate::clock::Timestamp;
-use crate::tls;
+use crate::outward::{self, Url};
 
 /// How long one batch may take, from the name's look-up to the receiver's answer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -76,7 +70,8 @@ impl Target {
                     converse(stream, &self.framed(host, messages)).await
                 }
                 Kind::SyslogTls => {
-                    let stream = self.secured(&self.address).await?;
+                    let config = outward::trusting(&self.ca).map_err(Failure::Settings)?;
+                    let stream = outward::secured(&self.address, &config).await?;
                     converse(stream, &self.framed(host, messages)).await
                 }
                 Kind::Webhook => self.post(messages, now).await,
@@ -115,16 +110,6 @@ impl Target {
         Ok(())
     }
 
-    /// A TLS connection to `host:port`, whose certificate is for that host and signed by the receiver's CA.
-    async fn secured(&self, address: &str) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-            .map_err(|_| Failure::Settings(format!("{host} is not the name of a host")))?;
-        let config = client(&self.ca).map_err(Failure::Settings)?;
-        let stream = TcpStream::connect(address).await?;
-        Ok(TlsConnector::from(Arc::new(config)).connect(name, stream).await?)
-    }
-
     async fn post(&self, messages: &[Message], now: Timestamp) -> Result<(), Failure> {
         let url = Url::parse(&self.address).map_err(Failure::Settings)?;
         let entries: Vec<String> = messages.iter().map(|message| self.text(message)).collect();
@@ -139,12 +124,9 @@ impl Target {
             .header("portolan-signature", signature(&self.secret, now, body.as_bytes()))
             .body(Body::from(body))
             .map_err(|error| Failure::Settings(error.to_string()))?;
-        let address = url.address();
-        let status = if url.secure {
-            exchange(self.secured(&address).await?, request).await?
-        } else {
-            exchange(TcpStream::connect(&address).await?, request).await?
-        };
+        let config = url.secure.then(|| outward::trusting(&self.ca)).transpose().map_err(Failure::Settings)?;
+        let answer = outward::ask(&url, config.as_ref(), request).await?;
+        let status = answer.status().as_u16();
         if (200..300).contains(&status) { Ok(()) } else { Err(Failure::Status(status)) }
     }
 }
@@ -177,102 +159,9 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, bytes: &[u8]
     }
 }
 
-/// One request over its own connection; the answer's body is not read. Redirections are not followed: only the address
-/// that was set is spoken to.
-async fn exchange<S>(stream: S, request: Request<Body>) -> Result<u16, Failure>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let failed = |error: hyper::Error| Failure::Io(io::Error::other(error));
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    let asked = sender.send_request(request);
-    tokio::pin!(asked, connection);
-    tokio::select! {
-        answer = &mut asked => Ok(answer.map_err(failed)?.status().as_u16()),
-        ended = &mut connection => {
-            ended.map_err(failed)?;
-            Ok(asked.await.map_err(failed)?.status().as_u16())
-        }
-    }
-}
-
-/// TLS 1.3 and 1.2 towards whom only this CA vouches for: the system's list of authorities is never asked.
-pub fn client(ca: &str) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
-        let certificate = certificate.map_err(|error| format!("the CA cannot be read: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("the CA cannot be used: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err("a CA in PEM is needed: nothing else says who the receiver is".to_owned());
-    }
-    let builder = ClientConfig::builder_with_provider(tls::provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| error.to_string())?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// The parts of `http://host[:port]/path` and `https://…`.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Url {
-    /// Whether it is TLS.
-    pub secure: bool,
-    /// Host, and port where one was given.
-    pub authority: String,
-    /// Path and query, from `/`.
-    pub path: String,
-}
-
-impl Url {
-    /// Reads one.
-    ///
-    /// # Errors
-    /// A sentence on what is wrong.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || "is written as https://host/path or http://host:port/path".to_owned();
-        let uri: axum::http::Uri = text.parse().map_err(|_| wrong())?;
-        let secure = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err(wrong()),
-        };
-        let authority = uri.authority().ok_or_else(wrong)?;
-        if authority.as_str().contains('@') {
-            return Err("takes no name or password: requests are signed with the secret".to_owned());
-        }
-        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        Ok(Self { secure, authority: authority.to_string(), path })
-    }
-
-    /// Where it is connected to, `host:port`.
-    fn address(&self) -> String {
-        let has_port = self.authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        match (has_port, self.secure) {
-            (true, _) => self.authority.clone(),
-            (false, true) => format!("{}:443", self.authority),
-            (false, false) => format!("{}:80", self.authority),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_of_a_webhook_is_read_strictly() {
-        let url = Url::parse("https://siem.example/in?x=1").unwrap();
-        assert_eq!(
-            (url.secure, url.path.as_str(), url.address().as_str()),
-            (true, "/in?x=1", "siem.example:443")
-        );
-        assert_eq!(Url::parse("http://[::1]:8080").unwrap().address(), "[::1]:8080");
-        assert_eq!(Url::parse("http://[::1]/").unwrap().address(), "[::1]:80");
-        for bad in ["ftp://x/", "siem.example:514", "https://", "https://a:b@c/", "https://a b/"] {
-            assert!(Url::parse(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_signature_covers_time_and_body() {
@@ -282,11 +171,5 @@ mod tests {
         assert_eq!(one, "t=1,v1=91b5374b153842ad05b2c4eab9349b8321b14703165bd3fb8b034dfb8be98ae5");
         assert_ne!(one, signature(b"key", at(2), b"body"));
         assert_ne!(one, signature(b"yek", at(1), b"body"));
-    }
-
-    #[test]
-    fn without_a_ca_nobody_is_trusted() {
-        assert!(client("").unwrap_err().contains("a CA in PEM is needed"));
-        assert!(client("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
     }
 }
