@@ -8,7 +8,7 @@ use portolan_tests::{Site, binaries};
 use serde_json::{Value, json};
 
 fn ctl(words: &[&str], surroundings: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(binaries::appliance());
+    let mut command = Command::new(binaries::portolan());
     command.arg("ctl").args(words).env_remove("PORTOLAN_URL").env_remove("PORTOLAN_PIN").env_remove("PORTOLAN_TOKEN");
     command.envs(surroundings.iter().copied()).output().expect("it can be started")
 }
