@@ -48,6 +48,8 @@ impl Layout {
         runtime = "manager/run";
         /// The token of this machine's own command line.
         operator_token = "manager/run/operator.token";
+        /// Where that finds the pages, and the SHA-256 of their certificate.
+        operator_pages = "manager/run/pages";
         /// The results store; one process may have it open.
         results = "manager/results.duckdb";
         /// Every frame ever accepted, compressed.

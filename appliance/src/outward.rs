@@ -194,7 +194,10 @@ mod tests {
     #[test]
     fn an_address_is_read_strictly() {
         let url = Url::parse("https://siem.example/in?x=1").unwrap();
-        assert_eq!((url.secure, url.path.as_str(), url.address().as_str()), (true, "/in?x=1", "siem.example:443"));
+        assert_eq!(
+            (url.secure, url.path.as_str(), url.address().as_str()),
+            (true, "/in?x=1", "siem.example:443")
+        );
         assert_eq!(Url::parse("http://[::1]:8080").unwrap().address(), "[::1]:8080");
         assert_eq!(Url::parse("http://[::1]/").unwrap().address(), "[::1]:80");
         for bad in ["ftp://x/", "siem.example:514", "https://", "https://a:b@c/", "https://a b/"] {

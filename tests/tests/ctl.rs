@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 
 fn ctl(words: &[&str], surroundings: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binaries::portolan());
-    command.arg("ctl").args(words).env_remove("PORTOLAN_URL").env_remove("PORTOLAN_PIN").env_remove("PORTOLAN_TOKEN");
+    command
+        .arg("ctl")
+        .args(words)
+        .env_remove("PORTOLAN_URL")
+        .env_remove("PORTOLAN_PIN")
+        .env_remove("PORTOLAN_TOKEN");
     command.envs(surroundings.iter().copied()).output().expect("it can be started")
 }
 
@@ -64,7 +69,10 @@ fn a_token_from_elsewhere_is_sent_to_the_pinned_certificate_alone() {
     let above = ctl(&["scanners", "list"], &known);
     assert_eq!(above.status.code(), Some(3), "{}", said(&above));
     let other = "0".repeat(64);
-    let stranger = ctl(&["subnets", "list"], &[("PORTOLAN_URL", url), ("PORTOLAN_PIN", &other), ("PORTOLAN_TOKEN", &token)]);
+    let stranger = ctl(
+        &["subnets", "list"],
+        &[("PORTOLAN_URL", url), ("PORTOLAN_PIN", &other), ("PORTOLAN_TOKEN", &token)],
+    );
     assert_eq!(stranger.status.code(), Some(4), "{}", said(&stranger));
     assert!(said(&stranger).contains("not the one that is pinned"), "{}", said(&stranger));
     let unpinned = ctl(&["--url", url, "subnets", "list"], &[("PORTOLAN_TOKEN", &token)]);

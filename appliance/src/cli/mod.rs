@@ -9,8 +9,8 @@ pub mod verify;
 
 use crate::roles::{self, ServeArgs};
 use audit::AuditCommand;
-use ctl::CtlArgs;
 use clap::{Parser, Subcommand};
+use ctl::CtlArgs;
 use results::ResultsCommand;
 use sign::SignCommand;
 use std::process::ExitCode;

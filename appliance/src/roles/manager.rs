@@ -10,7 +10,7 @@ use crate::fleet;
 use crate::identity::{self, tokens::operator};
 use crate::ids::Random;
 use crate::jobs::Jobs;
-use crate::layout::Layout;
+use crate::layout::{Layout, write_file};
 use crate::results::duckdb::{DuckDb, Limits};
 use crate::results::evidence::Evidence;
 use crate::results::loader::Loader;
@@ -21,7 +21,7 @@ use crate::sqlite::Opening;
 use crate::store::Store;
 use crate::tls::{self, Keys};
 use crate::web::{self, Listener, Site};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 pub async fn run(
@@ -63,6 +63,8 @@ pub async fn run(
     let app = App::new(Parts { clock, random, store, jobs, master, keys, public, releases, results });
     let site = Arc::new(Site::new(app.clone(), tables())?);
     app.tokens.operator.write(&layout.operator_token()).await?;
+    let (path, line) = (layout.operator_pages(), format!("{} {certificate}\n", local_url(listener.address)));
+    blocking::run(move || write_file(&path, line.as_bytes(), 0o600)).await??;
     println!("portolan: pages at https://{}/", listener.address);
     println!("portolan: certificate sha256 {certificate}");
     if app.identity.needs_setup().await? {
@@ -116,6 +118,16 @@ fn name_of(names: &[String], listen: IpAddr, host: Option<String>) -> String {
     if name.parse::<Ipv6Addr>().is_ok() { format!("[{name}]") } else { name }
 }
 
+/// How this machine itself reaches the pages.
+fn local_url(listen: SocketAddr) -> String {
+    let address = match listen.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(address) if address.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
+        address => address,
+    };
+    format!("https://{}", SocketAddr::new(address, listen.port()))
+}
+
 fn pages_url(name: &str, port: u16) -> String {
     if port == 443 { format!("https://{name}") } else { format!("https://{name}:{port}") }
 }
@@ -136,6 +148,10 @@ mod tests {
         assert_eq!(name_of(&[], at("::"), host), "pod");
         assert_eq!(name_of(&[], at("0.0.0.0"), None), "localhost");
         assert_eq!(pages_url("[fd00::5]", 443), "https://[fd00::5]");
+        let local = |address: &str| local_url(address.parse().expect("an address and port"));
+        assert_eq!(local("[::]:443"), "https://[::1]:443");
+        assert_eq!(local("0.0.0.0:8000"), "https://127.0.0.1:8000");
+        assert_eq!(local("10.0.0.5:443"), "https://10.0.0.5:443");
         assert_eq!(pages_url("10.0.0.5", 8000), "https://10.0.0.5:8000");
     }
 }

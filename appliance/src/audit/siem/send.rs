@@ -124,7 +124,8 @@ impl Target {
             .header("portolan-signature", signature(&self.secret, now, body.as_bytes()))
             .body(Body::from(body))
             .map_err(|error| Failure::Settings(error.to_string()))?;
-        let config = url.secure.then(|| outward::trusting(&self.ca)).transpose().map_err(Failure::Settings)?;
+        let config =
+            url.secure.then(|| outward::trusting(&self.ca)).transpose().map_err(Failure::Settings)?;
         let answer = outward::ask(&url, config.as_ref(), request).await?;
         let status = answer.status().as_u16();
         if (200..300).contains(&status) { Ok(()) } else { Err(Failure::Status(status)) }

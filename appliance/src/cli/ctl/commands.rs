@@ -94,7 +94,9 @@ fn is_form(path: &str, method: &str, known: &BTreeSet<(&str, &str)>) -> bool {
             "new" => known.contains(&(above, "post")),
             "edit" => known.contains(&(above, "put")),
             "delete" => known.contains(&(above, "delete")),
-            word => !word.starts_with('{') && known.contains(&(path, "post")) && !known.contains(&(above, "get")),
+            word => {
+                !word.starts_with('{') && known.contains(&(path, "post")) && !known.contains(&(above, "get"))
+            }
         }
 }
 
@@ -118,8 +120,11 @@ fn command(path: &str, method: &str, known: &BTreeSet<(&str, &str)>, document: &
         words.push(deed);
     }
     let body = &operation["requestBody"]["content"]["application/json"]["schema"];
-    let places: Vec<String> =
-        parts.iter().filter(|part| is_place(part)).map(|part| part.trim_matches(['{', '}']).to_owned()).collect();
+    let places: Vec<String> = parts
+        .iter()
+        .filter(|part| is_place(part))
+        .map(|part| part.trim_matches(['{', '}']).to_owned())
+        .collect();
     let query = operation["parameters"].as_array().into_iter().flatten();
     let mut fields: Vec<Field> = query
         .filter(|parameter| parameter["in"] == "query")
@@ -132,7 +137,9 @@ fn command(path: &str, method: &str, known: &BTreeSet<(&str, &str)>, document: &
     let needed: Vec<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let properties = schema["properties"].as_object().into_iter().flatten();
-    fields.extend(properties.map(|(name, schema)| field(name, schema, needed.contains(&name.as_str()), document)));
+    fields.extend(
+        properties.map(|(name, schema)| field(name, schema, needed.contains(&name.as_str()), document)),
+    );
     Some(Command {
         noun: (*noun).to_owned(),
         verb: words.join("-"),
@@ -192,7 +199,9 @@ mod tests {
         let mut seen = BTreeSet::new();
         for command in &commands {
             assert!(seen.insert((&command.noun, &command.verb)), "{command:?} stands twice");
-            let named = |name: &str| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c));
+            let named = |name: &str| {
+                name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c))
+            };
             assert!(!command.verb.is_empty() && named(&command.noun) && named(&command.verb), "{command:?}");
             assert!(!command.summary.is_empty(), "{command:?}");
         }
@@ -204,7 +213,8 @@ mod tests {
         let verbs: Vec<&str> =
             commands.iter().filter(|c| c.noun == "subnets").map(|command| command.verb.as_str()).collect();
         assert_eq!(verbs, ["create", "delete", "list", "show", "update"]);
-        let create = commands.iter().find(|c| (c.noun.as_str(), c.verb.as_str()) == ("subnets", "create")).unwrap();
+        let create =
+            commands.iter().find(|c| (c.noun.as_str(), c.verb.as_str()) == ("subnets", "create")).unwrap();
         assert_eq!((create.method.as_str(), create.path.as_str()), ("POST", "/subnets"));
         let required: Vec<&str> =
             create.fields.iter().filter(|field| field.required).map(|field| field.name.as_str()).collect();
@@ -216,7 +226,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_an_option_with_a_value() {
-        let receivers = all().into_iter().find(|c| (c.noun.as_str(), c.verb.as_str()) == ("receivers", "create"));
+        let receivers =
+            all().into_iter().find(|c| (c.noun.as_str(), c.verb.as_str()) == ("receivers", "create"));
         let secret = receivers.unwrap().fields.into_iter().find(|field| field.name == "secret").unwrap();
         assert_eq!((secret.kind, secret.option().as_str()), (Kind::Secret, "--secret-file"));
     }

@@ -147,7 +147,8 @@ fn find<'a>(commands: &'a [Command], noun: &str, verb: &str) -> Result<&'a Comma
 }
 
 fn help(command: &Command) -> String {
-    let places: String = command.places.iter().map(|place| format!(" {}", place.to_ascii_uppercase())).collect();
+    let places: String =
+        command.places.iter().map(|place| format!(" {}", place.to_ascii_uppercase())).collect();
     let mut text = format!(
         "Usage: portolan ctl {} {}{places} [options]\n\n{} ({} {})\n\n",
         command.noun, command.verb, command.summary, command.method, command.path
@@ -192,7 +193,8 @@ impl Appliance {
             fs::read_to_string(path)
                 .map_err(|error| Failure::File { what: path.display().to_string(), error })
         };
-        let given = args.token.as_ref().map(read).transpose()?.or_else(|| std::env::var("PORTOLAN_TOKEN").ok());
+        let given =
+            args.token.as_ref().map(read).transpose()?.or_else(|| std::env::var("PORTOLAN_TOKEN").ok());
         let Some(url) = args.url.clone() else {
             let layout = Layout::new(&args.data);
             let pages = read(&layout.operator_pages())?;
@@ -220,7 +222,11 @@ impl Appliance {
         if !url.secure {
             return Err(Failure::Usage(format!("{}: a token is sent over https:// alone", self.url)));
         }
-        let body = if method == "GET" { Body::empty() } else { Body::from(Value::Object(input.clone()).to_string()) };
+        let body = if method == "GET" {
+            Body::empty()
+        } else {
+            Body::from(Value::Object(input.clone()).to_string())
+        };
         let request = Request::builder()
             .method(method)
             .uri(&url.path)
@@ -235,7 +241,8 @@ impl Appliance {
         let work = async {
             let answer = outward::ask(&url, self.tls.as_ref(), request).await?;
             let status = answer.status();
-            let bytes = axum::body::to_bytes(answer.into_body(), ANSWER_MAX).await.map_err(io::Error::other)?;
+            let bytes =
+                axum::body::to_bytes(answer.into_body(), ANSWER_MAX).await.map_err(io::Error::other)?;
             Ok((status, bytes))
         };
         let (status, bytes) = tokio::time::timeout(PATIENCE, work)
@@ -248,7 +255,11 @@ impl Appliance {
             return Ok(value);
         }
         let said = problem(status.as_u16(), &value);
-        Err(if matches!(status.as_u16(), 401 | 403) { Failure::Forbidden(said) } else { Failure::Refused(said) })
+        Err(if matches!(status.as_u16(), 401 | 403) {
+            Failure::Forbidden(said)
+        } else {
+            Failure::Refused(said)
+        })
     }
 }
 

@@ -27,12 +27,15 @@ fn table(items: &[Value], total: Option<u64>) -> String {
     let columns: Vec<&String> =
         first.iter().filter(|(_, value)| simple(value)).map(|(name, _)| name).take(COLUMNS).collect();
     let mut rows = vec![columns.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>()];
-    rows.extend(items.iter().map(|item| columns.iter().map(|name| cut(&plain(&item[name.as_str()]))).collect()));
+    rows.extend(
+        items.iter().map(|item| columns.iter().map(|name| cut(&plain(&item[name.as_str()]))).collect()),
+    );
     let wide = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns.len()).map(wide).collect();
     let mut text = String::new();
     for row in &rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     if let Some(total) = total.filter(|total| *total > items.len() as u64) {
@@ -74,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_list_is_a_table_and_says_what_it_left_out() {
-        let list = json!({ "items": [{ "id": 1, "name": "a\u{1b}[2J" }, { "id": 22, "name": "b" }], "total": 9 });
+        let list =
+            json!({ "items": [{ "id": 1, "name": "a\u{1b}[2J" }, { "id": 22, "name": "b" }], "total": 9 });
         assert_eq!(show(&list), "ID  NAME\n1   a [2J\n22  b\n2 of 9; --all shows every one\n");
         assert_eq!(show(&json!({ "items": [] })), "nothing\n");
     }

@@ -52,7 +52,9 @@ pub fn read(command: &Command, words: &[String]) -> Result<Typed, String> {
         let wanted = if wanted.is_empty() { "nothing".to_owned() } else { wanted.join(" ") };
         return Err(format!("{} {} takes {wanted} beside its options", command.noun, command.verb));
     }
-    for field in command.fields.iter().filter(|field| field.required && !input.contains_key(&field.name)) {
+    let missing: Vec<&Field> =
+        command.fields.iter().filter(|field| field.required && !input.contains_key(&field.name)).collect();
+    for field in missing {
         if field.kind != Kind::Secret {
             return Err(format!("{} is needed: {}", field.option(), field.about));
         }
@@ -111,7 +113,9 @@ fn unknown(command: &Command, option: &str) -> String {
 fn encoded(word: &str) -> String {
     word.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -122,7 +126,8 @@ mod tests {
     use super::*;
 
     fn command() -> Command {
-        let field = |name: &str, kind, required| Field { name: name.into(), kind, required, about: "x".into() };
+        let field =
+            |name: &str, kind, required| Field { name: name.into(), kind, required, about: "x".into() };
         Command {
             noun: "things".into(),
             verb: "list".into(),
