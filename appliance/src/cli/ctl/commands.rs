@@ -1,4 +1,5 @@
-//! The commands, folded from the OpenAPI document: a noun and a verb for each operation, so that none is missing.
+//! The commands, folded from the OpenAPI document: a noun and a verb for each operation, so that none is missing. Only
+//! pages of forms, and what is open to everyone, are left to browsers.
 
 use std::collections::BTreeSet;
 
@@ -79,11 +80,16 @@ pub fn all() -> Vec<Command> {
         .collect();
     let mut commands: Vec<Command> = known
         .iter()
-        .filter(|(path, method)| !is_form(path, method, &known))
+        // What is open to everyone is for browsers: signing in, and what leads there.
+        .filter(|(path, method)| !is_form(path, method, &known) && !is_open(&document["paths"][path][method]))
         .filter_map(|(path, method)| command(path, method, &known, &document))
         .collect();
     commands.sort_by(|a, b| (&a.noun, &a.verb).cmp(&(&b.noun, &b.verb)));
     commands
+}
+
+fn is_open(operation: &Value) -> bool {
+    operation["security"].as_array().is_none_or(Vec::is_empty)
 }
 
 /// Whether this is the page of a form or of a question, which only a browser needs.
@@ -94,9 +100,7 @@ fn is_form(path: &str, method: &str, known: &BTreeSet<(&str, &str)>) -> bool {
             "new" => known.contains(&(above, "post")),
             "edit" => known.contains(&(above, "put")),
             "delete" => known.contains(&(above, "delete")),
-            word => {
-                !word.starts_with('{') && known.contains(&(path, "post")) && !known.contains(&(above, "get"))
-            }
+            _ => false,
         }
 }
 

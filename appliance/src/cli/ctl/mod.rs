@@ -43,10 +43,10 @@ const UNREACHABLE: u8 = 4;
 /// Exit codes: 0 done, 1 refused, 2 a wrong command line, 3 not allowed, 4 not reachable.
 #[derive(Args, Debug)]
 pub struct CtlArgs {
-    /// Where the appliance is, https://name; this machine's own when absent.
+    /// Where the appliance is, `https://name`; this machine's own when absent.
     #[arg(long, env = "PORTOLAN_URL")]
     url: Option<String>,
-    /// A file with an API token; with --url needed, or PORTOLAN_TOKEN in the environment.
+    /// A file with an API token; with --url needed, or `PORTOLAN_TOKEN` in the environment.
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
     /// PEM of the authority that signed the appliance's certificate.
