@@ -14,7 +14,7 @@ use std::time::Instant;
 use duckdb::Connection;
 use ed25519_dalek::{Signer, SigningKey};
 use portolan::clock::Clock;
-use portolan::ingest::accept::accept;
+use portolan::ingest::accept::{Before, accept};
 use portolan::ingest::frame::{Frame, JobFrame};
 use portolan::ingest::spool::Spool;
 use portolan::jobs::Jobs;
@@ -73,7 +73,7 @@ async fn measure(folder: &Path, open: u64, per_host: u16) -> Result<(), Failure>
     let count = frames.len();
     let started = Instant::now();
     for bytes in frames {
-        accept(&spool, Frame::parse(bytes)?, &key, &job, 0, Clock::system().now())?;
+        accept(&spool, Frame::parse(bytes)?, &key, &job, Before::default(), Clock::system().now())?;
     }
     let accepted = started.elapsed().as_secs_f64();
 

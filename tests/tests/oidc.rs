@@ -1,4 +1,4 @@
-//! Sign-in by a real OpenID provider (npm's oidc-provider), in a real browser.
+//! Sign-in by a real provider of OIDC (npm's `oidc-provider`), in a real browser.
 
 use std::fs;
 use std::process::Command;
@@ -21,7 +21,7 @@ struct Provider {
 
 impl Provider {
     fn prepare() -> Provider {
-        let folder = TempDir::with_prefix("portolan-oidc-").unwrap();
+        let folder = TempDir::with_prefix("portolan-oidc-").expect("a folder can be made");
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
             .args([
@@ -33,7 +33,7 @@ impl Provider {
             .args(["-keyout", "key.pem", "-out", "cert.pem"])
             .current_dir(folder.path())
             .output()
-            .unwrap();
+            .expect("openssl is there");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let provider = Provider { folder, port: free_port(), process: None };
         provider.says("mode", "honest");
@@ -41,7 +41,7 @@ impl Provider {
     }
 
     fn says(&self, file: &str, text: &str) {
-        fs::write(self.folder.path().join(file), text).unwrap();
+        fs::write(self.folder.path().join(file), text).expect("it can be written");
     }
 
     /// What it tells of grace from now on.
@@ -66,7 +66,7 @@ impl Provider {
 
     /// Configures it at the site; gives the address it sends browsers back to.
     fn configure(&self, owner: &Client, site: &str) -> String {
-        let ca = fs::read_to_string(self.folder.path().join("cert.pem")).unwrap();
+        let ca = fs::read_to_string(self.folder.path().join("cert.pem")).expect("it was made");
         let issuer = format!("https://localhost:{}", self.port);
         let made = owner.post(
             "/providers",
@@ -75,12 +75,12 @@ impl Provider {
                      "mapping": "ops = operator\nreaders = viewer" }),
         );
         assert_eq!(made.status, 201, "{}", made.describe());
-        let id = made.json()["id"].as_str().unwrap().to_owned();
+        let id = made.json()["id"].as_str().expect("an id").to_owned();
         format!("{site}sign-in/provider/{id}/back")
     }
 
     fn came_back(&self) -> String {
-        self.process.as_ref().unwrap().printed("back ").expect("it sent a browser back")
+        self.process.as_ref().expect("it runs").printed("back ").expect("it sent a browser back")
     }
 }
 
