@@ -62,12 +62,22 @@ impl Inner {
 }
 
 impl Jobs {
-    /// Opens jobs.db: the owner (the manager) makes and migrates it, a guest finds it ready or is refused.
+    /// Opens jobs.db: the owner (the manager) makes and migrates it, a guest finds it ready or is refused. One that was
+    /// left half made by a kill is made anew: there is no record in it.
     ///
     /// # Errors
     /// [`crate::error::Error::Unavailable`] as [`Database::open`] says.
     pub fn open(path: &Path, opening: Opening) -> Result<Self> {
-        Ok(Self::over(open(path, opening)?, Some((path.to_owned(), opening))))
+        let opened = match (open(path, opening), opening) {
+            // A newer program's is unavailable, and left alone.
+            (Err(error), Opening::Owner) if !matches!(error, crate::error::Error::Unavailable(_)) => {
+                tracing::warn!(path = %path.display(), %error, "jobs.db cannot be used; making a new one");
+                forget(path)?;
+                open(path, opening)?
+            }
+            (opened, _) => opened?,
+        };
+        Ok(Self::over(opened, Some((path.to_owned(), opening))))
     }
 
     /// As a guest, opens jobs.db once the manager has made it ready; asks four times a second.
@@ -250,6 +260,18 @@ mod tests {
 
     fn want(scanner: &'static str) -> impl FnOnce(&Transaction) -> Result<usize> + Send + 'static {
         move |tx| Ok(tx.execute("INSERT INTO want (scanner, until) VALUES (?, 0)", [scanner])?)
+    }
+
+    #[tokio::test]
+    async fn a_file_left_half_made_by_a_kill_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jobs.db");
+        let half = Connection::open(&path).unwrap();
+        half.execute_batch("CREATE TABLE scanner (id TEXT) STRICT").unwrap();
+        drop(half);
+        let jobs = Jobs::open(&path, Opening::Owner).unwrap();
+        jobs.write(want("s")).await.unwrap();
+        assert_eq!(wanting(&jobs).await, Some(1));
     }
 
     /// None in the moment in which there is no file.

@@ -33,7 +33,7 @@ fn the_operator_of_the_machine_does_what_the_api_does() {
     let subnet: Value = serde_json::from_slice(&made.stdout).expect("JSON");
     assert_eq!(owner.get(&format!("/subnets/{}", text(&subnet, "id"))).json()["name"], "Plant <A>");
     // In the audit it is the command line, nobody's account.
-    let entry = owner.audit("action=subnet.created").remove(0);
+    let entry = owner.audit("&action=subnet.created").remove(0);
     assert!(entry.to_string().contains(r#""kind":"cli""#), "{entry}");
 
     let list = local(&["subnets", "list"]);
