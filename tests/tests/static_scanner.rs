@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use portolan_scanner::wire::base64;
@@ -90,17 +89,11 @@ fn in_an_empty_folder_names_are_resolved_from_etc_hosts() {
 }
 
 #[test]
-fn a_panic_is_told_and_ends_the_process() {
+fn an_output_that_takes_nothing_ends_no_process() {
     for (name, _) in FLAVOURS {
         let full = fs::File::options().write(true).open("/dev/full").expect("it is on every Linux");
-        let output = Command::new(static_scanner(name))
-            .arg("--help")
-            .env("RUST_BACKTRACE", "full")
-            .stdout(full)
-            .output()
-            .expect("it can be started");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("failed printing to stdout"), "{name}: {said}");
-        assert_eq!(output.status.signal(), Some(6), "{name}: {}", output.status);
+        let output = Command::new(static_scanner(name)).arg("--help").stdout(full).output();
+        let output = output.expect("it can be started");
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{name}");
     }
 }

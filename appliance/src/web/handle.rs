@@ -40,7 +40,11 @@ pub async fn handle(site: &Site, route: &Route, api: bool, request: Request) -> 
     let params = RawPathParams::from_request_parts(&mut parts, &()).await.ok();
     let params = params.iter().flatten().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let mut asked = asked(site, &parts, params, api);
-    if route.template.is_none() && route.method == Method::GET && asked.format == Some(Format::Html) {
+    if route.template.is_none()
+        && !route.leads_on
+        && route.method == Method::GET
+        && asked.format == Some(Format::Html)
+    {
         asked.format = Some(Format::Json);
     }
     let mut typed = Value::Object(Map::new());

@@ -92,6 +92,8 @@ pub struct Route {
     pub nav: Option<Nav>,
     /// A second spelling for HTML forms (POST for PUT, POST …/delete for DELETE): left out of the OpenAPI document.
     pub twin: bool,
+    /// A GET without a page that leads a browser on to one.
+    pub leads_on: bool,
     /// Open to everyone while there is no user yet.
     pub before_setup: bool,
     /// Sign-in and its like: limited by source.
@@ -200,6 +202,12 @@ impl Routes {
         self.edit(|row| row.nav = Some(Nav { group, title, icon, order }))
     }
 
+    /// The last row has no page and leads a browser on to one; a script gets its answer.
+    #[must_use]
+    pub fn leads_on(self) -> Self {
+        self.edit(|row| row.leads_on = true)
+    }
+
     /// The last row answers while there is no user yet.
     #[must_use]
     pub fn before_setup(self) -> Self {
@@ -262,6 +270,7 @@ impl Routes {
             form: None,
             nav: None,
             twin: false,
+            leads_on: false,
             before_setup: false,
             rate_limited: false,
             media: &[],

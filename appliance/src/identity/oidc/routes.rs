@@ -52,6 +52,7 @@ pub fn routes() -> Routes {
         .summary("Begin to sign in by a provider; the answer has the address to go to")
         .rate_limited()
         .get("/sign-in/provider/{id}/back", Public, back)
+        .leads_on()
         .summary("Where a provider sends the browser back to")
 }
 
