@@ -71,7 +71,8 @@ impl Database {
                 forget(&beside(path, "-wal")).and_then(|()| forget(&beside(path, "-shm")))?;
             }
             make_file(path).map_err(|e| Error::internal(format!("{}: {e}", path.display())))?;
-        } else if !path.exists() {
+        } else if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
+            // Empty, it is being made: a second connection now would keep the owner from setting its journal.
             return Err(Error::Unavailable(format!("{} is not made yet", path.display())));
         }
         let mut writer = connect(path, kind)?;

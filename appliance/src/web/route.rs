@@ -71,6 +71,10 @@ pub(super) type SchemaOf = fn(&mut SchemaGenerator) -> schemars::Schema;
 
 /// One row of the table.
 #[derive(Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of its own, set by a word of the builder"
+)]
 pub struct Route {
     /// HTTP method.
     pub method: Method,
