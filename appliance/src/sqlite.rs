@@ -373,6 +373,18 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_file_is_left_to_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        make_file(&path).unwrap();
+        assert!(
+            sentence(Database::open(&path, Kind::Lasting, Opening::Guest, &migrations(1)))
+                .contains("not made yet")
+        );
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    }
+
+    #[test]
     fn a_file_that_is_only_read_is_not_changed_nor_made() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("50%?#.db");

@@ -101,9 +101,11 @@ impl Browser {
         self.ask("/title").as_str().unwrap_or_default().to_owned()
     }
 
-    /// The text of the whole page, as it is shown.
+    /// The text of the whole page, as it is shown. In one question to the browser: between two, a page that is
+    /// being left takes the element away that the first had found.
     pub fn text(&self) -> String {
-        self.text_of("body")
+        let text = self.run("return document.body ? document.body.innerText : ''");
+        text.as_str().unwrap_or_default().to_owned()
     }
 
     /// The text of the first element that the CSS selector finds, as it is shown.

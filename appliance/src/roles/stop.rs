@@ -32,12 +32,6 @@ impl Stop {
             () = self.clone().asked() => None,
         }
     }
-
-    /// Whether a stop was asked for.
-    #[must_use]
-    pub fn is_asked(&self) -> bool {
-        *self.0.borrow()
-    }
 }
 
 impl Asker {

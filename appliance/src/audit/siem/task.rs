@@ -66,7 +66,9 @@ async fn due(siem: &Siem) -> Result<Vec<store::Receiver>> {
             let mut due = Vec::new();
             for receiver in store::enabled(db, RECEIVERS_MAX)? {
                 let state = store::state(db, receiver.kept.id)?;
-                let rested = state.failing_since.is_none_or(|since| now >= since + rest(state.tries));
+                // A clock that was set back is no reason to wait for the time it once had.
+                let rested =
+                    state.failing_since.is_none_or(|since| now < since || now >= since + rest(state.tries));
                 if state.waiting > 0 && rested {
                     due.push(receiver);
                 }

@@ -57,6 +57,14 @@ pub enum Kind {
     Json,
 }
 
+impl Command {
+    /// Whether its answer comes in pages.
+    #[must_use]
+    pub fn pages(&self) -> bool {
+        self.method == "GET" && self.fields.iter().any(|field| field.name == "cursor")
+    }
+}
+
 impl Field {
     /// As it is written on the command line.
     #[must_use]

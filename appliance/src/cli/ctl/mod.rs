@@ -174,7 +174,7 @@ fn help(command: &Command) -> String {
         text.push_str(format!("  {option:wide$}  {about}").trim_end());
         text.push('\n');
     }
-    if command.verb == "list" {
+    if command.pages() {
         text.push_str("  --all  every page, not only the first\n");
     }
     text

@@ -35,7 +35,7 @@ pub fn read(command: &Command, words: &[String]) -> Result<Typed, String> {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (option, None),
         };
-        if name == "all" && value.is_none() && command.verb == "list" {
+        if name == "all" && value.is_none() && command.pages() {
             all = true;
             continue;
         }
@@ -139,6 +139,7 @@ mod tests {
                 field("host_rate", Kind::Integer, true),
                 field("on", Kind::Boolean, false),
                 field("names", Kind::List, false),
+                field("cursor", Kind::Text, false),
             ],
         }
     }
@@ -162,12 +163,24 @@ mod tests {
             ("a", "--host-rate is needed"),
             ("a --host-rate many", "\"many\" is not a whole number"),
             ("a --host-rate 1 --host-rate 2", "--host-rate was given twice"),
-            ("a --rate 1", "--rate is no option of things list; there are --host-rate, --on, --names"),
+            (
+                "a --rate 1",
+                "--rate is no option of things list; there are --host-rate, --on, --names, --cursor",
+            ),
             ("--host-rate 1", "takes ID"),
             ("a --host-rate", "a value belongs behind it"),
         ] {
             let error = typed(words).unwrap_err();
             assert!(error.contains(said), "{words}: {error}");
         }
+    }
+
+    #[test]
+    fn only_what_comes_in_pages_takes_all() {
+        let mut whole = command();
+        whole.fields.retain(|field| field.name != "cursor");
+        let words = ["a", "--host-rate", "1", "--all"].map(str::to_owned);
+        assert!(read(&command(), &words).unwrap().all);
+        assert!(read(&whole, &words).unwrap_err().contains("--all is no option"));
     }
 }
