@@ -15,30 +15,42 @@ pub fn section(space: &Space, scenario: &Scenario, options: &Options, runs: usiz
     let truth = scenario.truth();
     let mut text = format!(
         "### The same answer {runs} times: {}\n\n\
-         | program | runs | with the commonest answer | recall, worst run | wrong, all runs |\n|---|---:|---:|---:|---:|\n",
+         | program | runs | the same open ports | the same state of every port | recall, worst run | wrong, all runs |\n\
+         |---|---:|---:|---:|---:|---:|\n",
         scenario.title
     );
     for tool in options.tools.iter().filter(|tool| [tools::OWN, tools::OWN_SYN].contains(&tool.name)) {
         let row = Row::new(tool, scenario);
         if let Some(why) = row.failed {
-            text.push_str(&format!("| {} | {why} | | | |\n", tool.name));
+            text.push_str(&format!("| {} | {why} | | | | |\n", tool.name));
             continue;
         }
+        let mut opened: BTreeMap<_, usize> = BTreeMap::new();
         let mut answers: BTreeMap<String, usize> = BTreeMap::new();
         let (mut worst, mut all_wrong) = (0, 0);
         for run in 1..=runs {
             eprintln!("{}, run {run} of {runs}: {}", scenario.name, tool.name);
             let output = once(space, tool, &row.lines)?.output;
-            let (missed, wrong) = judge(&(tool.found)(&output), &truth);
+            let found = (tool.found)(&output);
+            let (missed, wrong) = judge(&found, &truth);
             worst = worst.max(missed);
             all_wrong += wrong;
+            *opened.entry(found).or_default() += 1;
             *answers.entry(answer(&output)).or_default() += 1;
         }
-        let most = answers.values().max().copied().unwrap_or(0);
+        let (open, all) = (commonest(&opened), commonest(&answers));
         let recall = percent(truth.len() - worst, truth.len());
-        text.push_str(&format!("| {} | {runs} | {most} | {recall:.2} % | {all_wrong} |\n", tool.name));
+        text.push_str(&format!(
+            "| {} | {runs} | {open} | {all} | {recall:.2} % | {all_wrong} |\n",
+            tool.name
+        ));
     }
     Ok(text + "\n")
+}
+
+/// How often the commonest answer came.
+fn commonest<T>(answers: &BTreeMap<T, usize>) -> usize {
+    answers.values().max().copied().unwrap_or(0)
 }
 
 /// What was said of hosts and ports: without the times, in one order. The last two lines are left out: how large the
