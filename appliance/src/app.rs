@@ -19,8 +19,9 @@ use crate::releases::{self, Releases};
 use crate::results::{self, ResultsService};
 use crate::scans::{self, Scans};
 use crate::scope::Scope;
-use crate::secrets::MasterKey;
+use crate::secrets::rotation::Sealed;
 use crate::secrets::signing::CheckpointKey;
+use crate::secrets::{MasterKey, keyring};
 use crate::store::Store;
 use crate::tls::Keys;
 use crate::web::Routes;
@@ -215,6 +216,12 @@ impl Deref for App {
     fn deref(&self) -> &Services {
         &self.0
     }
+}
+
+/// Every column that the master key sealed.
+#[must_use]
+pub fn sealed() -> Vec<Sealed> {
+    vec![keyring::SEALED, factors::SEALED, oidc::SEALED, siem::SEALED]
 }
 
 /// Every room's rows: the whole of what the site answers.

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::watch;
 
 use crate::error::Result;
-use crate::sqlite::{Database, Kind, Opening, forget};
+use crate::sqlite::{Database, Kind, Opening, Schema, forget};
 
 mod embedded {
     refinery::embed_migrations!("../migrations/jobs");
@@ -19,6 +19,14 @@ mod embedded {
 
 /// How often another process's writes are looked for.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How far the schema of a jobs.db is what it should be.
+///
+/// # Errors
+/// Any from the database.
+pub fn schema(db: &Connection) -> Result<Schema> {
+    Schema::of(db, &embedded::migrations::runner())
+}
 
 /// The transient database. Cheap to clone.
 #[derive(Clone, Debug)]

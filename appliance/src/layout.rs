@@ -4,9 +4,11 @@
 //! has made the folders with their owners and groups beforehand: [`Layout::create`] makes what is missing and
 //! leaves alone what is there.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+};
 use std::path::{Path, PathBuf};
 
 /// Where everything lies under one data folder.
@@ -44,6 +46,10 @@ impl Layout {
         releases = "releases";
         /// The master key, where no systemd credential gives it.
         master_key = "manager/master.key";
+        /// The master key that is to take its place, while that is under way.
+        next_master_key = "manager/master.key.next";
+        /// Held by the manager while it runs, and by whoever needs it stopped.
+        manager_lock = "manager/lock";
         /// What the manager keeps only while it runs.
         runtime = "manager/run";
         /// The token of this machine's own command line.
@@ -153,6 +159,49 @@ pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         sync_folder(path.parent().ok_or(io::ErrorKind::InvalidInput)?)
     };
     write().map_err(|e| named(path, &e))
+}
+
+/// A lock that one process has at a time; it ends with the process, also if that is killed.
+#[derive(Debug)]
+pub struct Hold {
+    _locked: File,
+}
+
+impl Hold {
+    /// Takes the lock on this file, which is made if need be; none while another has it.
+    ///
+    /// # Errors
+    /// Any from the file system; the error names the path.
+    pub fn take(path: &Path) -> io::Result<Option<Self>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+        let file = file.map_err(|e| named(path, &e))?;
+        adopt(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _locked: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(named(path, &e)),
+        }
+    }
+}
+
+/// Gives a file to the owner of its folder: what root makes at the command line is for the role that lives there.
+/// Whoever is not root can give nothing away, and leaves it.
+///
+/// # Errors
+/// Any from the file system; the error names the path.
+pub fn adopt(path: &Path) -> io::Result<()> {
+    let give = || {
+        let folder = fs::metadata(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        let file = fs::metadata(path)?;
+        if (file.uid(), file.gid()) == (folder.uid(), folder.gid()) {
+            return Ok(());
+        }
+        match chown(path, Some(folder.uid()), Some(folder.gid())) {
+            Err(e) if e.kind() != io::ErrorKind::PermissionDenied => Err(e),
+            _ => Ok(()),
+        }
+    };
+    give().map_err(|e| named(path, &e))
 }
 
 /// Syncs a folder, so that the names in it are on disk.

@@ -1,6 +1,7 @@
 //! How both SQLite files are opened and used: one writer, a few readers, all on the blocking pool, and
 //! migrations that refuse a file newer than this program.
 
+use std::collections::BTreeMap;
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use refinery::Runner;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use serde::Serialize;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::error::{Error, Result};
@@ -309,6 +311,65 @@ fn bring_up_to(connection: &mut Connection, name: &str, opening: Opening, migrat
     }
 }
 
+/// The schema of a file, beside what the migrations of this program make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Schema {
+    /// The newest migration in the file.
+    pub found: i32,
+    /// The newest that this program knows.
+    pub known: i32,
+    /// What is not as it should be, in words; of an older file only whether it is whole.
+    pub wrong: Vec<String>,
+}
+
+impl Schema {
+    /// Compares every table, index, view and trigger, and lets SQLite check the file.
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub fn of(db: &Connection, migrations: &Runner) -> Result<Self> {
+        let mut made = Connection::open_in_memory()?;
+        prepare(&made)?;
+        bring_up_to(&mut made, "the database in memory", Opening::Owner, migrations)?;
+        let (found, known) = (schema_version(db)?, schema_version(&made)?);
+        let mut wrong = Vec::new();
+        if found == known {
+            let (is, should) = (shape(db)?, shape(&made)?);
+            for (name, sql) in &should {
+                match is.get(name) {
+                    None => wrong.push(format!("{name} is missing")),
+                    Some(other) if other != sql => wrong.push(format!("{name} is another one")),
+                    Some(_) => {}
+                }
+            }
+            wrong.extend(
+                is.keys()
+                    .filter(|name| !should.contains_key(*name))
+                    .map(|name| format!("{name} is not of this program")),
+            );
+        } else if found > known {
+            wrong.push(format!("schema {found} is of a newer Portolan"));
+        }
+        let none: [u8; 0] = [];
+        let checks =
+            crate::listing::rows(db, "PRAGMA integrity_check(20)", none, |row| row.get::<_, String>(0))?;
+        wrong.extend(checks.into_iter().filter(|line| line != "ok"));
+        let strays = "SELECT count(*) FROM pragma_foreign_key_check";
+        let strays: i64 = db.query_row(strays, [], |row| row.get(0))?;
+        if strays > 0 {
+            wrong.push(format!("{strays} rows refer to rows that are not there"));
+        }
+        Ok(Self { found, known, wrong })
+    }
+}
+
+/// What a schema is made of: `trigger audit_entry_no_delete` and the like, each with its SQL.
+fn shape(db: &Connection) -> Result<BTreeMap<String, String>> {
+    let sql = "SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+    let none: [u8; 0] = [];
+    Ok(crate::listing::rows(db, sql, none, |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
+}
+
 /// The newest migration in the file; 0 when there is none.
 fn schema_version(connection: &Connection) -> Result<i32> {
     let history = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'";
@@ -370,6 +431,23 @@ mod tests {
             let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o660, "{name}");
         }
+    }
+
+    #[test]
+    fn a_schema_that_someone_shaped_is_found() {
+        let mut db = Connection::open_in_memory().unwrap();
+        prepare(&db).unwrap();
+        bring_up_to(&mut db, "it", Opening::Owner, &migrations(2)).unwrap();
+        let schema = |db: &Connection, up_to| Schema::of(db, &migrations(up_to)).unwrap();
+        assert_eq!(schema(&db, 2), Schema { found: 2, known: 2, wrong: vec![] });
+        assert_eq!(schema(&db, 3), Schema { found: 2, known: 3, wrong: vec![] }, "only older");
+        assert_eq!(schema(&db, 1).wrong, ["schema 2 is of a newer Portolan"]);
+        db.execute_batch("DROP TABLE t1; CREATE TABLE t2b (x); ALTER TABLE t2 ADD COLUMN y").unwrap();
+        let wrong = schema(&db, 2).wrong;
+        assert_eq!(
+            wrong,
+            ["table t1 is missing", "table t2 is another one", "table t2b is not of this program"]
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::audit::chain::Head;
 use crate::audit::{self, Actor, Entry};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
-use crate::sqlite::{Database, Kind, Opening};
+use crate::sqlite::{Database, Kind, Opening, Schema};
 
 mod embedded {
     refinery::embed_migrations!("../migrations/config");
@@ -23,6 +23,14 @@ const NOTED_COLUMNS: [(&str, &str); 1] = [("user", "last_seen")];
 
 /// No authorizer: what a connection may do by itself.
 const EVERYTHING: Option<fn(AuthContext<'_>) -> Authorization> = None;
+
+/// How far the schema of a config.db is what it should be.
+///
+/// # Errors
+/// Any from the database.
+pub fn schema(db: &Connection) -> Result<Schema> {
+    Schema::of(db, &embedded::migrations::runner())
+}
 
 /// The configuration database. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ mod diff;
 pub mod export;
 pub mod filter;
 mod names;
-mod query;
+pub mod query;
 pub mod routes;
 pub mod siem;
 pub mod store;

@@ -1,36 +1,23 @@
-//! `portolan audit`: the audit chain, checked without the appliance running.
+//! `audit verify`: the audit chain, checked with the appliance running or not.
 
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use portolan_scanner::wire::{base64, hex};
 
 use crate::audit::chain::{Head, Summary};
 use crate::audit::checkpoint::{Checkpoint, MAX_TEXT};
 use crate::audit::checkpoints;
+use crate::cli::exit::Exit;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::sqlite::open_read_only;
 
-/// What can be done with the audit.
-#[derive(Debug, Subcommand)]
-pub enum AuditCommand {
-    /// Check that no entry was changed, removed, inserted or moved
-    ///
-    /// Opens the configuration database only to read it; the appliance may be running. Prints the number of
-    /// entries and the head of the chain, or where it breaks. Exit code: 0 whole, 1 broken, 2 not readable.
-    Verify(VerifyArgs),
-}
-
-/// Arguments of `portolan audit verify`.
+/// Arguments of `audit verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The data folder
-    #[arg(long, value_name = "DIR")]
-    data: PathBuf,
     /// A head noted down earlier, as this command printed it: without one, a cut tail goes unseen
     #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
     head: Option<Head>,
@@ -44,30 +31,18 @@ pub struct VerifyArgs {
     key: Option<[u8; 32]>,
 }
 
-/// Runs the command.
-#[must_use]
-pub fn run(command: &AuditCommand) -> ExitCode {
-    let AuditCommand::Verify(args) = command;
-    let (line, code) = verdict(args);
-    if code == 2 {
-        eprintln!("{line}");
-    } else {
-        println!("{line}");
-    }
-    ExitCode::from(code)
-}
-
-fn verdict(args: &VerifyArgs) -> (String, u8) {
+/// Whether the audit in this data folder holds, in a line, and how the command ends.
+pub fn verdict(data: &Path, args: &VerifyArgs) -> (String, Exit) {
     let given = match args.checkpoint.iter().map(|file| given(file)).collect::<Result<Vec<_>, _>>() {
         Ok(given) => given,
-        Err(sentence) => return (sentence, 2),
+        Err(sentence) => return (sentence, Exit::Unreachable),
     };
     let key = match one_key(args.key, &given) {
         Ok(key) => key,
-        Err(sentence) => return (sentence, 2),
+        Err(sentence) => return (sentence, Exit::Unreachable),
     };
     let known = given.iter().map(|made| made.head).chain(args.head);
-    let path = Layout::new(&args.data).config_db();
+    let path = Layout::new(data).config_db();
     match open_read_only(&path).and_then(|connection| checkpoints::check(&connection, key.as_ref(), known)) {
         Ok(Ok(Summary { count, head })) => {
             let mut line = format!("ok: {count} entries, head {}", written(head));
@@ -80,11 +55,11 @@ fn verdict(args: &VerifyArgs) -> (String, u8) {
                 }
                 _ => {}
             }
-            (line, 0)
+            (line, Exit::Done)
         }
-        Ok(Err(found)) => (format!("broken: {found}"), 1),
-        Err(Error::Internal(cause)) => (format!("{}: {cause}", path.display()), 2),
-        Err(error) => (format!("{}: {error}", path.display()), 2),
+        Ok(Err(found)) => (format!("broken: {found}"), Exit::Refused),
+        Err(Error::Internal(cause)) => (format!("{}: {cause}", path.display()), Exit::Unreachable),
+        Err(error) => (format!("{}: {error}", path.display()), Exit::Unreachable),
     }
 }
 
@@ -142,29 +117,27 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::new(root.path());
         layout.create().unwrap();
-        let args = |head: Option<&str>| VerifyArgs {
-            data: root.path().into(),
-            head: head.map(head_of),
-            checkpoint: Vec::new(),
-            key: None,
+        let verdict = |head: Option<&str>| {
+            let args = VerifyArgs { head: head.map(head_of), checkpoint: Vec::new(), key: None };
+            verdict(root.path(), &args)
         };
-        assert_eq!(verdict(&args(None)).1, 2);
+        assert_eq!(verdict(None).1, Exit::Unreachable);
         let store = Store::open(&layout.config_db(), Opening::Owner, Clock::fixed(Timestamp::EPOCH)).unwrap();
         for _ in 0..3 {
             let entry = Entry::event("x.y", &json!(null));
             store.change(&Actor::system("manager"), move |_| Ok((entry, ()))).await.unwrap();
         }
-        let (line, code) = verdict(&args(None));
-        assert!(line.starts_with("ok: 3 entries, head 3:") && code == 0, "{line}");
+        let (line, code) = verdict(None);
+        assert!(line.starts_with("ok: 3 entries, head 3:") && code == Exit::Done, "{line}");
         let noted = line.rsplit(' ').next().unwrap().to_owned();
-        assert_eq!(verdict(&args(Some(&noted))).1, 0);
+        assert_eq!(verdict(Some(&noted)).1, Exit::Done);
         let intruder = rusqlite::Connection::open(layout.config_db()).unwrap();
         intruder
             .execute_batch("DROP TRIGGER audit_entry_no_delete; DELETE FROM audit_entry WHERE seq = 3")
             .unwrap();
-        assert_eq!(verdict(&args(None)).1, 0);
-        let (line, code) = verdict(&args(Some(&noted)));
-        assert!(line.starts_with("broken: entry 3") && code == 1, "{line}");
+        assert_eq!(verdict(None).1, Exit::Done);
+        let (line, code) = verdict(Some(&noted));
+        assert!(line.starts_with("broken: entry 3") && code == Exit::Refused, "{line}");
     }
 
     #[tokio::test]
@@ -183,21 +156,19 @@ mod tests {
         let file = root.path().join("old.txt");
         let verify = |text: &str, key: Option<[u8; 32]>| {
             std::fs::write(&file, text).unwrap();
-            let args =
-                VerifyArgs { data: root.path().into(), head: None, checkpoint: vec![file.clone()], key };
-            verdict(&args)
+            verdict(root.path(), &VerifyArgs { head: None, checkpoint: vec![file.clone()], key })
         };
         let (line, code) = verify(made.text(), None);
-        assert!(line.contains("holds the checkpoint of entry 3") && code == 0, "{line}");
+        assert!(line.contains("holds the checkpoint of entry 3") && code == Exit::Done, "{line}");
         assert!(line.ends_with(&base64::encode(&made.key)), "{line}");
-        assert_eq!(verify(made.text(), Some(made.key)).1, 0);
+        assert_eq!(verify(made.text(), Some(made.key)).1, Exit::Done);
         let (line, code) = verify(made.text(), Some([9; 32]));
-        assert!(line.contains("another key") && code == 2, "{line}");
+        assert!(line.contains("another key") && code == Exit::Unreachable, "{line}");
         let forged = Checkpoint::sign(Head { seq: 2, hash: [1; 32] }, Timestamp::EPOCH, Why::Asked, &key(7));
         let (line, code) = verify(forged.text(), None);
-        assert!(line.starts_with("broken: entry 2 is not the one") && code == 1, "{line}");
+        assert!(line.starts_with("broken: entry 2 is not the one") && code == Exit::Refused, "{line}");
         let (line, code) = verify("hello", None);
-        assert!(line.contains("old.txt: line 1") && code == 2, "{line}");
+        assert!(line.contains("old.txt: line 1") && code == Exit::Unreachable, "{line}");
     }
 
     fn head_of(text: &str) -> Head {

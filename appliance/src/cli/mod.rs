@@ -1,15 +1,23 @@
 //! The command line. `--help` of each command is its whole documentation; the man pages are made from it.
 
-pub mod audit;
+pub mod admin;
+mod audit;
+mod completions;
 pub mod ctl;
+mod exit;
+#[cfg(test)]
+mod manual;
 mod password;
 pub mod results;
 pub mod sign;
+mod table;
 pub mod verify;
 
 use crate::roles::{self, ServeArgs};
-use audit::AuditCommand;
-use clap::{Parser, Subcommand};
+use admin::AdminArgs;
+use admin::audit::AuditArgs;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use completions::CompletionsArgs;
 use ctl::CtlArgs;
 use results::ResultsCommand;
 use sign::SignCommand;
@@ -30,20 +38,28 @@ enum Command {
     Serve(ServeArgs),
     /// Everything that the API does, from the command line.
     Ctl(CtlArgs),
-    /// The audit chain, without the appliance running.
-    #[command(subcommand)]
-    Audit(AuditCommand),
+    /// What the administrator of this machine does on its files, with the appliance running or not.
+    Admin(AdminArgs),
+    /// The audit, read and checked on the files: short for `portolan admin audit`.
+    Audit(AuditArgs),
     /// The results store, without the appliance running.
     #[command(subcommand)]
     Results(ResultsCommand),
     /// Check an export of the audit, on any machine
     ///
-    /// Needs the file and nothing else. Says what it proves, and what not. Exit code: 0 it holds, 1 it does not, 2 it
-    /// cannot be read.
+    /// Needs the file and nothing else. Says what it proves, and what not.
     Verify(VerifyArgs),
     /// Keys and signatures of releases, in the files of minisign.
     #[command(subcommand)]
     Sign(SignCommand),
+    /// Print the completions of a shell, for its folder of completions.
+    Completions(CompletionsArgs),
+}
+
+/// The whole command line, with the nouns and verbs of `ctl` as commands of their own: what manual pages and completions
+/// are made from.
+fn definition() -> clap::Command {
+    Cli::command().mut_subcommand("ctl", |ctl| ctl::definition(&ctl))
 }
 
 /// Runs what the command line asks for.
@@ -52,9 +68,11 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => roles::serve(args),
         Command::Ctl(args) => ctl::run(&args),
-        Command::Audit(command) => audit::run(&command),
+        Command::Admin(args) => admin::run(&args),
+        Command::Audit(args) => admin::audit::run_alone(&args),
         Command::Results(command) => results::run(&command),
         Command::Verify(args) => verify::run(&args),
         Command::Sign(command) => sign::run(&command),
+        Command::Completions(args) => completions::run(&args),
     }
 }

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::exit::Exit;
 use crate::error::Error;
 use crate::fleet::public_keys;
 use crate::layout::Layout;
+use crate::results::Error as StoreError;
 use crate::results::rebuild::{Failure, Keys, Rebuilt, rebuild};
 use crate::secrets::signing::JobKey;
 use crate::sqlite::open_read_only;
@@ -20,8 +22,7 @@ pub enum ResultsCommand {
     ///
     /// The frames that scanners signed are the record, and lie in DIR/manager/evidence; the store is an index over
     /// them. Every signature is checked, the new store is read back, and only then it takes the place of the old one.
-    /// The appliance must be stopped. Exit code: 0 done, 1 the evidence does not verify, 2 it could not be done; with
-    /// 1 and 2 the old store is as it was.
+    /// The appliance must be stopped. Unless it is done, the old store is as it was.
     Rebuild(RebuildArgs),
 }
 
@@ -45,6 +46,15 @@ enum Stopped {
     Keys(#[from] Error),
 }
 
+impl Stopped {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Failure(Failure::Store(StoreError::Locked(_))) => Exit::Running,
+            Self::Failure(_) | Self::Keys(_) => Exit::Unreachable,
+        }
+    }
+}
+
 /// Runs the command.
 #[must_use]
 pub fn run(command: &ResultsCommand) -> ExitCode {
@@ -54,18 +64,18 @@ pub fn run(command: &ResultsCommand) -> ExitCode {
             tell_bad(&rebuilt.bad);
             let Rebuilt { scans, frames, repeated, open, .. } = rebuilt;
             println!("ok: {frames} frames of {scans} scans, {repeated} repeated, {open} open ports");
-            ExitCode::SUCCESS
+            Exit::Done.into()
         }
         Err(Stopped::Failure(failure @ Failure::Unverified(_))) => {
             if let Failure::Unverified(bad) = &failure {
                 tell_bad(bad);
             }
             eprintln!("{failure}");
-            ExitCode::from(1)
+            Exit::Refused.into()
         }
         Err(stopped) => {
             eprintln!("{stopped}");
-            ExitCode::from(2)
+            stopped.exit().into()
         }
     }
 }

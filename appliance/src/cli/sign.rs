@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::exit::Exit;
 use super::password;
 use crate::clock::Clock;
 use crate::ids::Random;
@@ -25,7 +26,7 @@ pub enum SignCommand {
     Sign(SignArgs),
     /// Check the signature of a file
     ///
-    /// Prints the trusted comment. Exit code: 0 it holds, 1 it does not, 2 something cannot be read.
+    /// Prints the trusted comment.
     Verify(VerifyArgs),
 }
 
@@ -96,11 +97,10 @@ impl Failure {
         move |source| Self::In { path: path.to_owned(), source }
     }
 
-    /// 1 for what does not hold, 2 for what cannot be read.
-    fn code(&self) -> u8 {
+    fn exit(&self) -> Exit {
         match self {
-            Self::In { source: Error::OtherKey(_) | Error::Mismatch | Error::Comment, .. } => 1,
-            _ => 2,
+            Self::In { source: Error::OtherKey(_) | Error::Mismatch | Error::Comment, .. } => Exit::Refused,
+            _ => Exit::Unreachable,
         }
     }
 }
@@ -116,11 +116,11 @@ pub fn run(command: &SignCommand) -> ExitCode {
     match done {
         Ok(said) => {
             println!("{said}");
-            ExitCode::SUCCESS
+            Exit::Done.into()
         }
         Err(failure) => {
             eprintln!("portolan: {failure}");
-            ExitCode::from(failure.code())
+            failure.exit().into()
         }
     }
 }
@@ -227,9 +227,9 @@ mod tests {
         assert!(verify(&request).unwrap().ends_with("trusted comment: timestamp:0 file:tool"));
         fs::write(at("tool"), b"bites").unwrap();
         let refused = verify(&request).unwrap_err();
-        assert_eq!(refused.code(), 1);
+        assert_eq!(refused.exit(), Exit::Refused);
         assert!(refused.to_string().contains("does not fit"), "{refused}");
         fs::remove_file(at("tool.minisig")).unwrap();
-        assert_eq!(verify(&request).unwrap_err().code(), 2);
+        assert_eq!(verify(&request).unwrap_err().exit(), Exit::Unreachable);
     }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use portolan_scanner::wire::base64;
 
 use super::audit::{given, key};
+use super::exit::Exit;
 use crate::audit::export::verify::{Verified, Wrong, verify};
 
 /// Arguments of `portolan verify`.
@@ -31,24 +32,24 @@ pub struct VerifyArgs {
 /// Runs the command.
 #[must_use]
 pub fn run(args: &VerifyArgs) -> ExitCode {
-    let (text, code) = verdict(args);
-    if code == 2 {
+    let (text, exit) = verdict(args);
+    if exit == Exit::Unreachable {
         eprint!("{text}");
     } else {
         print!("{text}");
     }
-    ExitCode::from(code)
+    exit.into()
 }
 
-fn verdict(args: &VerifyArgs) -> (String, u8) {
+fn verdict(args: &VerifyArgs) -> (String, Exit) {
     let kept = match args.checkpoint.iter().map(|file| given(file)).collect::<Result<Vec<_>, _>>() {
         Ok(kept) => kept,
-        Err(sentence) => return (format!("{sentence}\n"), 2),
+        Err(sentence) => return (format!("{sentence}\n"), Exit::Unreachable),
     };
     let name = args.file.display();
     let file = match File::open(&args.file) {
         Ok(file) => BufReader::new(file),
-        Err(error) => return (format!("{name}: {error}\n"), 2),
+        Err(error) => return (format!("{name}: {error}\n"), Exit::Unreachable),
     };
     match verify(file, args.key.as_ref(), kept.iter().map(|made| made.head)) {
         Ok(found) => match kept.iter().find(|made| made.key != found.checkpoint.key) {
@@ -57,12 +58,12 @@ fn verdict(args: &VerifyArgs) -> (String, u8) {
                     "broken: the checkpoint of entry {} is signed with another key than the export\n",
                     other.head.seq
                 ),
-                1,
+                Exit::Refused,
             ),
-            None => (told(&found, args.key.is_some(), kept.len()), 0),
+            None => (told(&found, args.key.is_some(), kept.len()), Exit::Done),
         },
-        Err(wrong @ (Wrong::Read(_) | Wrong::Other)) => (format!("{name}: {wrong}\n"), 2),
-        Err(wrong) => (format!("broken: {wrong}\n"), 1),
+        Err(wrong @ (Wrong::Read(_) | Wrong::Other)) => (format!("{name}: {wrong}\n"), Exit::Unreachable),
+        Err(wrong) => (format!("broken: {wrong}\n"), Exit::Refused),
     }
 }
 

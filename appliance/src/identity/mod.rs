@@ -1,5 +1,6 @@
 //! Who is there, and what they may do: accounts, passwords, sessions, the scopes that routes ask for.
 
+mod by;
 pub mod factors;
 pub mod oidc;
 pub mod passwords;
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::ids::{Ids, Random};
 use crate::store::Store;
 use crate::web::{Caller, Via};
+pub use by::{By, Machine};
 use passwords::Passwords;
 use rate::Limit;
 pub use rate::network;

@@ -10,13 +10,13 @@ use crate::fleet;
 use crate::identity::{self, tokens::operator};
 use crate::ids::Random;
 use crate::jobs::Jobs;
-use crate::layout::{Layout, write_file};
+use crate::layout::{Hold, Layout, write_file};
 use crate::results::duckdb::{DuckDb, Limits};
 use crate::results::evidence::Evidence;
 use crate::results::loader::Loader;
 use crate::results::{self, ResultsService};
 use crate::scope;
-use crate::secrets::{MasterKey, credentials_directory};
+use crate::secrets::{MasterKey, credentials_directory, rotation};
 use crate::sqlite::Opening;
 use crate::store::Store;
 use crate::tls::{self, Keys};
@@ -32,9 +32,14 @@ pub async fn run(
     stop: Stop,
 ) -> Result<(), Failure> {
     layout.create()?;
+    // Until the end: some commands need it stopped.
+    let held = Hold::take(&layout.manager_lock())?;
+    let _held = held.ok_or_else(|| Error::Unavailable(in_use(&layout)))?;
     let (clock, random) = (Clock::system(), Random::system());
     let master = MasterKey::find_or_make(&layout, credentials_directory().as_deref(), &random)?;
     let store = Store::open(&layout.config_db(), Opening::Owner, clock.clone())?;
+    let settling = layout.clone();
+    let master = store.read(move |db| rotation::settle(&settling, db, master)).await?;
     let jobs = Jobs::open(&layout.jobs_db(), Opening::Owner)?;
     let mut names = args.names.clone();
     names.extend(tls::host_name());
@@ -76,6 +81,7 @@ pub async fn run(
     let scope = tokio::spawn(scope::manager_task(app.scope.clone()));
     let sending = tokio::spawn(siem::keep(app.siem.clone()));
     let sessions = tokio::spawn(identity::sessions::task::keep(app.identity.clone()));
+    let tokens = tokio::spawn(identity::tokens::prune::keep(app.tokens.clone()));
     // Dropped with the pages: the loader may be stopped at any point.
     let loading = tokio::spawn(loader.run());
     let (last, ended) = Stop::channel();
@@ -86,7 +92,7 @@ pub async fn run(
     let local = operator::keep(app.tokens.operator.clone(), layout.operator_token(), stop.clone().asked());
     let local = tokio::spawn(local);
     let served = web::serve(listener, config, site.router(), stop.asked()).await;
-    for task in [loading, fleet, scope, sending, sessions] {
+    for task in [loading, fleet, scope, sending, sessions, tokens] {
         task.abort();
         // An abort is how it ends.
         drop(task.await);
@@ -96,6 +102,11 @@ pub async fn run(
     last.ask();
     proving.await.map_err(Error::internal)?;
     Ok(served?)
+}
+
+fn in_use(layout: &Layout) -> String {
+    let root = layout.root().display();
+    format!("{root}: another manager, or a command that needs it stopped, has this data folder")
 }
 
 /// Opens the results store; with evidence but no store, says how one gets it back.

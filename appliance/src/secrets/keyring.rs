@@ -3,13 +3,65 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 use zeroize::Zeroizing;
 
-use super::MasterKey;
+use super::rotation::Sealed;
+use super::{KEY_LEN, LASTING, MasterKey};
 use crate::clock::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::Random;
+
+/// Where these keys lie.
+pub const SEALED: Sealed = Sealed { table: "sealed_key", key: "name", column: "sealed", identity };
 
 fn identity(name: &str) -> String {
     format!("sealed_key/{name}")
+}
+
+/// Under which name the key of a label is kept that outlived its master key.
+fn lasting(label: &str) -> String {
+    format!("derived/{label}")
+}
+
+/// Whether this master key closed what is kept; also when nothing is.
+///
+/// # Errors
+/// Any from the database.
+pub fn opens(connection: &Connection, master: &MasterKey) -> Result<bool> {
+    let first = "SELECT name, sealed FROM sealed_key ORDER BY name LIMIT 1";
+    let first = connection
+        .query_row(first, [], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))
+        .optional()?;
+    Ok(first.is_none_or(|(name, sealed)| master.open(&identity(&name), &sealed).is_ok()))
+}
+
+/// The master key, with the keys that outlived the ones before it.
+///
+/// # Errors
+/// Any from the database; or one of them does not open.
+pub fn with_lasting(connection: &Connection, master: &MasterKey) -> Result<MasterKey> {
+    let mut found = Vec::new();
+    for label in LASTING {
+        if let Some(bytes) = find(connection, master, &lasting(label))? {
+            let key: [u8; KEY_LEN] = bytes[..].try_into().map_err(Error::internal)?;
+            found.push((label, Zeroizing::new(key)));
+        }
+    }
+    Ok(master.with_lasting(found))
+}
+
+/// Keeps the keys that outlive `old`, closed by `new`.
+///
+/// # Errors
+/// Any from the database.
+pub fn keep_lasting(
+    tx: &Transaction,
+    (old, new): (&MasterKey, &MasterKey),
+    random: &Random,
+    at: Timestamp,
+) -> Result<()> {
+    for label in LASTING {
+        keep(tx, new, random, (&lasting(label), &old.derive(label)[..]), at)?;
+    }
+    Ok(())
 }
 
 /// The secret kept under this name, opened.

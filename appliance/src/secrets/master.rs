@@ -60,7 +60,11 @@ fn make(layout: &Layout, path: &Path, random: &Random) -> Result<MasterKey> {
     Ok(MasterKey::from_bytes(bytes))
 }
 
-fn read(path: &Path) -> Result<MasterKey> {
+/// The key in this file.
+///
+/// # Errors
+/// When it cannot be read, or is none.
+pub(super) fn read(path: &Path) -> Result<MasterKey> {
     let bytes = fs::read(path).map(Zeroizing::new);
     let bytes = bytes.map_err(|e| Error::internal(format!("{}: {e}", path.display())))?;
     let key = <[u8; KEY_LEN]>::try_from(&bytes[..]).map_err(|_| {

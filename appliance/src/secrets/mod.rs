@@ -5,6 +5,7 @@
 
 pub mod keyring;
 mod master;
+pub mod rotation;
 pub mod signing;
 
 use std::fmt;
@@ -27,9 +28,19 @@ const NONCE_LEN: usize = 12;
 /// First byte of everything sealed: version, nonce (12 bytes), ciphertext with its tag (16 bytes).
 const VERSION: u8 = 1;
 
+/// Labels of derived keys that outlive the master key they were derived from: what they made is kept by others, or
+/// cannot be made anew. A new master key seals them ([`rotation`]).
+pub const LASTING: [&str; 2] = ["audit-checkpoint", "recovery-codes"];
+
 /// The key that closes all others. Cheap to clone; wiped when the last clone is dropped.
 #[derive(Clone)]
-pub struct MasterKey(Arc<Zeroizing<[u8; KEY_LEN]>>);
+pub struct MasterKey(Arc<Inner>);
+
+struct Inner {
+    key: Zeroizing<[u8; KEY_LEN]>,
+    /// Keys that an older master key gave these labels.
+    lasting: Vec<(&'static str, Zeroizing<[u8; KEY_LEN]>)>,
+}
 
 /// Something sealed that does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,15 +63,29 @@ impl MasterKey {
     /// From its bytes.
     #[must_use]
     pub fn from_bytes(bytes: Zeroizing<[u8; KEY_LEN]>) -> Self {
-        Self(Arc::new(bytes))
+        Self(Arc::new(Inner { key: bytes, lasting: Vec::new() }))
+    }
+
+    /// The same, which gives these labels the keys that an older one gave them.
+    #[must_use]
+    pub fn with_lasting(&self, lasting: Vec<(&'static str, Zeroizing<[u8; KEY_LEN]>)>) -> Self {
+        Self(Arc::new(Inner { key: self.0.key.clone(), lasting }))
+    }
+
+    fn bytes(&self) -> &[u8; KEY_LEN] {
+        &self.0.key
     }
 
     /// A key for one purpose, by HKDF-SHA256 (RFC 5869) with `portolan-v1 ` and the label as info. The same label
-    /// gives the same key for ever; two labels give unrelated keys.
+    /// gives the same key for ever; two labels give unrelated keys. One of [`LASTING`] goes on with the key that it had
+    /// under an older master key.
     #[must_use]
     pub fn derive(&self, label: &str) -> Zeroizing<[u8; KEY_LEN]> {
+        if let Some((_, key)) = self.0.lasting.iter().find(|(lasting, _)| *lasting == label) {
+            return key.clone();
+        }
         let mut key = Zeroizing::new([0; KEY_LEN]);
-        Hkdf::<Sha256>::new(None, &self.0[..])
+        Hkdf::<Sha256>::new(None, self.bytes())
             .expand_multi_info(&[b"portolan-v1 ", label.as_bytes()], &mut key[..])
             .expect("32 bytes are within what HKDF-SHA256 can give");
         key

@@ -20,6 +20,8 @@ pub enum Via {
     Token(Uuid),
     /// By the token that the manager keeps for this machine's own command line. Such a caller has no account.
     Operator,
+    /// By nothing but the right to write the files: a command of this machine, not a request. Such a caller has no account.
+    Files,
 }
 
 /// Who calls.
@@ -133,6 +135,7 @@ impl Call {
         let user = self.caller.user.as_ref().map(|user| Actor::user(user.id, user.name.clone()));
         let actor = match (user, self.caller.via) {
             (_, Via::Operator) => Actor::cli("operator").by("operator"),
+            (_, Via::Files) => Actor::cli("admin"),
             (Some(user), Via::Token(id)) => user.by(format!("token:{id}")),
             (Some(user), Via::Session | Via::Nobody) => user.by("session"),
             (None, _) => Actor::nobody(""),

@@ -8,6 +8,8 @@ mod store;
 mod tests;
 pub mod verify;
 
+use std::io;
+
 use portolan_scanner::wire::base64;
 use serde_json::json;
 use tokio::runtime::Handle;
@@ -18,7 +20,6 @@ use super::filter::Filter;
 use super::{Actor, Entry, chain, store as entries};
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::web::Writer;
 use form::{Cover, Format, Speller, VERSION};
 
 /// Writes down that the audit is exported, as an entry that says which entries and how many, and signs the head behind
@@ -58,9 +59,9 @@ pub fn write(
     cover: &Cover,
     format: Format,
     last: u64,
-    to: &mut Writer,
+    mut to: impl FnMut(&str) -> io::Result<()>,
 ) -> Result<()> {
-    let mut put = |text: String| to.write(&text).map_err(Error::internal);
+    let mut put = |text: String| to(&text).map_err(Error::internal);
     let mut speller = Speller::new(format, cover)?;
     put(speller.begin())?;
     let mut after = 0;

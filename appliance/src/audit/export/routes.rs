@@ -94,6 +94,7 @@ async fn export(call: Call, input: ExportInput) -> Answer<Exported> {
     let last = Checkpoint::read(&cover.checkpoint).map_err(Error::internal)?.head.seq;
     let (media, ending) = format.media();
     let name = format!("portolan-audit-{}-{}.{ending}", day(call.app.clock.now()), cover.entry);
-    Ok(Reply::ok(Exported {})
-        .file(media, name, move |to| super::write(&store, &runtime, &cover, format, last, to)))
+    Ok(Reply::ok(Exported {}).file(media, name, move |to| {
+        super::write(&store, &runtime, &cover, format, last, |text| to.write(text))
+    }))
 }

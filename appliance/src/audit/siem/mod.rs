@@ -12,6 +12,8 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
+
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Transaction};
 use schemars::JsonSchema;
@@ -26,6 +28,7 @@ use crate::ids::{Ids, Random};
 use crate::noun::{self, DeletePage, Refusals};
 use crate::outward::{self, Url};
 use crate::secrets::MasterKey;
+use crate::secrets::rotation::Sealed;
 use crate::store::Store;
 use crate::tls;
 use crate::web::{ListQuery, Page};
@@ -387,7 +390,11 @@ impl Siem {
     }
 }
 
-fn identity(id: Uuid) -> String {
+/// Where the secrets of webhooks lie.
+pub const SEALED: Sealed =
+    Sealed { table: "receiver", key: "id", column: "sealed", identity: |id| identity(id) };
+
+fn identity(id: impl Display) -> String {
     format!("receiver/{id}/secret")
 }
 

@@ -1,8 +1,7 @@
 //! `portolan ctl`: everything that the API does, from a command line. Nouns and verbs come from the route table, so a
 //! route that is added is a command that is there.
 
-mod commands;
-mod show;
+pub mod commands;
 mod words;
 
 use std::fs;
@@ -18,6 +17,8 @@ use clap::Args;
 use rustls::ClientConfig;
 use serde_json::{Map, Value};
 
+use crate::cli::exit::Exit;
+use crate::cli::table;
 use crate::layout::Layout;
 use crate::outward::{self, Url};
 use commands::{Command, Kind};
@@ -28,19 +29,9 @@ const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// How long an answer may take: a page's own limit, and some way.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Exit code where the appliance refused what was asked.
-const REFUSED: u8 = 1;
-/// Where the command line cannot be read.
-const USAGE: u8 = 2;
-/// Where the caller is not known or not allowed.
-const FORBIDDEN: u8 = 3;
-/// Where the appliance cannot be reached.
-const UNREACHABLE: u8 = 4;
-
 /// What `portolan ctl` takes.
 ///
 /// Without --url it is this machine's own appliance, with the token that its manager keeps for its own user and root.
-/// Exit codes: 0 done, 1 refused, 2 a wrong command line, 3 not allowed, 4 not reachable.
 #[derive(Args, Debug)]
 pub struct CtlArgs {
     /// Where the appliance is, `https://name`; this machine's own when absent.
@@ -82,12 +73,12 @@ enum Failure {
 }
 
 impl Failure {
-    fn code(&self) -> u8 {
+    fn exit(&self) -> Exit {
         match self {
-            Self::Usage(_) => USAGE,
-            Self::Refused(_) => REFUSED,
-            Self::Forbidden(_) => FORBIDDEN,
-            Self::File { .. } | Self::Unreachable { .. } => UNREACHABLE,
+            Self::Usage(_) => Exit::Usage,
+            Self::Refused(_) => Exit::Refused,
+            Self::Forbidden(_) => Exit::Forbidden,
+            Self::File { .. } | Self::Unreachable { .. } => Exit::Unreachable,
         }
     }
 }
@@ -107,7 +98,7 @@ pub fn run(args: &CtlArgs) -> ExitCode {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::File { what: "a runtime".into(), error })?;
             let answer = runtime.block_on(done(args, command, typed))?;
-            Ok(if args.json { format!("{answer:#}\n") } else { show::show(&answer) })
+            Ok(if args.json { format!("{answer:#}\n") } else { table::show(&answer) })
         }),
     };
     match outcome {
@@ -118,7 +109,7 @@ pub fn run(args: &CtlArgs) -> ExitCode {
         }
         Err(failure) => {
             eprintln!("portolan ctl: {failure}");
-            ExitCode::from(failure.code())
+            failure.exit().into()
         }
     }
 }
@@ -178,6 +169,55 @@ fn help(command: &Command) -> String {
         text.push_str("  --all  every page, not only the first\n");
     }
     text
+}
+
+/// The command with its nouns and verbs as commands of their own, which it reads by itself.
+#[must_use]
+pub fn definition(ctl: &clap::Command) -> clap::Command {
+    let plain = ctl.get_arguments().filter(|arg| arg.get_id() != "words").cloned();
+    let mut whole = clap::Command::new("ctl").args(plain).disable_help_subcommand(true);
+    whole = ctl.get_about().cloned().into_iter().fold(whole, clap::Command::about);
+    whole = ctl.get_long_about().cloned().into_iter().fold(whole, clap::Command::long_about);
+    let mut nouns: Vec<clap::Command> = Vec::new();
+    for command in commands::all() {
+        let verb = defined(&command);
+        match nouns.last_mut().filter(|noun| noun.get_name() == command.noun) {
+            Some(noun) => *noun = noun.clone().subcommand(verb),
+            None => {
+                let about = format!("What can be done with {}", command.noun.replace('-', " "));
+                let noun = clap::Command::new(command.noun).about(about).disable_help_subcommand(true);
+                nouns.push(noun.subcommand(verb));
+            }
+        }
+    }
+    whole.subcommands(nouns)
+}
+
+fn defined(command: &Command) -> clap::Command {
+    let mut verb = clap::Command::new(command.verb.clone()).about(command.summary.clone());
+    for place in &command.places {
+        verb = verb
+            .arg(clap::Arg::new(format!("place-{place}")).value_name(place.to_uppercase()).required(true));
+    }
+    for field in &command.fields {
+        let option = field.option();
+        let long = option.trim_start_matches('-').to_owned();
+        let arg =
+            clap::Arg::new(field.name.clone()).long(long).help(field.about.clone()).required(field.required);
+        verb = verb.arg(match field.kind {
+            Kind::Text => arg.value_name("TEXT"),
+            Kind::Integer => arg.value_name("N"),
+            Kind::Boolean => arg.num_args(0..=1).require_equals(true).value_parser(["true", "false"]),
+            Kind::List => arg.value_name("TEXT").action(clap::ArgAction::Append),
+            Kind::Secret => arg.value_name("FILE").value_hint(clap::ValueHint::FilePath).required(false),
+            Kind::Json => arg.value_name("JSON"),
+        });
+    }
+    if command.pages() {
+        let all = clap::Arg::new("--all").long("all").action(clap::ArgAction::SetTrue);
+        verb = verb.arg(all.help("Every page, not only the first"));
+    }
+    verb
 }
 
 /// Where and as whom.

@@ -16,12 +16,13 @@ mod totp;
 use super::passwords::lockout;
 use super::sessions::Held;
 use super::users::{store as accounts, within};
-use super::{Identity, SignedIn, Stage, User, roles};
+use super::{By, Identity, SignedIn, Stage, User, roles};
 use crate::audit::{Entry, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::ids::{Ids, Random};
 use crate::secrets::MasterKey;
+use crate::secrets::rotation::Sealed;
 use crate::store::Store;
 use crate::web::Call;
 use keys::{Challenges, Key};
@@ -31,6 +32,7 @@ use rusqlite::{Connection, Transaction};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::Arc;
 use totp::Judged;
@@ -318,18 +320,7 @@ impl Factors {
     /// `NotFound`, `Forbidden`.
     pub async fn reset(&self, call: &Call, user: Uuid) -> Result<(), Error> {
         self.proved(call)?;
-        let (this, now) = (call.clone(), self.0.clock.now());
-        let change = move |tx: &Transaction| {
-            within(tx, &this, &accounts::one(tx, user, now)?)?;
-            let had = own(tx, user)?;
-            store::delete_totp(tx, user)?;
-            store::delete_keys(tx, user)?;
-            store::delete_codes(tx, user)?;
-            let detail =
-                json!({ "app": had.app.is_some(), "keys": had.keys.len(), "codes": had.recovery_left });
-            Ok((Entry::event("second-factors.reset", &detail).on("user", user), ()))
-        };
-        self.0.store.change(&call.actor(), change).await
+        self.0.identity.reset_factors(call, user).await
     }
 
     /// The sign-in name of a user.
@@ -363,6 +354,28 @@ impl Factors {
     }
 }
 
+impl Identity {
+    /// Takes all factors of an account away, with its recovery codes. The owner's go by the owner and the machine's
+    /// administrator alone.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`.
+    pub async fn reset_factors(&self, by: &impl By, user: Uuid) -> Result<(), Error> {
+        let (this, now) = (by.clone(), self.0.clock.now());
+        let change = move |tx: &Transaction| {
+            within(tx, &this, &accounts::one(tx, user, now)?)?;
+            let had = own(tx, user)?;
+            store::delete_totp(tx, user)?;
+            store::delete_keys(tx, user)?;
+            store::delete_codes(tx, user)?;
+            let detail =
+                json!({ "app": had.app.is_some(), "keys": had.keys.len(), "codes": had.recovery_left });
+            Ok((Entry::event("second-factors.reset", &detail).on("user", user), ()))
+        };
+        self.0.store.change(&by.actor(), change).await
+    }
+}
+
 /// Takes a session on, once its second factor was right.
 struct Step {
     identity: Identity,
@@ -393,7 +406,11 @@ enum Way {
     Recovery([u8; 32]),
 }
 
-fn place(user: Uuid) -> String {
+/// Where the secrets of authenticator apps lie.
+pub const SEALED: Sealed =
+    Sealed { table: "totp", key: "user", column: "sealed", identity: |user| place(user) };
+
+fn place(user: impl Display) -> String {
     format!("totp/{user}/sealed")
 }
 

@@ -23,6 +23,7 @@ use crate::identity::roles;
 use crate::ids::{Ids, Random};
 use crate::noun::{self, Kept, Link};
 use crate::secrets::MasterKey;
+use crate::secrets::rotation::Sealed;
 use crate::settings::{self, Current};
 use crate::store::Store;
 use crate::web::{Call, ListQuery, Page};
@@ -33,6 +34,7 @@ use rusqlite::{Connection, Transaction};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -256,7 +258,11 @@ impl Oidc {
     }
 }
 
-fn place(id: Uuid) -> String {
+/// Where the secrets that providers gave us lie.
+pub const SEALED: Sealed =
+    Sealed { table: "oidc_provider", key: "id", column: "sealed", identity: |id| place(id) };
+
+fn place(id: impl Display) -> String {
     format!("oidc_provider/{id}/sealed")
 }
 

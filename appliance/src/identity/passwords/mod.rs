@@ -9,7 +9,7 @@ pub(super) mod store;
 mod tests;
 
 use super::users::{Kind, State, store as users, within};
-use super::{Identity, SignedIn, Stage, sessions};
+use super::{By, Identity, SignedIn, Stage, sessions};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -135,6 +135,35 @@ impl Identity {
         Ok(ResetLink { user, url, expires_at })
     }
 
+    /// Sets the password of a person's account, by the same rules as everywhere. Its sessions end, its locks open, and
+    /// links that would set it are void. With `once` it must be replaced at the next sign-in.
+    ///
+    /// # Errors
+    /// `NotFound`; `Forbidden`; `Invalid`; `Conflict` for services; any from the database.
+    pub async fn set_password(&self, by: &impl By, id: Uuid, new: NewPassword, once: bool) -> Result<()> {
+        let account = self.user(by, id).await?.account;
+        if account.kind == Kind::Service {
+            return Err(Error::conflict("a service has no password: make it a token"));
+        }
+        judge(&account.name, &new)?;
+        let phc = self.0.passwords.hash(new.password).await?;
+        let (this, now) = (by.clone(), self.0.clock.now());
+        self.0
+            .store
+            .change(&by.actor(), move |tx| {
+                within(tx, &this, &users::one(tx, id, now)?)?;
+                users::set_password(tx, id, Some(&phc), now)?;
+                if once {
+                    users::ask_for_another(tx, id)?;
+                }
+                lockout::forget(tx, id, None)?;
+                let ended = sessions::store::end_all(tx, id, None)?;
+                let detail = json!({ "sessions_ended": ended, "once": once });
+                Ok((Entry::event("user.password-set", &detail).on("user", id), ()))
+            })
+            .await
+    }
+
     /// Whose password this link sets.
     ///
     /// # Errors
@@ -170,6 +199,16 @@ impl Identity {
             })
             .await
     }
+}
+
+/// Refuses what may not be the password of an account of this name.
+///
+/// # Errors
+/// `Invalid`, with what is wrong.
+pub fn judge(name: &str, new: &NewPassword) -> Result<()> {
+    let mut refusals = Refusals::new();
+    rules::check(&mut refusals, name, &new.password, &new.again);
+    refusals.end()
 }
 
 /// What was in the link is a secret, so the refusal does not repeat it.

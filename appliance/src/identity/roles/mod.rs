@@ -280,6 +280,14 @@ pub fn scopes_of(db: &Connection, user: Uuid, owner: bool) -> Result<BTreeSet<St
     Ok(held)
 }
 
+/// All roles, the immutable ones first. For the transactions of other rooms.
+///
+/// # Errors
+/// Any from the database.
+pub fn all(db: &Connection) -> Result<Vec<Role>> {
+    store::all(db)
+}
+
 /// Whether a role of this account asks for a second factor.
 ///
 /// # Errors

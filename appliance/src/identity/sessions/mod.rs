@@ -11,7 +11,7 @@ pub mod task;
 mod tests;
 pub(super) mod token;
 
-use super::{Identity, Stage, User, passwords::lockout};
+use super::{By, Identity, Stage, User, passwords::lockout};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -210,17 +210,17 @@ impl Identity {
     ///
     /// # Errors
     /// `Prove`.
-    pub fn proved(&self, call: &Call) -> Result<()> {
+    pub fn proved(&self, by: &impl By) -> Result<()> {
         let old = |held: &Held| self.0.clock.now().since(held.proved_at) > PROOF;
-        if call.caller.session.as_ref().is_some_and(old) { Err(Error::Prove) } else { Ok(()) }
+        if by.caller().session.as_ref().is_some_and(old) { Err(Error::Prove) } else { Ok(()) }
     }
 
     /// One page of the sessions that go on.
     ///
     /// # Errors
     /// `Invalid` on the query's fields; any from the database.
-    pub async fn sessions(&self, call: &Call, query: SessionQuery) -> Result<Page<Session>> {
-        let (now, own) = (self.0.clock.now(), call.caller.session.as_ref().map(Held::id));
+    pub async fn sessions(&self, by: &impl By, query: SessionQuery) -> Result<Page<Session>> {
+        let (now, own) = (self.0.clock.now(), by.caller().session.as_ref().map(Held::id));
         self.0
             .store
             .read(move |db| {
@@ -251,13 +251,28 @@ impl Identity {
     ///
     /// # Errors
     /// Any from the database.
-    pub async fn revoke_sessions_of(&self, call: &Call, user: Uuid) -> Result<usize> {
-        let keep = call.caller.session.as_ref().map(|held| held.hash);
+    pub async fn revoke_sessions_of(&self, by: &impl By, user: Uuid) -> Result<usize> {
+        let keep = by.caller().session.as_ref().map(|held| held.hash);
         self.0
             .store
-            .changes(&call.actor(), move |tx| {
+            .changes(&by.actor(), move |tx| {
                 let count = store::end_all(tx, user, keep.as_ref())?;
                 let entry = Entry::sign_in("session.revoked", &json!({ "count": count })).on("user", user);
+                Ok((if count > 0 { vec![entry] } else { vec![] }, count))
+            })
+            .await
+    }
+
+    /// Ends the sessions of everyone; gives how many.
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub async fn revoke_every_session(&self, by: &impl By) -> Result<usize> {
+        self.0
+            .store
+            .changes(&by.actor(), move |tx| {
+                let count = store::end_everyones(tx)?;
+                let entry = Entry::sign_in("session.revoked", &json!({ "count": count, "of": "everyone" }));
                 Ok((if count > 0 { vec![entry] } else { vec![] }, count))
             })
             .await
@@ -304,6 +319,14 @@ impl Identity {
     ) -> Result<Current<Limits>> {
         settings::change(&self.0.store, &call.actor(), version, limits).await
     }
+}
+
+/// Ends everyone's sessions; gives how many. For the transactions of other rooms.
+///
+/// # Errors
+/// Any from the database.
+pub fn end_everyones(tx: &rusqlite::Transaction) -> Result<usize> {
+    store::end_everyones(tx)
 }
 
 /// The entry of a session's end: whose it was is what it is about.

@@ -107,6 +107,11 @@ pub fn end_all(tx: &Transaction, user: Uuid, keep: Option<&[u8; 32]>) -> Result<
     Ok(tx.execute(sql, params![Key(user), keep])?)
 }
 
+/// Ends everyone's sessions; gives how many.
+pub fn end_everyones(tx: &Transaction) -> Result<usize> {
+    Ok(tx.execute("DELETE FROM session", [])?)
+}
+
 fn session(row: &Row) -> rusqlite::Result<Session> {
     let Key(user) = row.get("user")?;
     Ok(Session {

@@ -2,6 +2,7 @@
 //! the part of its scopes that its account holds at that moment.
 
 pub mod operator;
+pub mod prune;
 pub mod routes;
 mod store;
 #[cfg(test)]
@@ -20,7 +21,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::rate::Limit;
-use super::roles;
+use super::{By, roles};
 use crate::audit::Entry;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
@@ -293,9 +294,9 @@ impl Tokens {
     ///
     /// # Errors
     /// `NotFound`, also for another's token, unless the caller may see those; `Forbidden` when they may only see them.
-    pub async fn revoke(&self, call: &Call, id: Uuid) -> Result<Token> {
-        let (sight, now) = (Sight::of(call), self.clock.now());
-        let manages = call.caller.may("tokens:manage");
+    pub async fn revoke(&self, by: &impl By, id: Uuid) -> Result<Token> {
+        let (sight, now) = (Sight::of(by), self.clock.now());
+        let manages = by.caller().may("tokens:manage");
         let change = move |tx: &Transaction| {
             let own = sight.user;
             let token = sight.seen(store::one(tx, id, now)?)?;
@@ -310,7 +311,7 @@ impl Tokens {
             let entry = Entry::event("token.revoked", &detail).on("token", id);
             Ok((vec![entry], store::one(tx, id, now)?))
         };
-        self.store.changes(&call.actor(), change).await
+        self.store.changes(&by.actor(), change).await
     }
 }
 
@@ -321,9 +322,10 @@ struct Sight {
 }
 
 impl Sight {
-    fn of(call: &Call) -> Self {
-        let all = call.caller.may("tokens:view") || call.caller.may("tokens:manage");
-        Self { user: call.caller.user.as_ref().map(|user| user.id), all }
+    fn of(by: &impl By) -> Self {
+        let caller = by.caller();
+        let all = caller.may("tokens:view") || caller.may("tokens:manage");
+        Self { user: caller.user.as_ref().map(|user| user.id), all }
     }
 
     /// The token, or as if there were none.
@@ -343,7 +345,7 @@ impl Call {
     pub fn in_person(&self) -> Result<()> {
         match self.caller.via {
             Via::Token(_) => Err(Error::InPerson),
-            Via::Nobody | Via::Session | Via::Operator => Ok(()),
+            Via::Nobody | Via::Session | Via::Operator | Via::Files => Ok(()),
         }
     }
 }

@@ -212,6 +212,21 @@ pub fn revoke(tx: &Transaction, id: Uuid, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// Some of the tokens that have been over since before this moment, those that have been for longest first.
+pub fn over_since(db: &Connection, before: Timestamp, now: Timestamp, most: u32) -> Result<Vec<Token>> {
+    let sql = format!(
+        "SELECT * FROM token_listed WHERE min(coalesce(revoked_at, expires_at), expires_at) < ?
+         ORDER BY min(coalesce(revoked_at, expires_at), expires_at), id LIMIT {most}"
+    );
+    rows(db, &sql, [before], |row| token(row, now))
+}
+
+/// Deletes a token, with where it was used from.
+pub fn forget(tx: &Transaction, id: Uuid) -> Result<()> {
+    tx.execute("DELETE FROM token WHERE id = ?", [Key(id)])?;
+    Ok(())
+}
+
 /// Remembers a network; whether it was not known before.
 pub fn first_use(tx: &Transaction, id: Uuid, source: &str, now: Timestamp) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM token_use WHERE token = ? AND source = ?)";

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::passwords::lockout;
 use crate::identity::scopes::Builtin;
-use crate::identity::{Identity, roles, sessions};
+use crate::identity::{By, Identity, roles, sessions};
 use crate::noun::{self, Link};
 use crate::web::Call;
 use rusqlite::{Connection, Transaction};
@@ -25,44 +25,46 @@ impl Identity {
     ///
     /// # Errors
     /// `Invalid`; `Prove` where it gets roles; any from the database.
-    pub async fn create_user(&self, call: &Call, input: AccountInput) -> Result<Account> {
+    pub async fn create_user(&self, by: &impl By, input: AccountInput) -> Result<Account> {
         noun::not_yet(input.version)?;
-        let (this, at) = (call.clone(), self.0.clock.now());
-        let (id, known) = (self.0.ids.new(), known_roles(call).await?);
+        let (this, at, id) = (by.clone(), self.0.clock.now(), self.0.ids.new());
+        let proof = self.proved(by);
         let make = move |tx: &Transaction| {
+            let known = known_roles(tx)?;
             let (fields, refusals) = Fields::check(&input, input.kind.unwrap_or_default(), &known);
             let fields = refusals.end_with(Some(fields))?;
             if input.must_change {
                 return Err(Error::invalid("must_change", "there is no password yet"));
             }
-            may_give(tx, &this, &[], &fields.roles)?;
+            may_give(tx, &this, proof, &[], &fields.roles)?;
             store::insert(tx, &store::New { id, password_hash: None, owner: false, now: at }, &fields)?;
             Ok((Entry::created("user", id, &fields), store::one(tx, id, at)?))
         };
-        self.0.store.change(&call.actor(), make).await
+        self.0.store.change(&by.actor(), make).await
     }
 
     /// Changes an account.
     ///
     /// # Errors
     /// `NotFound`, `Stale`, `Invalid`, `Forbidden`; `Prove` where roles change; any from the database.
-    pub async fn update_user(&self, call: &Call, id: Uuid, input: AccountInput) -> Result<Account> {
-        let (this, at) = (call.clone(), self.0.clock.now());
-        let known = known_roles(call).await?;
+    pub async fn update_user(&self, by: &impl By, id: Uuid, input: AccountInput) -> Result<Account> {
+        let (this, at) = (by.clone(), self.0.clock.now());
+        let proof = self.proved(by);
         let change = move |tx: &Transaction| {
             let before = store::one(tx, id, at)?;
             within(tx, &this, &before)?;
+            let known = known_roles(tx)?;
             let (fields, mut refusals) = Fields::check(&input, before.kind, &known);
             if input.kind.is_some_and(|kind| kind != before.kind) {
                 refusals.say("kind", "is chosen once, when the account is made");
             }
             if fields.roles != before.roles && before.owner {
                 refusals.say("roles", "the owner holds everything, and is not reduced");
-            } else if fields.roles != before.roles && this.user()?.id == id {
+            } else if fields.roles != before.roles && this.is_own(id) {
                 refusals.say("roles", "nobody changes their own");
             }
             let fields = refusals.end_with(Some(fields))?;
-            may_give(tx, &this, &before.roles, &fields.roles)?;
+            may_give(tx, &this, proof, &before.roles, &fields.roles)?;
             let kept = noun::Kept {
                 id,
                 fields: Fields::from(&before),
@@ -73,15 +75,15 @@ impl Identity {
                 kept.change("user", input.version, &fields, || store::update(tx, id, &fields, at))?;
             Ok((entries, store::one(tx, id, at)?))
         };
-        self.0.store.changes(&call.actor(), change).await
+        self.0.store.changes(&by.actor(), change).await
     }
 
     /// Disables an account, which ends its sessions, or enables it again.
     ///
     /// # Errors
     /// `NotFound`, `Forbidden`, `Conflict` for the owner and for oneself; any from the database.
-    pub async fn set_user_active(&self, call: &Call, id: Uuid, active: bool) -> Result<Account> {
-        let (this, at) = (call.clone(), self.0.clock.now());
+    pub async fn set_user_active(&self, by: &impl By, id: Uuid, active: bool) -> Result<Account> {
+        let (this, at) = (by.clone(), self.0.clock.now());
         let change = move |tx: &Transaction| {
             let before = one_of_others(tx, &this, id, at, "disabled")?;
             if (before.status != State::Disabled) == active {
@@ -99,7 +101,7 @@ impl Identity {
             });
             Ok((vec![entry], store::one(tx, id, at)?))
         };
-        self.0.store.changes(&call.actor(), change).await
+        self.0.store.changes(&by.actor(), change).await
     }
 
     /// Deletes an account, with its sessions, tokens and factors. What it did stays in the audit.
@@ -122,8 +124,8 @@ impl Identity {
     ///
     /// # Errors
     /// `NotFound`, `Forbidden`; any from the database.
-    pub async fn unlock_user(&self, call: &Call, id: Uuid) -> Result<Account> {
-        let (this, at) = (call.clone(), self.0.clock.now());
+    pub async fn unlock_user(&self, by: &impl By, id: Uuid) -> Result<Account> {
+        let (this, at) = (by.clone(), self.0.clock.now());
         let change = move |tx: &Transaction| {
             let account = store::one(tx, id, at)?;
             if !account.owner {
@@ -134,7 +136,7 @@ impl Identity {
             let entry = Entry::event("user.unlocked", &json!({ "locks": locks })).on("user", id);
             Ok((entry, store::one(tx, id, at)?))
         };
-        self.0.store.change(&call.actor(), change).await
+        self.0.store.change(&by.actor(), change).await
     }
 
     /// Hands the appliance over: `id` becomes its owner, the owner until now gets the role admin.
@@ -181,13 +183,13 @@ impl Identity {
     }
 }
 
-async fn known_roles(call: &Call) -> Result<Vec<Link>> {
-    let all = call.app.roles.all().await?;
+fn known_roles(db: &Connection) -> Result<Vec<Link>> {
+    let all = roles::all(db)?;
     Ok(all.into_iter().map(|role| Link { id: role.id, name: role.name }).collect())
 }
 
-/// Refuses to give or take roles beyond what the caller holds, and without a fresh proof of who they are.
-fn may_give(db: &Connection, call: &Call, before: &[Link], after: &[Link]) -> Result<()> {
+/// Refuses to give or take roles beyond what they hold who do it, and without a fresh `proof` of who they are.
+fn may_give(db: &Connection, by: &impl By, proof: Result<()>, before: &[Link], after: &[Link]) -> Result<()> {
     let without = |these: &[Link], those: &[Link]| -> Vec<Uuid> {
         these.iter().filter(|role| !those.contains(role)).map(|role| role.id).collect()
     };
@@ -195,19 +197,19 @@ fn may_give(db: &Connection, call: &Call, before: &[Link], after: &[Link]) -> Re
     if changed.is_empty() {
         return Ok(());
     }
-    roles::may_grant(db, &call.caller.scopes, &changed)?;
-    call.proved()
+    roles::may_grant(db, &by.caller().scopes, &changed)?;
+    proof
 }
 
-/// An account that the caller may do this to: within what they hold, neither the owner's nor their own.
-fn one_of_others(db: &Connection, call: &Call, id: Uuid, now: Timestamp, what: &str) -> Result<Account> {
+/// An account that they may do this to: within what they hold, neither the owner's nor their own.
+fn one_of_others(db: &Connection, by: &impl By, id: Uuid, now: Timestamp, what: &str) -> Result<Account> {
     let account = store::one(db, id, now)?;
     if account.owner {
         return Err(Error::conflict(format!("the owner cannot be {what}: it is the last way in")));
     }
-    if call.user()?.id == id {
+    if by.is_own(id) {
         return Err(Error::conflict(format!("your own account cannot be {what} by yourself")));
     }
-    within(db, call, &account)?;
+    within(db, by, &account)?;
     Ok(account)
 }

@@ -11,13 +11,13 @@ pub(super) mod store;
 #[cfg(test)]
 mod tests;
 
-use super::Identity;
 use super::passwords::lockout::{self, Lock};
 use super::roles::{Role, scopes_of};
+use super::{By, Identity};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::noun::Link;
-use crate::web::{Call, Page};
+use crate::web::{Call, Page, Via};
 pub use input::{AccountInput, Fields};
 use rusqlite::Connection;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -231,18 +231,42 @@ impl Identity {
     /// # Errors
     /// `Invalid` on the query's fields; any from the database.
     pub async fn users(&self, call: &Call, query: AccountQuery) -> Result<AccountList> {
-        let now = self.0.clock.now();
-        let page = self.0.store.read(move |db| store::page(db, query, now)).await?;
+        let page = self.accounts(query).await?;
         let role_options = call.app.roles.all().await?.into_iter().map(RoleOption::from).collect();
         Ok(AccountList { page, role_options })
+    }
+
+    /// One page of the accounts, alone.
+    ///
+    /// # Errors
+    /// As [`Identity::users`].
+    pub async fn accounts(&self, query: AccountQuery) -> Result<Page<Account>> {
+        let now = self.0.clock.now();
+        self.0.store.read(move |db| store::page(db, query, now)).await
+    }
+
+    /// The account of this sign-in name, in any case, or of this id.
+    ///
+    /// # Errors
+    /// `NotFound`; any from the database.
+    pub async fn account_named(&self, name: &str) -> Result<Account> {
+        let (now, name) = (self.0.clock.now(), name.to_owned());
+        self.0
+            .store
+            .read(move |db| {
+                let found = store::by_name(db, &name)?.map(|known| known.user.id);
+                let id = found.or_else(|| Uuid::try_parse(&name).ok());
+                store::one(db, id.ok_or_else(|| Error::not_found("user", &name))?, now)
+            })
+            .await
     }
 
     /// An account.
     ///
     /// # Errors
     /// `NotFound`; any from the database.
-    pub async fn user(&self, call: &Call, id: Uuid) -> Result<AccountPage> {
-        let (now, call) = (self.0.clock.now(), call.clone());
+    pub async fn user(&self, by: &impl By, id: Uuid) -> Result<AccountPage> {
+        let (now, by) = (self.0.clock.now(), by.clone());
         self.0
             .store
             .read(move |db| {
@@ -253,8 +277,8 @@ impl Identity {
                     locks: lockout::standing(db, id, now)?,
                     link_until: super::passwords::store::link_until(db, id, now)?,
                     sessions: super::sessions::store::page(db, query, &limits, now)?.total,
-                    may_change: within(db, &call, &account).is_ok(),
-                    own: call.caller.user.as_ref().is_some_and(|user| user.id == id),
+                    may_change: within(db, &by, &account).is_ok(),
+                    own: by.is_own(id),
                     account,
                 })
             })
@@ -289,10 +313,12 @@ impl From<Role> for RoleOption {
     }
 }
 
-/// Refuses the caller who does not hold all that this account may do; and everyone but the owner, for the owner's.
-pub(super) fn within(db: &Connection, call: &Call, account: &Account) -> Result<()> {
-    let strange = account.owner && call.user()?.id != account.id;
-    if strange || !scopes_of(db, account.id, account.owner)?.is_subset(&call.caller.scopes) {
+/// Refuses who does not hold all that this account may do; for the owner's account, everyone but the owner and the
+/// machine's administrator.
+pub(super) fn within(db: &Connection, by: &impl By, account: &Account) -> Result<()> {
+    let caller = by.caller();
+    let strange = account.owner && !by.is_own(account.id) && caller.via != Via::Files;
+    if strange || !scopes_of(db, account.id, account.owner)?.is_subset(&caller.scopes) {
         return Err(Error::Forbidden);
     }
     Ok(())

@@ -245,6 +245,12 @@ pub fn set_password(tx: &Transaction, id: Uuid, phc: Option<&str>, now: Timestam
     Ok(())
 }
 
+/// The password must be replaced at the next sign-in.
+pub fn ask_for_another(tx: &Transaction, id: Uuid) -> Result<()> {
+    tx.execute("UPDATE user SET must_change = 1 WHERE id = ?", [Key(id)])?;
+    Ok(())
+}
+
 /// Replaces a hash by another of the same password, if it is still the one that was checked.
 pub fn rehash(tx: &Transaction, id: Uuid, old: &str, new: &str) -> Result<bool> {
     let sql = "UPDATE user SET password_hash = ? WHERE id = ? AND password_hash = ?";

@@ -1,39 +1,27 @@
 //! The file of the store: who may have it open, and how a rebuilt one takes its place.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::layout::sync_folder;
+use crate::layout::{Hold, sync_folder};
 use crate::results::Error;
 
 /// The right to be the one who has the store open; ends with the process, also if it is killed. The lock is on a file
 /// beside the store, since the store itself may be put aside or be broken.
 #[derive(Debug)]
 pub struct Claim {
-    _locked: File,
+    _held: Hold,
 }
 
 impl Claim {
     /// Takes it, or fails at once; then finishes a replacement that was cut short.
     pub fn take(path: &Path) -> Result<Self, Error> {
         let lock = beside(path, ".lock");
-        let failed = |error| Error::File(lock.clone(), error);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&lock)
-            .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let held = Hold::take(&lock).map_err(|error| Error::File(lock, error))?;
+        let held = held.ok_or_else(|| Error::Locked(path.to_owned()))?;
         put_in_place(path)?;
-        Ok(Self { _locked: file })
+        Ok(Self { _held: held })
     }
 }
 

@@ -6,8 +6,17 @@ use serde_json::{Map, Value};
 
 /// The most columns of a table.
 const COLUMNS: usize = 7;
+/// What an empty list looks like.
+const NOTHING: &str = "nothing\n";
 /// The widest cell.
 const WIDTH: usize = 48;
+
+/// A list as a table of these columns; a column of several has them in one cell.
+#[must_use]
+pub fn columns(items: &[Value], columns: &[&str]) -> String {
+    let columns: Vec<String> = columns.iter().map(|name| (*name).to_owned()).collect();
+    if items.is_empty() { NOTHING.to_owned() } else { rows(items, &columns) }
+}
 
 /// The answer as text, with an end of line.
 #[must_use]
@@ -22,10 +31,18 @@ pub fn show(answer: &Value) -> String {
 }
 
 fn table(items: &[Value], total: Option<u64>) -> String {
-    let Some(first) = items.first().and_then(Value::as_object) else { return "nothing\n".to_owned() };
+    let Some(first) = items.first().and_then(Value::as_object) else { return NOTHING.to_owned() };
     let simple = |value: &Value| !value.is_object() && !value.is_array();
-    let columns: Vec<&String> =
-        first.iter().filter(|(_, value)| simple(value)).map(|(name, _)| name).take(COLUMNS).collect();
+    let columns: Vec<String> =
+        first.iter().filter(|(_, value)| simple(value)).map(|(name, _)| name.clone()).take(COLUMNS).collect();
+    let mut text = rows(items, &columns);
+    if let Some(total) = total.filter(|total| *total > items.len() as u64) {
+        let _ = writeln!(text, "{} of {total}; --all shows every one", items.len());
+    }
+    text
+}
+
+fn rows(items: &[Value], columns: &[String]) -> String {
     let mut rows = vec![columns.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>()];
     rows.extend(
         items.iter().map(|item| columns.iter().map(|name| cut(&plain(&item[name.as_str()]))).collect()),
@@ -37,9 +54,6 @@ fn table(items: &[Value], total: Option<u64>) -> String {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         let _ = writeln!(text, "{}", cells.join("  ").trim_end());
-    }
-    if let Some(total) = total.filter(|total| *total > items.len() as u64) {
-        let _ = writeln!(text, "{} of {total}; --all shows every one", items.len());
     }
     text
 }
@@ -57,6 +71,9 @@ fn plain(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
+        Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(", "),
+        // A link to another thing says its name.
+        Value::Object(fields) if fields.get("name").is_some_and(Value::is_string) => plain(&fields["name"]),
         other => other.to_string(),
     };
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
@@ -81,6 +98,13 @@ mod tests {
             json!({ "items": [{ "id": 1, "name": "a\u{1b}[2J" }, { "id": 22, "name": "b" }], "total": 9 });
         assert_eq!(show(&list), "ID  NAME\n1   a [2J\n22  b\n2 of 9; --all shows every one\n");
         assert_eq!(show(&json!({ "items": [] })), "nothing\n");
+    }
+
+    #[test]
+    fn a_table_has_the_columns_that_are_asked_for() {
+        let items = [json!({ "name": "a", "roles": [{ "id": 1, "name": "x" }, { "id": 2, "name": "y" }] })];
+        assert_eq!(columns(&items, &["roles", "name", "gone"]), "ROLES  NAME  GONE\nx, y   a\n");
+        assert_eq!(columns(&[], &["name"]), "nothing\n");
     }
 
     #[test]

@@ -1,0 +1,548 @@
+//! `portolan admin` on the files of a real appliance, running and stopped: what each command does, what the audit says of
+//! it, and that the chain holds afterwards.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portolan_tests::api::{list, text};
+use portolan_tests::site::{OWNER, PASSWORD};
+use portolan_tests::{Client, Site, binaries};
+use serde_json::{Value, json};
+
+const NEW: &str = "lantern over the mole";
+const OTHER: &str = "another tide another day";
+
+/// What a command said and how it ended.
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn done(self) -> Ran {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self
+    }
+
+    /// Ended with this code, and said this.
+    #[track_caller]
+    fn refused(self, code: i32, said: &str) {
+        let whole = self.out + &self.err;
+        assert!(self.code == code && whole.contains(said), "{} {whole}", self.code);
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        let ran = self.done();
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.out))
+    }
+}
+
+/// The command line, on one data folder.
+struct Admin(PathBuf);
+
+impl Admin {
+    fn of(site: &Site) -> Admin {
+        Admin(site.data().to_owned())
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(binaries::portolan());
+        command.arg("admin").args(words).arg("--data").arg(&self.0);
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        self.typed(words, "")
+    }
+
+    /// With this on standard input.
+    fn typed(&self, words: &[&str], input: &str) -> Ran {
+        let mut command = self.command(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("portolan starts");
+        // It may have ended without reading.
+        let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().unwrap_or(-1);
+        Ran { code, out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// The actions of the command line that the audit has behind this entry, oldest first.
+    fn told(&self, after: u64) -> Vec<String> {
+        let all =
+            self.run(&["--json", "audit", "query", "--actor", "admin", "--all", "--oldest-first"]).json();
+        let later = list(&all, "items").iter().filter(|entry| entry["seq"].as_u64() > Some(after));
+        later
+            .map(|entry| {
+                let actor = &entry["actor"];
+                assert_eq!((&actor["kind"], &actor["method"]), (&json!("cli"), &json!("cli")), "{entry}");
+                assert!(
+                    !text(actor, "name").is_empty() && text(actor, "agent").starts_with("portolan-admin/")
+                );
+                text(entry, "action")
+            })
+            .filter(|action| !action.ends_with(".viewed"))
+            .collect()
+    }
+
+    fn head(&self) -> u64 {
+        let last = self.run(&["--json", "audit", "query", "--limit", "1"]).json();
+        list(&last, "items")[0]["seq"].as_u64().expect("a number")
+    }
+}
+
+fn sign_in(site: &Site, name: &str, password: &str) -> (u16, Client) {
+    let visitor = site.visitor();
+    let answer = visitor.post("/sign-in", &json!({ "name": name, "password": password }));
+    (answer.status, visitor)
+}
+
+/// Everything about accounts, tokens and sessions, with a person of this name.
+fn accounts(admin: &Admin, name: &str) {
+    let before = admin.head();
+    let created = ["user", "create", name, "--display", "Grace Hopper", "--role", "viewer"];
+    admin.typed(&created, "short\n").refused(1, "password has 5 characters; 12 is the least");
+    admin.typed(&created, "").refused(2, "standard input ended before the password");
+    admin.run(&["user", "show", name]).refused(1, &format!("no user {name}"));
+    admin.typed(&created, &format!("{NEW}\n")).done();
+    admin.typed(&created, &format!("{NEW}\n")).refused(1, "is taken by another account");
+    admin.run(&["user", "create", name, "--password", NEW]).refused(2, "--password");
+    admin.run(&["user", "create", "x", "--no-password", "--role", "pirate"]).refused(1, "no role pirate");
+    let service = format!("robot-{name}");
+    admin.run(&["user", "create", &service, "--service"]).done();
+
+    let listed = admin.run(&["user", "list", "grace"]).done().out;
+    assert!(
+        listed.starts_with("NAME ") && listed.contains("Grace Hopper") && !listed.contains("robot"),
+        "{listed}"
+    );
+    let shown = admin.run(&["--json", "user", "show", name]).json();
+    assert_eq!((&shown["roles"][0]["name"], &shown["methods"]), (&json!("viewer"), &json!(["password"])));
+
+    admin.typed(&["user", "set-password", name], "Password1234!\n").refused(1, "tried first");
+    admin
+        .typed(&["user", "set-password", &service], &format!("{NEW}\n"))
+        .refused(1, "a service has no password");
+    admin.typed(&["user", "set-password", name, "--once"], &format!("{OTHER}\n")).done();
+    assert_eq!(admin.run(&["--json", "user", "show", name]).json()["must_change"], true);
+    admin.typed(&["user", "set-password", name], &format!("{OTHER}\n")).done();
+
+    let granted = admin.run(&["roles", "grant", name, "Operator", "compliance"]).done().out;
+    assert!(granted.contains("compliance, operator, viewer"), "{granted}");
+    admin.run(&["roles", "revoke", name, "viewer", "compliance"]).done();
+    admin.run(&["roles", "revoke", name, "viewer"]).refused(1, "nobody gave");
+    admin.run(&["roles", "grant", OWNER, "viewer"]).refused(1, "the owner holds everything");
+    assert!(admin.run(&["roles", "list"]).done().out.contains("operator"));
+
+    admin.run(&["user", "set-status", name, "disabled"]).done();
+    assert_eq!(
+        list(&admin.run(&["--json", "user", "list", "--status", "disabled"]).json(), "items").len(),
+        1
+    );
+    admin.run(&["user", "set-status", name, "active"]).done();
+    admin.run(&["user", "set-status", OWNER, "disabled"]).refused(1, "it is the last way in");
+    admin.run(&["user", "unlock", name]).done();
+    admin.run(&["user", "reset-totp", name]).refused(2, "say --yes");
+    admin.run(&["user", "reset-totp", name, "--yes"]).done();
+
+    admin.run(&["passwords", "owner-only"]).done();
+    assert!(admin.run(&["passwords"]).done().out.contains("the owner alone"));
+    admin.run(&["passwords", "on"]).done();
+    admin.run(&["passwords", "off"]).refused(2, "off");
+
+    assert_eq!(
+        admin.told(before),
+        [
+            "user.created",
+            "user.password-set",
+            "user.created",
+            "user.password-set",
+            "user.password-set",
+            "user.updated",
+            "user.updated",
+            "user.disabled",
+            "user.enabled",
+            "user.unlocked",
+            "second-factors.reset",
+            "setting.updated",
+            "setting.updated",
+        ]
+    );
+}
+
+/// What reads the audit, and takes it away.
+fn audit(admin: &Admin, folder: &Path, name: &str) {
+    let lines = admin.run(&["audit", "tail", "-n", "3"]).done().out;
+    assert_eq!(lines.lines().count(), 3, "{lines}");
+    assert!(lines.lines().all(|line| line.contains("Z done cli:admin ")), "{lines}");
+    let table = admin.run(&["audit", "query", "--action", "user.*", "--limit", "2"]).done().out;
+    assert!(table.starts_with("SEQ ") && table.lines().count() == 3, "{table}");
+    admin.run(&["audit", "query", "--source", "nowhere"]).refused(1, "source \"nowhere\" is not an address");
+    admin.run(&["audit", "query", "--class", "x"]).refused(2, "change");
+    for format in ["jsonl", "csv"] {
+        let file = folder.join(format!("{name}.{format}"));
+        let path = file.to_str().expect("UTF-8");
+        admin.run(&["audit", "export", "--format", format, "--output", path]).done();
+        admin.run(&["audit", "export", "--output", path]).refused(4, path);
+        let checked = Command::new(binaries::portolan()).arg("verify").arg(&file).output().expect("it runs");
+        let said = String::from_utf8_lossy(&checked.stdout);
+        assert!(checked.status.success() && said.starts_with("ok: the whole audit"), "{said}");
+    }
+    assert!(admin.run(&["audit", "verify"]).done().out.starts_with("ok: "));
+    // For short.
+    let short = Command::new(binaries::portolan()).args(["audit", "verify", "--data"]).arg(&admin.0).output();
+    assert!(String::from_utf8_lossy(&short.expect("it runs").stdout).starts_with("ok: "));
+}
+
+#[test]
+fn beside_a_running_appliance() {
+    let site = Site::start();
+    let admin = Admin::of(&site);
+    // Any account would end the setup.
+    admin.run(&["user", "create", "eve", "--no-password"]).refused(1, "there is no owner yet");
+    let owner = site.set_up();
+    accounts(&admin, "grace");
+    let folder = tempfile::tempdir().expect("a folder");
+    audit(&admin, folder.path(), "running");
+
+    // The appliance goes by it at once.
+    let (status, grace) = sign_in(&site, "grace", OTHER);
+    assert_eq!(status, 200);
+    let sessions = admin.run(&["sessions", "list"]).done().out;
+    assert!(sessions.contains("grace") && sessions.contains(OWNER), "{sessions}");
+    let before = admin.head();
+    admin.run(&["sessions", "revoke-all", "--user", "grace", "--yes"]).done();
+    assert_eq!((grace.get("/me").status, owner.get("/me").status), (401, 200));
+
+    let made = owner.post("/tokens", &json!({ "name": "nightly", "scopes": ["results:view"] })).json();
+    let token = text(&made["item"], "id");
+    let tokens = admin.run(&["tokens", "list", "--state", "in-force"]).done().out;
+    assert!(tokens.contains("nightly") && !tokens.contains(&text(&made, "token")), "{tokens}");
+    admin.run(&["tokens", "revoke", &token]).refused(2, "say --yes");
+    admin.run(&["tokens", "revoke", &token, "--yes"]).done();
+    admin.run(&["tokens", "revoke", "nonsense", "--yes"]).refused(1, "no token nonsense");
+    admin.run(&["tokens", "prune", "--yes"]).done();
+    assert_eq!(
+        admin.run(&["--json", "tokens", "prune", "--older-than", "0", "--yes"]).json()["forgotten"],
+        1
+    );
+    assert_eq!(admin.run(&["tokens", "list"]).done().out, "nothing\n");
+
+    for _ in 0..5 {
+        assert_eq!(sign_in(&site, "grace", "not this one at all").0, 422);
+    }
+    assert_eq!(sign_in(&site, "grace", OTHER).0, 422, "locked");
+    admin.run(&["user", "unlock", "grace"]).done();
+    admin.run(&["sessions", "revoke-all", "--yes"]).done();
+    assert_eq!(owner.get("/me").status, 401);
+    assert_eq!(
+        admin.told(before),
+        ["session.revoked", "token.revoked", "token.pruned", "user.unlocked", "session.revoked"]
+    );
+
+    admin.run(&["schema", "verify"]).done();
+    for needs_it_stopped in [["schema", "migrate", "--yes"], ["master-key", "rotate", "--yes"]] {
+        admin.run(&needs_it_stopped).refused(5, "needs it stopped");
+    }
+    assert!(admin.run(&["audit", "verify"]).done().out.starts_with("ok: "));
+}
+
+#[test]
+fn with_the_appliance_stopped() {
+    let mut site = Site::start();
+    let _ = site.set_up();
+    site.stop("all");
+    let admin = Admin::of(&site);
+    accounts(&admin, "grace");
+    let folder = tempfile::tempdir().expect("a folder");
+    audit(&admin, folder.path(), "stopped");
+    admin.run(&["schema", "verify"]).done();
+    assert!(admin.run(&["schema", "migrate"]).done().out.contains("up to date"));
+    admin.run(&["sessions", "revoke-all", "--yes"]).done();
+    site.run("all");
+    assert_eq!(sign_in(&site, "grace", OTHER).0, 200);
+    assert!(admin.run(&["audit", "verify"]).done().out.starts_with("ok: "));
+}
+
+#[test]
+fn who_lost_every_way_in_comes_back() {
+    let mut site = Site::start();
+    let _ = site.set_up();
+    site.stop("all");
+    let admin = Admin::of(&site);
+    let db = rusqlite::Connection::open(site.data().join("config/config.db")).expect("it opens");
+    // As one who came by a provider could have left it: passwords off, and then the provider was gone.
+    db.execute_batch(
+        "INSERT INTO setting (name, value) VALUES ('local-sign-in', '{\"local\":\"off\"}');
+         INSERT INTO totp (user, sealed, confirmed_at) SELECT id, x'00', 1 FROM user;",
+    )
+    .expect("it is written");
+    drop(db);
+    site.run("all");
+    assert_eq!(sign_in(&site, OWNER, PASSWORD).0, 422);
+    let said = admin.typed(&["user", "set-password", OWNER], &format!("{NEW}\n")).done().out;
+    assert!(said.contains("portolan admin passwords on"), "{said}");
+    admin.run(&["passwords", "on"]).done();
+    let (_, half) = sign_in(&site, OWNER, NEW);
+    assert_eq!(half.get("/users").status, 403, "the lost app is asked for");
+    admin.run(&["user", "reset-totp", OWNER, "--yes"]).done();
+    let (status, owner) = sign_in(&site, OWNER, NEW);
+    assert_eq!((status, owner.get("/users").status), (200, 200));
+}
+
+#[test]
+fn a_password_is_not_shown_on_a_terminal_and_must_be_typed_twice() {
+    let mut site = Site::start();
+    let _ = site.set_up();
+    site.stop("all");
+    let line = format!(
+        "{} admin user set-password {OWNER} --data {}",
+        binaries::portolan().display(),
+        site.data().display()
+    );
+    let at_terminal = |input: String| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = script.spawn().ok()?;
+        let mut typing = child.stdin.take().expect("a pipe");
+        for line in input.lines() {
+            // A terminal drops what was typed ahead when its echo is switched off.
+            thread::sleep(Duration::from_millis(700));
+            let _ = writeln!(typing, "{line}");
+        }
+        let output = child.wait_with_output().expect("it ends");
+        Some((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    };
+    let Some((right, said)) = at_terminal(format!("{NEW}\n{NEW}\n")) else {
+        eprintln!("script is not here: the terminal was not tried");
+        return;
+    };
+    assert!(right && said.contains("Once more"), "{said}");
+    assert!(!said.contains(NEW), "{said}");
+    let (right, said) = at_terminal(format!("{NEW}\n{OTHER}\n")).expect("it was here");
+    assert!(!right && said.contains("the two passwords differ"), "{said}");
+}
+
+#[test]
+fn an_older_schema_is_brought_up_to_date_and_a_lost_trigger_is_found() {
+    let mut site = Site::start();
+    let _ = site.set_up();
+    site.stop("all");
+    let admin = Admin::of(&site);
+    let db = rusqlite::Connection::open(site.data().join("config/config.db")).expect("it opens");
+    let last: i64 = db
+        .query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))
+        .expect("there is a history");
+    // Take away what the last migration made.
+    let sql = fs::read_dir(binaries::repository().join("migrations/config"))
+        .expect("the folder is there")
+        .flatten()
+        .find(|file| file.file_name().to_string_lossy().starts_with(&format!("V{last}__")))
+        .map(|file| fs::read_to_string(file.path()).expect("it is text"))
+        .expect("the last migration is there");
+    let mut made: Vec<(&str, &str)> = sql
+        .lines()
+        .filter_map(|line| line.strip_prefix("CREATE "))
+        .filter_map(|rest| rest.split([' ', '(']).next().zip(rest.split([' ', '(']).nth(1)))
+        .collect();
+    made.reverse();
+    for (kind, name) in made {
+        db.execute_batch(&format!("DROP {kind} IF EXISTS {name}"))
+            .unwrap_or_else(|error| panic!("{kind} {name}: {error}"));
+    }
+    db.execute("DELETE FROM refinery_schema_history WHERE version = ?", [last]).expect("it is deleted");
+    drop(db);
+    admin.run(&["schema", "verify"]).refused(1, &format!("older: schema {}", last - 1));
+    admin.run(&["user", "list"]).refused(4, "needs");
+    admin.run(&["schema", "migrate"]).refused(2, "say --yes");
+    let steps = admin.run(&["--json", "schema", "migrate", "--yes"]).json();
+    assert_eq!((&steps["items"][0]["to"], list(&steps, "items").len()), (&json!(last), 1));
+    admin.run(&["schema", "verify"]).done();
+    assert_eq!(admin.told(0), ["schema.migrated"]);
+
+    let db = rusqlite::Connection::open(site.data().join("config/config.db")).expect("it opens");
+    db.execute_batch("DROP TRIGGER audit_entry_no_delete").expect("it is dropped");
+    drop(db);
+    admin.run(&["schema", "verify"]).refused(1, "trigger audit_entry_no_delete is missing");
+}
+
+/// What outlives a rotation, as it is seen from outside.
+fn lasting(site: &mut Site, owner: &Client) -> Value {
+    json!({
+        "certificate": site.process("all").printed("portolan: certificate sha256 "),
+        "statements": owner.get("/jwks.json").json(),
+        "checkpoints": owner.get("/audit/checkpoints").expect(200).json()["key"],
+    })
+}
+
+#[test]
+fn a_new_master_key_opens_everything_and_what_others_keep_stays() {
+    let mut site = Site::start();
+    let owner = site.set_up();
+    let issued = owner
+        .post("/statements", &json!({ "audience": "historian", "scopes": ["scans:view"] }))
+        .expect(201)
+        .json();
+    let webhook = json!({
+        "name": "siem", "kind": "webhook", "address": "http://127.0.0.1:9/", "body": "json",
+        "secret": "sixteen letters and more", "enabled": false,
+    });
+    let _ = owner.post("/receivers", &webhook).expect(201);
+    let _ = owner.post("/audit/checkpoints", &json!({})).expect(201);
+    let before = lasting(&mut site, &owner);
+    site.stop("all");
+    let admin = Admin::of(&site);
+    let key = fs::read(site.data().join("manager/master.key")).expect("it is there");
+    admin.run(&["master-key", "rotate"]).refused(2, "say --yes");
+    assert_eq!(fs::read(site.data().join("manager/master.key")).expect("it is there"), key);
+    let rotated = admin.run(&["--json", "master-key", "rotate", "--yes"]).json();
+    assert_eq!((&rotated["sealed_anew"]["receiver"], &rotated["sessions_ended"]), (&json!(1), &json!(1)));
+    assert_ne!(fs::read(site.data().join("manager/master.key")).expect("it is there"), key);
+    assert_eq!(admin.told(0), ["key.master-rotated"]);
+
+    site.run("all");
+    assert_eq!(owner.get("/me").status, 401, "sessions are over");
+    let owner = site.signed_in();
+    assert_eq!(lasting(&mut site, &owner), before);
+    let asked = json!({ "token": issued["token"], "audience": "historian" });
+    assert_eq!(site.visitor().post("/tokens/validate", &asked).json()["valid"], true);
+    assert!(admin.run(&["audit", "verify"]).done().out.starts_with("ok: "));
+    // With the key of before, it says what is the matter.
+    site.stop("all");
+    fs::write(site.data().join("manager/master.key"), &key).expect("it is written");
+    let said = admin.run(&["master-key", "rotate", "--yes"]);
+    said.refused(4, "no master key that is here opens");
+}
+
+#[test]
+fn killed_at_any_moment_of_a_rotation_the_appliance_starts() {
+    let mut site = Site::start();
+    let owner = site.set_up();
+    let before = lasting(&mut site, &owner);
+    site.stop("all");
+    let admin = Admin::of(&site);
+    let (key, next) = (site.data().join("manager/master.key"), site.data().join("manager/master.key.next"));
+    let rotate = ["master-key", "rotate", "--yes"];
+
+    // Between the steps, which leave these files: before the commit, and after it.
+    let old = fs::read(&key).expect("it is there");
+    fs::write(&next, [7; 32]).expect("it is written");
+    starts(&mut site, &before);
+    assert!(!next.exists() && fs::read(&key).expect("it is there") == old);
+    admin.run(&rotate).done();
+    let new = fs::read(&key).expect("it is there");
+    fs::write(&next, &new).expect("it is written");
+    fs::write(&key, &old).expect("it is written");
+    starts(&mut site, &before);
+    assert!(!next.exists() && fs::read(&key).expect("it is there") == new);
+    // The next command finishes it as a start does.
+    fs::rename(&key, &next).expect("it is moved");
+    fs::write(&key, &old).expect("it is written");
+    admin.run(&rotate).done();
+    starts(&mut site, &before);
+
+    // Wherever it is by then.
+    let begun = Instant::now();
+    admin.run(&rotate).done();
+    let whole = begun.elapsed();
+    for part in 1..=6 {
+        let mut command = admin.command(&rotate);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        thread::sleep(whole * part / 7);
+        let _ = child.kill();
+        let _ = child.wait();
+        starts(&mut site, &before);
+    }
+    assert!(admin.run(&["audit", "verify"]).done().out.starts_with("ok: "));
+}
+
+/// Starts, takes the owner's password, has its keys, and stops.
+fn starts(site: &mut Site, before: &Value) {
+    site.run("all");
+    let owner = site.signed_in();
+    assert_eq!(lasting(site, &owner), *before);
+    site.stop("all");
+}
+
+#[test]
+fn what_root_writes_stays_the_managers() {
+    let mut site = Site::start();
+    let _ = site.set_up();
+    site.stop("all");
+    if fs::metadata("/proc/self").expect("/proc is there").uid() != 0 {
+        eprintln!("not root: whose files they are was not tried");
+        return;
+    }
+    const MANAGER: u32 = 64_001;
+    let mut files = vec![site.data().to_owned()];
+    let mut at = 0;
+    while at < files.len() {
+        if files[at].is_dir() {
+            files.extend(fs::read_dir(&files[at]).expect("a folder").flatten().map(|file| file.path()));
+        }
+        chown(&files[at], Some(MANAGER), Some(MANAGER)).expect("root may give it away");
+        at += 1;
+    }
+    let admin = Admin::of(&site);
+    admin.typed(&["user", "set-password", OWNER], &format!("{NEW}\n")).done();
+    admin.run(&["schema", "migrate"]).done();
+    admin.run(&["master-key", "rotate", "--yes"]).done();
+    for folder in ["", "manager", "config", "jobs"] {
+        for file in fs::read_dir(site.data().join(folder)).expect("a folder").flatten() {
+            let about = file.metadata().expect("it is there");
+            assert_eq!(about.uid(), MANAGER, "{}", file.path().display());
+        }
+    }
+}
+
+#[test]
+fn it_says_what_is_wrong_with_the_folder_and_with_the_command_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nowhere = Admin(folder.path().join("data"));
+    nowhere.run(&["user", "list"]).refused(4, "name the data folder of an appliance");
+    nowhere.run(&["master-key", "rotate", "--yes"]).refused(4, "name the data folder of an appliance");
+    assert!(!nowhere.0.exists(), "nothing is made");
+    nowhere.run(&["user", "fly"]).refused(2, "fly");
+}
+
+#[test]
+fn shells_can_read_their_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let made = Command::new(binaries::portolan()).args(["completions", shell]).output().expect("it runs");
+        assert!(made.status.success() && made.stdout.len() > 10_000, "{shell}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("completions");
+        fs::write(&file, &made.stdout).expect("it is written");
+        match Command::new(shell).arg("-n").arg(&file).output() {
+            Ok(read) => assert!(read.status.success(), "{shell}: {}", String::from_utf8_lossy(&read.stderr)),
+            Err(_) => eprintln!("{shell} is not here: its completions were not read"),
+        }
+    }
+}
+
+#[test]
+fn the_manual_pages_have_no_error() {
+    if Command::new("mandoc").arg("-V").output().is_err() {
+        eprintln!("mandoc is not here: the pages were not checked");
+        return;
+    }
+    let pages = fs::read_dir(binaries::repository().join("man")).expect("the folder is there").flatten();
+    for page in pages.map(|page| page.path()) {
+        let read = Command::new("mandoc")
+            .args(["-T", "lint", "-W", "error"])
+            .arg(&page)
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&read.stdout).into_owned();
+        assert!(!said.contains("ERROR"), "{}: {said}", page.display());
+    }
+}
