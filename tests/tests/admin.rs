@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -100,6 +100,12 @@ impl Admin {
     }
 }
 
+/// Writes a key as the appliance does: for its owner alone.
+fn put(path: &Path, key: &[u8]) {
+    fs::write(path, key).expect("it is written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+}
+
 fn sign_in(site: &Site, name: &str, password: &str) -> (u16, Client) {
     let visitor = site.visitor();
     let answer = visitor.post("/sign-in", &json!({ "name": name, "password": password }));
@@ -117,8 +123,7 @@ fn accounts(admin: &Admin, name: &str) {
     admin.typed(&created, &format!("{NEW}\n")).refused(1, "is taken by another account");
     admin.run(&["user", "create", name, "--password", NEW]).refused(2, "--password");
     admin.run(&["user", "create", "x", "--no-password", "--role", "pirate"]).refused(1, "no role pirate");
-    let service = format!("robot-{name}");
-    admin.run(&["user", "create", &service, "--service"]).done();
+    admin.run(&["user", "create", "robot", "--service"]).done();
 
     let listed = admin.run(&["user", "list", "grace"]).done().out;
     assert!(
@@ -130,7 +135,7 @@ fn accounts(admin: &Admin, name: &str) {
 
     admin.typed(&["user", "set-password", name], "Password1234!\n").refused(1, "tried first");
     admin
-        .typed(&["user", "set-password", &service], &format!("{NEW}\n"))
+        .typed(&["user", "set-password", "robot"], &format!("{NEW}\n"))
         .refused(1, "a service has no password");
     admin.typed(&["user", "set-password", name, "--once"], &format!("{OTHER}\n")).done();
     assert_eq!(admin.run(&["--json", "user", "show", name]).json()["must_change"], true);
@@ -293,7 +298,7 @@ fn who_lost_every_way_in_comes_back() {
     assert!(said.contains("portolan admin passwords on"), "{said}");
     admin.run(&["passwords", "on"]).done();
     let (_, half) = sign_in(&site, OWNER, NEW);
-    assert_eq!(half.get("/users").status, 403, "the lost app is asked for");
+    assert_eq!(half.get("/users").status, 401, "the lost app is asked for");
     admin.run(&["user", "reset-totp", OWNER, "--yes"]).done();
     let (status, owner) = sign_in(&site, OWNER, NEW);
     assert_eq!((status, owner.get("/users").status), (200, 200));
@@ -435,18 +440,18 @@ fn killed_at_any_moment_of_a_rotation_the_appliance_starts() {
 
     // Between the steps, which leave these files: before the commit, and after it.
     let old = fs::read(&key).expect("it is there");
-    fs::write(&next, [7; 32]).expect("it is written");
+    put(&next, &[7; 32]);
     starts(&mut site, &before);
     assert!(!next.exists() && fs::read(&key).expect("it is there") == old);
     admin.run(&rotate).done();
     let new = fs::read(&key).expect("it is there");
-    fs::write(&next, &new).expect("it is written");
-    fs::write(&key, &old).expect("it is written");
+    put(&next, &new);
+    put(&key, &old);
     starts(&mut site, &before);
     assert!(!next.exists() && fs::read(&key).expect("it is there") == new);
     // The next command finishes it as a start does.
     fs::rename(&key, &next).expect("it is moved");
-    fs::write(&key, &old).expect("it is written");
+    put(&key, &old);
     admin.run(&rotate).done();
     starts(&mut site, &before);
 
@@ -473,6 +478,9 @@ fn starts(site: &mut Site, before: &Value) {
     site.stop("all");
 }
 
+/// Some other user.
+const MANAGER: u32 = 64_001;
+
 #[test]
 fn what_root_writes_stays_the_managers() {
     let mut site = Site::start();
@@ -482,7 +490,6 @@ fn what_root_writes_stays_the_managers() {
         eprintln!("not root: whose files they are was not tried");
         return;
     }
-    const MANAGER: u32 = 64_001;
     let mut files = vec![site.data().to_owned()];
     let mut at = 0;
     while at < files.len() {

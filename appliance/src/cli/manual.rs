@@ -60,7 +60,15 @@ fn page(command: &Command, called: &str, others: &[String]) -> String {
     }
     let others: Vec<String> = others.iter().map(|other| format!("\\fB{}\\fR(1)", escaped(other))).collect();
     writeln!(text, ".SH SEE ALSO\n{}", others.join(", ")).unwrap();
-    text
+    tidy(&text)
+}
+
+/// Each section brings what makes apostrophes straight: once is enough. Ends of lines and empty lines mean nothing.
+fn tidy(text: &str) -> String {
+    let is_prelude = |line: &str| line.starts_with(".ie ") || line.starts_with(".el ");
+    let prelude = text.lines().take_while(|line| is_prelude(line));
+    let rest = text.lines().map(str::trim_end).filter(|line| !line.is_empty() && !is_prelude(line));
+    prelude.chain(rest).fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// Each command below, however deep, in a section of its own.

@@ -39,6 +39,11 @@ enum Command {
     /// Everything that the API does, from the command line.
     Ctl(CtlArgs),
     /// What the administrator of this machine does on its files, with the appliance running or not.
+    ///
+    /// For whoever may write the data folder: root, and the manager's own user. It is the way in that is left when every
+    /// other is lost. It goes through the same services as the pages, under the same rules; every change, and every look at
+    /// what is not for everyone, is an entry of the audit, as `cli` `admin` under the name of the system's user. What cannot
+    /// be undone asks first; without a terminal it takes --yes.
     Admin(AdminArgs),
     /// The audit, read and checked on the files: short for `portolan admin audit`.
     Audit(AuditArgs),
@@ -53,6 +58,9 @@ enum Command {
     #[command(subcommand)]
     Sign(SignCommand),
     /// Print the completions of a shell, for its folder of completions.
+    ///
+    /// Those folders are `/usr/share/bash-completion/completions/`, where the file is called `portolan`,
+    /// `/usr/share/zsh/site-functions/` (`_portolan`), and `/usr/share/fish/vendor_completions.d/` (`portolan.fish`).
     Completions(CompletionsArgs),
 }
 

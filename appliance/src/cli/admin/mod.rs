@@ -105,8 +105,9 @@ impl Failure {
             Self::Usage(_) => Exit::Usage,
             Self::Running(_) => Exit::Running,
             Self::File { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => Exit::Forbidden,
-            Self::File { .. } => Exit::Unreachable,
-            Self::Service(Error::Internal(_) | Error::Unavailable(_)) => Exit::Unreachable,
+            Self::File { .. } | Self::Service(Error::Internal(_) | Error::Unavailable(_)) => {
+                Exit::Unreachable
+            }
             Self::Service(Error::Forbidden | Error::SignIn | Error::Prove | Error::InPerson) => {
                 Exit::Forbidden
             }

@@ -181,13 +181,12 @@ pub fn definition(ctl: &clap::Command) -> clap::Command {
     let mut nouns: Vec<clap::Command> = Vec::new();
     for command in commands::all() {
         let verb = defined(&command);
-        match nouns.last_mut().filter(|noun| noun.get_name() == command.noun) {
-            Some(noun) => *noun = noun.clone().subcommand(verb),
-            None => {
-                let about = format!("What can be done with {}", command.noun.replace('-', " "));
-                let noun = clap::Command::new(command.noun).about(about).disable_help_subcommand(true);
-                nouns.push(noun.subcommand(verb));
-            }
+        if let Some(noun) = nouns.last_mut().filter(|noun| noun.get_name() == command.noun) {
+            *noun = noun.clone().subcommand(verb);
+        } else {
+            let about = format!("What can be done with {}", command.noun.replace('-', " "));
+            let noun = clap::Command::new(command.noun).about(about).disable_help_subcommand(true);
+            nouns.push(noun.subcommand(verb));
         }
     }
     whole.subcommands(nouns)
