@@ -25,7 +25,7 @@ use crate::secrets::{MasterKey, keyring};
 use crate::store::Store;
 use crate::tls::Keys;
 use crate::web::Routes;
-use crate::{audit, docs, identity, scope};
+use crate::{audit, docs, identity, noun, scope};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -231,12 +231,12 @@ pub fn tables() -> Vec<Routes> {
         overview::routes::routes(),
         scans::routes::routes(),
         results::routes::routes(),
-        scope::routes::templates(),
-        scope::routes::subnets(),
-        scope::routes::port_lists(),
-        scope::routes::exclusions(),
+        noun::rows::<scope::Template>(),
+        noun::rows::<scope::Subnet>(),
+        noun::rows::<scope::PortList>(),
+        noun::rows::<scope::Exclusion>(),
         fleet::routes::scanners(),
-        fleet::routes::vantages(),
+        noun::rows::<fleet::Vantage>(),
         releases::routes::routes(),
         identity::routes::routes(),
         identity::sign_in::routes::routes(),

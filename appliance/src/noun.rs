@@ -1,6 +1,8 @@
 //! What the nouns of the configuration share: a name and a note, refusals gathered field by field, versions, and
 //! links between them. `CONTRIBUTING.md` has the checklist of a new noun.
 
+mod rows;
+
 use std::fmt::Display;
 
 use rusqlite::Row;
@@ -12,6 +14,8 @@ use uuid::Uuid;
 use crate::audit::Entry;
 use crate::clock::Timestamp;
 use crate::error::{Error, FieldError, Result};
+
+pub use rows::{Does, Noun, Words, edit_page, rows};
 
 /// The most characters of a name.
 pub const NAME_MAX: usize = 100;

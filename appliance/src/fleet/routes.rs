@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::list::{List, has_words};
-use super::{Enrolment, Presence, Scanner, ScannerInput, Vantage, VantageInput};
-use crate::noun::{Deletion, Link, Use};
+use super::{Enrolment, Presence, Scanner, ScannerInput};
+use crate::noun::Link;
 use crate::web::Access::Scope;
 use crate::web::{Answer, Call, ListQuery, NoInput, Page, Reply, Routes};
 
@@ -44,36 +44,6 @@ pub fn scanners() -> Routes {
         .summary("The question before a scanner is revoked")
         .post("/scanners/{id}/revoke", Scope("scanners:manage"), revoke_scanner)
         .summary("Revoke a scanner, for ever")
-}
-
-/// The rows of vantages.
-#[must_use]
-pub fn vantages() -> Routes {
-    Routes::of("vantages", "fleet/vantages")
-        .get("/vantages", Scope("scanners:view"), list_vantages)
-        .page("fleet/vantages/list.html")
-        .summary("List vantages, with the scanners that stand there")
-        .nav("Fleet", "Vantages", "vantages", 310)
-        .get("/vantages/new", Scope("scanners:manage"), new_vantage)
-        .page("fleet/vantages/edit.html")
-        .summary("The form of a new vantage")
-        .post("/vantages", Scope("scanners:manage"), create_vantage)
-        .form("/vantages/new")
-        .summary("Make a vantage")
-        .get("/vantages/{id}", Scope("scanners:view"), show_vantage)
-        .page("fleet/vantages/show.html")
-        .summary("One vantage")
-        .get("/vantages/{id}/edit", Scope("scanners:manage"), edit_vantage)
-        .page("fleet/vantages/edit.html")
-        .summary("The form of a vantage")
-        .update("/vantages/{id}", Scope("scanners:manage"), update_vantage)
-        .form("/vantages/{id}/edit")
-        .summary("Change name and note")
-        .get("/vantages/{id}/delete", Scope("scanners:manage"), delete_question)
-        .page("fleet/vantages/delete.html")
-        .summary("The question before a vantage is deleted, and what is in the way")
-        .delete("/vantages/{id}", Scope("scanners:manage"), delete_vantage)
-        .summary("Delete a vantage that no scanner stands in")
 }
 
 /// What a list of scanners takes.
@@ -190,83 +160,4 @@ async fn revoke_scanner(call: Call, _: NoInput) -> Answer<Scanner> {
     let id = call.id("scanner")?;
     let scanner = call.app.fleet.revoke_scanner(&call.actor(), id).await?;
     Ok(Reply::done(format!("/scanners/{id}"), "Scanner revoked.", scanner))
-}
-
-const VANTAGES: List = List { name: "vantages", fields: &["name", "created_at", "updated_at"] };
-
-async fn list_vantages(call: Call, query: ListQuery) -> Answer<Page<Vantage>> {
-    let mut rows = call.app.fleet.vantages().await?;
-    rows.retain(|row| has_words(query.q.as_deref(), &[&row.name, &row.note]));
-    let page = VANTAGES.page(rows, &query, |row, field| {
-        let value = match field {
-            "created_at" => row.created_at.to_string(),
-            "updated_at" => row.updated_at.to_string(),
-            _ => row.name.to_lowercase(),
-        };
-        [value, row.id.to_string()]
-    })?;
-    Ok(Reply::ok(page))
-}
-
-/// A form of a vantage.
-#[derive(Debug, Serialize, JsonSchema)]
-struct VantageForm {
-    /// The vantage as it is; none for a new one.
-    vantage: Option<Vantage>,
-}
-
-async fn new_vantage(_: Call, _: NoInput) -> Answer<VantageForm> {
-    Ok(Reply::ok(VantageForm { vantage: None }))
-}
-
-async fn create_vantage(call: Call, input: VantageInput) -> Answer<Vantage> {
-    let vantage = call.app.fleet.add_vantage(&call.actor(), input).await?;
-    let version = vantage.version;
-    Ok(Reply::created(format!("/vantages/{}", vantage.id), vantage).version(version))
-}
-
-async fn show_vantage(call: Call, _: NoInput) -> Answer<Vantage> {
-    let vantage = call.app.fleet.vantage(call.id("vantage")?).await?;
-    let version = vantage.version;
-    Ok(Reply::ok(vantage).version(version))
-}
-
-async fn edit_vantage(call: Call, _: NoInput) -> Answer<VantageForm> {
-    let vantage = call.app.fleet.vantage(call.id("vantage")?).await?;
-    let version = vantage.version;
-    Ok(Reply::ok(VantageForm { vantage: Some(vantage) }).version(version))
-}
-
-async fn update_vantage(call: Call, input: VantageInput) -> Answer<Vantage> {
-    let id = call.id("vantage")?;
-    let vantage = call.app.fleet.change_vantage(&call.actor(), id, input).await?;
-    let version = vantage.version;
-    Ok(Reply::done(format!("/vantages/{id}"), "Vantage saved.", vantage).version(version))
-}
-
-/// A vantage, and what keeps it from being deleted.
-#[derive(Debug, Serialize, JsonSchema)]
-struct VantageUses {
-    /// The vantage.
-    vantage: Vantage,
-    /// What refers to it.
-    in_use: Vec<Use>,
-}
-
-async fn delete_question(call: Call, _: NoInput) -> Answer<VantageUses> {
-    let id = call.id("vantage")?;
-    let (vantage, in_use) = (call.app.fleet.vantage(id).await?, call.app.fleet.vantage_uses(id).await?);
-    Ok(Reply::ok(VantageUses { vantage, in_use }))
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-struct Deleted {
-    /// What was deleted.
-    id: Uuid,
-}
-
-async fn delete_vantage(call: Call, deletion: Deletion) -> Answer<Deleted> {
-    let id = call.id("vantage")?;
-    call.app.fleet.delete_vantage(&call.actor(), id, deletion.version).await?;
-    Ok(Reply::done("/vantages", "Vantage deleted.", Deleted { id }))
 }

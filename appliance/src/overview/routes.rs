@@ -5,9 +5,9 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::fleet::Presence;
-use crate::noun::Link;
+use crate::noun::{Link, Noun};
 use crate::scans::{Filter, ScanRow, State};
-use crate::scope::{PortListQuery, SubnetQuery, TemplateQuery};
+use crate::scope::{PortList, PortListQuery, Subnet, SubnetQuery, Template, TemplateQuery};
 use crate::web::{Access, Answer, Call, ListQuery, NoInput, Reply, Routes};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -95,11 +95,11 @@ async fn overview(call: Call, _: NoInput) -> Answer<OverviewPage> {
         ListQuery { sort: Some("-started_at".to_owned()), limit: Some(CHART), ..ListQuery::default() };
     let page = app.scans.list(newest, Filter::default()).await?;
     let counts = Counted {
-        subnets: app.scope.subnets(SubnetQuery::default()).await?.total,
-        port_lists: app.scope.port_lists(PortListQuery::default()).await?.total,
+        subnets: Subnet::page(&app.scope, SubnetQuery::default()).await?.total,
+        port_lists: PortList::page(&app.scope, PortListQuery::default()).await?.total,
         vantages: app.fleet.vantages().await?.len() as u64,
         scanners: fleet.iter().filter(|scanner| scanner.enrolled_at.is_some()).count() as u64,
-        templates: app.scope.templates(TemplateQuery::default()).await?.total,
+        templates: Template::page(&app.scope, TemplateQuery::default()).await?.total,
         scans: page.total,
     };
     let rows = app.scans.rows(page.items).await?;

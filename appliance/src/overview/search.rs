@@ -2,9 +2,12 @@
 
 use crate::app::App;
 use crate::error::Error;
+use crate::noun::Noun;
 use crate::results::{Hinted, Observation, Said, SeenQuery};
 use crate::scans::Filter;
-use crate::scope::{ExclusionQuery, PortListQuery, SubnetQuery, TemplateQuery};
+use crate::scope::{
+    Exclusion, ExclusionQuery, PortList, PortListQuery, Subnet, SubnetQuery, Template, TemplateQuery,
+};
 use crate::web::{Answer, Call, ListQuery, Reply};
 use portolan_scanner::net::{addr_to_u128, u128_to_addr};
 use schemars::JsonSchema;
@@ -137,13 +140,13 @@ async fn hints(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
 
 async fn subnets(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
     let query = SubnetQuery { q: Some(q.to_owned()), limit: Some(HITS), ..SubnetQuery::default() };
-    let found = app.scope.subnets(query).await?.items;
+    let found = Subnet::page(&app.scope, query).await?.items;
     Ok(found.into_iter().map(|item| hit(item.name, format!("/subnets/{}", item.id), item.cidr)).collect())
 }
 
 async fn exclusions(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
     let query = ExclusionQuery { q: Some(q.to_owned()), limit: Some(HITS), ..ExclusionQuery::default() };
-    let found = app.scope.exclusions(query).await?.items;
+    let found = Exclusion::page(&app.scope, query).await?.items;
     let title = |addresses: String| addresses.chars().take(80).collect();
     Ok(found
         .into_iter()
@@ -153,13 +156,13 @@ async fn exclusions(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
 
 async fn port_lists(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
     let query = PortListQuery { q: Some(q.to_owned()), limit: Some(HITS), ..PortListQuery::default() };
-    let found = app.scope.port_lists(query).await?.items;
+    let found = PortList::page(&app.scope, query).await?.items;
     Ok(found.into_iter().map(|item| hit(item.name, format!("/port-lists/{}", item.id), item.ports)).collect())
 }
 
 async fn templates(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
     let query = TemplateQuery { q: Some(q.to_owned()), limit: Some(HITS), ..TemplateQuery::default() };
-    let found = app.scope.templates(query).await?.items;
+    let found = Template::page(&app.scope, query).await?.items;
     let detail = |preset: crate::scope::Preset| preset.as_str().to_owned();
     Ok(found
         .into_iter()

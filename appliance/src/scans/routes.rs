@@ -3,6 +3,7 @@
 use super::progress::{ScanRow, ScanView};
 use super::{Filter, State};
 use crate::error::Error;
+use crate::noun::Noun;
 use crate::scope::{Template, TemplateQuery};
 use crate::web::{Access, Answer, Call, ListQuery, MAX_LIMIT, NoInput, Page, Reply, Routes};
 use schemars::JsonSchema;
@@ -95,9 +96,9 @@ struct Options {
 
 async fn new(call: Call, query: NewQuery) -> Answer<NewScan> {
     let all = TemplateQuery { limit: Some(MAX_LIMIT), ..TemplateQuery::default() };
-    let Page { items: mut templates, total, .. } = call.app.scope.templates(all).await?;
+    let Page { items: mut templates, total, .. } = Template::page(&call.app.scope, all).await?;
     if let Some(id) = query.template.filter(|id| !templates.iter().any(|template| template.id == *id)) {
-        match call.app.scope.template(id).await {
+        match Template::one(&call.app.scope, id).await {
             Ok(asked) => templates.insert(0, asked),
             Err(Error::NotFound { .. }) => {}
             Err(error) => return Err(error),

@@ -12,12 +12,13 @@ use uuid::Uuid;
 
 use super::store::exclusions as store;
 use super::{Count, Scope};
+use crate::app::App;
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::noun::{self, DeletePage, Kept, Refusals};
+use crate::noun::{self, Does, EditPage, Kept, Noun, Refusals, Words};
 use crate::secrets::sha256;
-use crate::web::{ListQuery, Page};
+use crate::web::{ListQuery, Nav, Page};
 
 /// The longest text of addresses that is read.
 const ADDRESSES_MAX: usize = 64 * 1024;
@@ -164,42 +165,63 @@ impl Fields {
     }
 }
 
-impl Scope {
-    /// One page of the exclusions.
-    ///
-    /// # Errors
-    /// `Invalid` on the query's fields; any from the database.
-    pub async fn exclusions(&self, query: ExclusionQuery) -> Result<Page<Exclusion>> {
+impl Noun for Exclusion {
+    type Room = Scope;
+    type Query = ExclusionQuery;
+    type Input = ExclusionInput;
+    type Form = EditPage<Self>;
+    const WORDS: Words = Words {
+        one: "exclusion",
+        many: "exclusions",
+        docs: "scope/exclusions",
+        templates: "scope/exclusions",
+        scopes: ["exclusions:view", "exclusions:manage"],
+        nav: Nav { group: "Scope", title: "Exclusions", icon: "stop", order: 220 },
+        viewed: None,
+        does: Does {
+            list: "List what is never scanned",
+            show: "One exclusion",
+            new: "The form of a new exclusion",
+            create: "Exclude addresses from every scan, also from those that run",
+            edit: "The form of an exclusion",
+            update: "Change an exclusion; what it adds holds for scans that run, too",
+            ask: "What an exclusion's deletion would set free",
+            delete: "Delete an exclusion: its addresses may be scanned again",
+        },
+    };
+
+    fn room(app: &App) -> &Scope {
+        &app.scope
+    }
+
+    fn kept(&self) -> (Uuid, i64) {
+        (self.id, self.version)
+    }
+
+    fn gone(&self) -> String {
+        "The exclusion is deleted: its addresses may be scanned again.".to_owned()
+    }
+
+    async fn page(scope: &Scope, query: ExclusionQuery) -> Result<Page<Self>> {
         let ExclusionQuery { q, state, sort, limit, cursor } = query;
-        let (list, now) = (ListQuery { q, sort, limit, cursor }, self.clock.now());
-        let all = self.store.read(move |db| store::page(db, &list, state, now)).await?;
+        let (list, now) = (ListQuery { q, sort, limit, cursor }, scope.clock.now());
+        let all = scope.store.read(move |db| store::page(db, &list, state, now)).await?;
         all.try_map(|kept| Ok(shown(kept, now)))
     }
 
-    /// An exclusion.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn exclusion(&self, id: Uuid) -> Result<Exclusion> {
-        let now = self.clock.now();
-        self.store.read(move |db| Ok(shown(store::one(db, id)?, now))).await
+    async fn one(scope: &Scope, id: Uuid) -> Result<Self> {
+        let now = scope.clock.now();
+        scope.store.read(move |db| Ok(shown(store::one(db, id)?, now))).await
     }
 
-    /// An exclusion, and what keeps it from being deleted: nothing.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn exclusion_and_uses(&self, id: Uuid) -> Result<DeletePage<Exclusion>> {
-        Ok(DeletePage { item: self.exclusion(id).await?, in_use: vec![] })
+    async fn form(scope: &Scope, id: Option<Uuid>) -> Result<EditPage<Self>> {
+        noun::edit_page(scope, id).await
     }
 
-    /// Makes an exclusion; running probes hear of it within seconds.
-    ///
-    /// # Errors
-    /// `Invalid`, also on `addresses` when another exclusion has just these; any from the database.
-    pub async fn create_exclusion(&self, actor: &Actor, input: ExclusionInput) -> Result<Exclusion> {
+    /// Running probes hear of it within seconds.
+    async fn create(scope: &Scope, actor: &Actor, input: ExclusionInput) -> Result<Self> {
         noun::not_yet(input.version)?;
-        let (id, now) = (self.ids.new(), self.clock.now());
+        let (id, now) = (scope.ids.new(), scope.clock.now());
         let fields = Fields::check(&input, None, now)?;
         let made = Made { by: actor.name.clone(), at: now };
         let change = move |tx: &Transaction| {
@@ -207,23 +229,14 @@ impl Scope {
             few_enough(tx, now)?;
             Ok((Entry::created("exclusion", id, &fields), shown(store::one(tx, id)?, now)))
         };
-        let exclusion = self.store.change(actor, change).await?;
-        self.tell_scanners().await;
+        let exclusion = scope.store.change(actor, change).await?;
+        scope.tell_scanners().await;
         Ok(exclusion)
     }
 
-    /// Changes an exclusion. What it adds reaches running probes within seconds; what it gives free is probed by jobs
-    /// that begin later.
-    ///
-    /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`; any from the database.
-    pub async fn update_exclusion(
-        &self,
-        actor: &Actor,
-        id: Uuid,
-        input: ExclusionInput,
-    ) -> Result<Exclusion> {
-        let now = self.clock.now();
+    /// What it adds reaches running probes within seconds; what it gives free is probed by jobs that begin later.
+    async fn update(scope: &Scope, actor: &Actor, id: Uuid, input: ExclusionInput) -> Result<Self> {
+        let now = scope.clock.now();
         let change = move |tx: &Transaction| {
             let kept = store::one(tx, id)?.0;
             let fields = Fields::check(&input, Some(kept.fields.expires_at), now)?;
@@ -233,28 +246,27 @@ impl Scope {
             })?;
             Ok((entries, shown(store::one(tx, id)?, now)))
         };
-        let exclusion = self.store.changes(actor, change).await?;
-        self.tell_scanners().await;
+        let exclusion = scope.store.changes(actor, change).await?;
+        scope.tell_scanners().await;
         Ok(exclusion)
     }
 
-    /// Deletes an exclusion, and gives what it was: jobs that begin later may probe its addresses.
-    ///
-    /// # Errors
-    /// `NotFound`, `Stale`; any from the database.
-    pub async fn delete_exclusion(&self, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Exclusion> {
-        let now = self.clock.now();
+    /// Jobs that begin later may probe its addresses.
+    async fn delete(scope: &Scope, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Self> {
+        let now = scope.clock.now();
         let change = move |tx: &Transaction| {
             let kept = store::one(tx, id)?;
             noun::if_based_on(version, kept.0.version)?;
             super::store::delete(tx, "exclusion", id)?;
             Ok((Entry::deleted("exclusion", id, &kept.0.fields), shown(kept, now)))
         };
-        let exclusion = self.store.change(actor, change).await?;
-        self.tell_scanners().await;
+        let exclusion = scope.store.change(actor, change).await?;
+        scope.tell_scanners().await;
         Ok(exclusion)
     }
+}
 
+impl Scope {
     /// Makes jobs.db say what holds now. Where that fails, [`manager_task`] does it again.
     async fn tell_scanners(&self) {
         if let Err(error) = self.project_exclusions().await {

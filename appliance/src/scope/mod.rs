@@ -10,7 +10,6 @@ mod extent;
 mod manner;
 mod port_lists;
 pub mod port_names;
-pub mod routes;
 mod store;
 mod subnets;
 mod templates;

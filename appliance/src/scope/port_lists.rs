@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Scope, extent, port_names, store};
+use crate::app::App;
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::noun::{self, DeletePage, Kept, Link, Refusals};
-use crate::web::{ListQuery, Page};
+use crate::noun::{self, Does, EditPage, Kept, Link, Noun, Refusals, Use, Words};
+use crate::web::{ListQuery, Nav, Page};
 
 /// A port list.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -83,47 +84,67 @@ impl Fields {
     }
 }
 
-impl Scope {
-    /// One page of the port lists.
-    ///
-    /// # Errors
-    /// `Invalid` on the query's fields; any from the database.
-    pub async fn port_lists(&self, query: PortListQuery) -> Result<Page<PortList>> {
+impl Noun for PortList {
+    type Room = Scope;
+    type Query = PortListQuery;
+    type Input = PortListInput;
+    type Form = EditPage<Self>;
+    const WORDS: Words = Words {
+        one: "port list",
+        many: "port-lists",
+        docs: "scope/port-lists",
+        templates: "scope/port_lists",
+        scopes: ["port-lists:view", "port-lists:manage"],
+        nav: Nav { group: "Scope", title: "Port lists", icon: "port-lists", order: 210 },
+        viewed: None,
+        does: Does {
+            list: "List port lists",
+            show: "One port list",
+            new: "The form of a new port list",
+            create: "Make a port list",
+            edit: "The form of a port list",
+            update: "Change a port list",
+            ask: "What a port list's deletion would meet",
+            delete: "Delete a port list that no template names",
+        },
+    };
+
+    fn room(app: &App) -> &Scope {
+        &app.scope
+    }
+
+    fn kept(&self) -> (Uuid, i64) {
+        (self.id, self.version)
+    }
+
+    fn gone(&self) -> String {
+        format!("The port list “{}” is deleted.", self.name)
+    }
+
+    async fn page(scope: &Scope, query: PortListQuery) -> Result<Page<Self>> {
         let PortListQuery { q, sort, limit, cursor } = query;
         let list = ListQuery { q, sort, limit, cursor };
-        self.store.read(move |db| store::port_lists(db, &list)?.try_map(|kept| shown(db, kept))).await
+        scope.store.read(move |db| store::port_lists(db, &list)?.try_map(|kept| shown(db, kept))).await
     }
 
-    /// A port list.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn port_list(&self, id: Uuid) -> Result<PortList> {
-        self.store.read(move |db| shown(db, store::port_list(db, id)?)).await
+    async fn one(scope: &Scope, id: Uuid) -> Result<Self> {
+        scope.store.read(move |db| shown(db, store::port_list(db, id)?)).await
     }
 
-    /// A port list, and the templates that name it.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn port_list_and_uses(&self, id: Uuid) -> Result<DeletePage<PortList>> {
-        self.store
-            .read(move |db| {
-                let item = shown(db, store::port_list(db, id)?)?;
-                Ok(DeletePage { item, in_use: store::templates_of_port_list(db, id)? })
-            })
-            .await
+    async fn uses(scope: &Scope, id: Uuid) -> Result<Vec<Use>> {
+        scope.store.read(move |db| store::templates_of_port_list(db, id)).await
     }
 
-    /// Makes a port list.
-    ///
-    /// # Errors
-    /// `Invalid`, also on `name` when another port list has it; any from the database.
-    pub async fn create_port_list(&self, actor: &Actor, input: PortListInput) -> Result<PortList> {
+    async fn form(scope: &Scope, id: Option<Uuid>) -> Result<EditPage<Self>> {
+        noun::edit_page(scope, id).await
+    }
+
+    async fn create(scope: &Scope, actor: &Actor, input: PortListInput) -> Result<Self> {
         noun::not_yet(input.version)?;
         let fields = Fields::check(&input)?;
-        let (id, now) = (self.ids.new(), self.clock.now());
-        self.store
+        let (id, now) = (scope.ids.new(), scope.clock.now());
+        scope
+            .store
             .change(actor, move |tx| {
                 store::insert_port_list(tx, id, &fields, now)?;
                 Ok((Entry::created("port-list", id, &fields), shown(tx, store::port_list(tx, id)?)?))
@@ -131,14 +152,12 @@ impl Scope {
             .await
     }
 
-    /// Changes a port list; every template that names it must still fit its limits.
-    ///
-    /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`; any from the database.
-    pub async fn update_port_list(&self, actor: &Actor, id: Uuid, input: PortListInput) -> Result<PortList> {
+    /// Every template that names it must still fit its limits.
+    async fn update(scope: &Scope, actor: &Actor, id: Uuid, input: PortListInput) -> Result<Self> {
         let fields = Fields::check(&input)?;
-        let now = self.clock.now();
-        self.store
+        let now = scope.clock.now();
+        scope
+            .store
             .changes(actor, move |tx| {
                 let entries =
                     store::port_list(tx, id)?.change("port-list", input.version, &fields, || {
@@ -150,12 +169,9 @@ impl Scope {
             .await
     }
 
-    /// Deletes a port list that no template names, and gives what it was.
-    ///
-    /// # Errors
-    /// `NotFound`, `InUse`, `Stale`; any from the database.
-    pub async fn delete_port_list(&self, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<PortList> {
-        self.store
+    async fn delete(scope: &Scope, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Self> {
+        scope
+            .store
             .change(actor, move |tx| {
                 let kept = store::port_list(tx, id)?;
                 noun::if_based_on(version, kept.version)?;

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Count, Scope, extent, store};
+use crate::app::App;
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::Result;
-use crate::noun::{self, DeletePage, Kept, Link, Refusals};
-use crate::web::{ListQuery, Page};
+use crate::noun::{self, Does, EditPage, Kept, Link, Noun, Refusals, Use, Words};
+use crate::web::{ListQuery, Nav, Page};
 
 /// A subnet.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -112,47 +113,67 @@ impl Fields {
     }
 }
 
-impl Scope {
-    /// One page of the subnets.
-    ///
-    /// # Errors
-    /// `Invalid` on the query's fields; any from the database.
-    pub async fn subnets(&self, query: SubnetQuery) -> Result<Page<Subnet>> {
+impl Noun for Subnet {
+    type Room = Scope;
+    type Query = SubnetQuery;
+    type Input = SubnetInput;
+    type Form = EditPage<Self>;
+    const WORDS: Words = Words {
+        one: "subnet",
+        many: "subnets",
+        docs: "scope/subnets",
+        templates: "scope/subnets",
+        scopes: ["subnets:view", "subnets:manage"],
+        nav: Nav { group: "Scope", title: "Subnets", icon: "subnets", order: 200 },
+        viewed: None,
+        does: Does {
+            list: "List subnets",
+            show: "One subnet",
+            new: "The form of a new subnet",
+            create: "Make a subnet",
+            edit: "The form of a subnet",
+            update: "Change a subnet",
+            ask: "What a subnet's deletion would meet",
+            delete: "Delete a subnet that no template names",
+        },
+    };
+
+    fn room(app: &App) -> &Scope {
+        &app.scope
+    }
+
+    fn kept(&self) -> (Uuid, i64) {
+        (self.id, self.version)
+    }
+
+    fn gone(&self) -> String {
+        format!("The subnet “{}” is deleted.", self.name)
+    }
+
+    async fn page(scope: &Scope, query: SubnetQuery) -> Result<Page<Self>> {
         let SubnetQuery { q, family, sort, limit, cursor } = query;
         let list = ListQuery { q, sort, limit, cursor };
-        self.store.read(move |db| store::subnets(db, &list, family)?.try_map(|kept| shown(db, kept))).await
+        scope.store.read(move |db| store::subnets(db, &list, family)?.try_map(|kept| shown(db, kept))).await
     }
 
-    /// A subnet.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn subnet(&self, id: Uuid) -> Result<Subnet> {
-        self.store.read(move |db| shown(db, store::subnet(db, id)?)).await
+    async fn one(scope: &Scope, id: Uuid) -> Result<Self> {
+        scope.store.read(move |db| shown(db, store::subnet(db, id)?)).await
     }
 
-    /// A subnet, and the templates that name it.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn subnet_and_uses(&self, id: Uuid) -> Result<DeletePage<Subnet>> {
-        self.store
-            .read(move |db| {
-                let item = shown(db, store::subnet(db, id)?)?;
-                Ok(DeletePage { item, in_use: store::templates_of_subnet(db, id)? })
-            })
-            .await
+    async fn uses(scope: &Scope, id: Uuid) -> Result<Vec<Use>> {
+        scope.store.read(move |db| store::templates_of_subnet(db, id)).await
     }
 
-    /// Makes a subnet.
-    ///
-    /// # Errors
-    /// `Invalid`, also on `name` when another subnet has it; any from the database.
-    pub async fn create_subnet(&self, actor: &Actor, input: SubnetInput) -> Result<Subnet> {
+    async fn form(scope: &Scope, id: Option<Uuid>) -> Result<EditPage<Self>> {
+        noun::edit_page(scope, id).await
+    }
+
+    async fn create(scope: &Scope, actor: &Actor, input: SubnetInput) -> Result<Self> {
         noun::not_yet(input.version)?;
         let fields = Fields::check(&input)?;
-        let (id, now) = (self.ids.new(), self.clock.now());
-        self.store
+        let (id, now) = (scope.ids.new(), scope.clock.now());
+        scope
+            .store
             .change(actor, move |tx| {
                 store::insert_subnet(tx, id, &fields, now)?;
                 Ok((Entry::created("subnet", id, &fields), shown(tx, store::subnet(tx, id)?)?))
@@ -160,14 +181,12 @@ impl Scope {
             .await
     }
 
-    /// Changes a subnet; every template that names it must still fit its limits.
-    ///
-    /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`; any from the database.
-    pub async fn update_subnet(&self, actor: &Actor, id: Uuid, input: SubnetInput) -> Result<Subnet> {
+    /// Every template that names it must still fit its limits.
+    async fn update(scope: &Scope, actor: &Actor, id: Uuid, input: SubnetInput) -> Result<Self> {
         let fields = Fields::check(&input)?;
-        let now = self.clock.now();
-        self.store
+        let now = scope.clock.now();
+        scope
+            .store
             .changes(actor, move |tx| {
                 let entries = store::subnet(tx, id)?.change("subnet", input.version, &fields, || {
                     store::update_subnet(tx, id, &fields, now)?;
@@ -178,12 +197,9 @@ impl Scope {
             .await
     }
 
-    /// Deletes a subnet that no template names, and gives what it was.
-    ///
-    /// # Errors
-    /// `NotFound`, `InUse`, `Stale`; any from the database.
-    pub async fn delete_subnet(&self, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Subnet> {
-        self.store
+    async fn delete(scope: &Scope, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Self> {
+        scope
+            .store
             .change(actor, move |tx| {
                 let kept = store::subnet(tx, id)?;
                 noun::if_based_on(version, kept.version)?;

@@ -9,11 +9,12 @@ use uuid::Uuid;
 use super::extent::Extent;
 use super::timing::Asked;
 use super::{Count, Manner, Method, Preset, Resolved, Scope, Timing, in_force, resolve, store};
+use crate::app::App;
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::noun::{self, DeletePage, Kept, Link, Refusals};
-use crate::web::{ListQuery, Page};
+use crate::noun::{self, Does, Kept, Link, Noun, Refusals, Words};
+use crate::web::{ListQuery, Nav, Page};
 
 /// The longest text of exclusions that is read.
 const EXCLUSIONS_MAX: usize = 64 * 1024;
@@ -226,47 +227,63 @@ fn named(refusals: &mut Refusals, field: &str, what: &str, ids: &[Uuid], all: Ve
         .collect()
 }
 
-impl Scope {
-    /// One page of the templates.
-    ///
-    /// # Errors
-    /// `Invalid` on the query's fields; any from the database.
-    pub async fn templates(&self, query: TemplateQuery) -> Result<Page<Template>> {
+impl Noun for Template {
+    type Room = Scope;
+    type Query = TemplateQuery;
+    type Input = TemplateInput;
+    type Form = TemplateForm;
+    const WORDS: Words = Words {
+        one: "template",
+        many: "templates",
+        docs: "scope/templates",
+        templates: "scope/templates",
+        scopes: ["templates:view", "templates:manage"],
+        nav: Nav { group: "Scanning", title: "Templates", icon: "templates", order: 120 },
+        viewed: None,
+        does: Does {
+            list: "List templates",
+            show: "One template, with how far it reaches",
+            new: "The form of a new template, and what it may name",
+            create: "Make a template",
+            edit: "The form of a template, and what it may name",
+            update: "Change a template; its scans keep the scope they had",
+            ask: "What a template's deletion would meet",
+            delete: "Delete a template; its scans stay",
+        },
+    };
+
+    fn room(app: &App) -> &Scope {
+        &app.scope
+    }
+
+    fn kept(&self) -> (Uuid, i64) {
+        (self.id, self.version)
+    }
+
+    fn gone(&self) -> String {
+        format!("The template “{}” is deleted.", self.name)
+    }
+
+    async fn page(scope: &Scope, query: TemplateQuery) -> Result<Page<Self>> {
         let TemplateQuery { q, preset, sort, limit, cursor } = query;
         let list = ListQuery { q, sort, limit, cursor };
-        let now = self.clock.now();
+        let now = scope.clock.now();
         let read = move |db: &Connection| {
             let excluded = in_force(db, now)?;
             store::templates(db, &list, preset)?.try_map(|kept| shown(db, &excluded, kept))
         };
-        self.store.read(read).await
+        scope.store.read(read).await
     }
 
-    /// A template.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn template(&self, id: Uuid) -> Result<Template> {
-        let now = self.clock.now();
-        self.store.read(move |db| shown(db, &in_force(db, now)?, store::template(db, id)?)).await
+    async fn one(scope: &Scope, id: Uuid) -> Result<Self> {
+        let now = scope.clock.now();
+        scope.store.read(move |db| shown(db, &in_force(db, now)?, store::template(db, id)?)).await
     }
 
-    /// What a template covers now.
-    ///
-    /// # Errors
-    /// As [`resolve`], which rooms use that freeze it in a transaction of their own.
-    pub async fn resolve(&self, id: Uuid) -> Result<Resolved> {
-        let now = self.clock.now();
-        self.store.read(move |db| resolve(db, id, now)).await
-    }
-
-    /// The form of a template, or of a new one.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn template_form(&self, id: Option<Uuid>) -> Result<TemplateForm> {
-        let now = self.clock.now();
-        self.store
+    async fn form(scope: &Scope, id: Option<Uuid>) -> Result<TemplateForm> {
+        let now = scope.clock.now();
+        scope
+            .store
             .read(move |db| {
                 let item =
                     id.map(|id| shown(db, &in_force(db, now)?, store::template(db, id)?)).transpose()?;
@@ -275,22 +292,11 @@ impl Scope {
             .await
     }
 
-    /// A template, and what keeps it from being deleted: nothing, as a scan freezes what it needs of it.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn template_and_uses(&self, id: Uuid) -> Result<DeletePage<Template>> {
-        Ok(DeletePage { item: self.template(id).await?, in_use: vec![] })
-    }
-
-    /// Makes a template.
-    ///
-    /// # Errors
-    /// `Invalid`, also on `name` when another template has it; any from the database.
-    pub async fn create_template(&self, actor: &Actor, input: TemplateInput) -> Result<Template> {
+    async fn create(scope: &Scope, actor: &Actor, input: TemplateInput) -> Result<Self> {
         noun::not_yet(input.version)?;
-        let (id, now) = (self.ids.new(), self.clock.now());
-        self.store
+        let (id, now) = (scope.ids.new(), scope.clock.now());
+        scope
+            .store
             .change(actor, move |tx| {
                 let fields = Fields::check(tx, &input)?;
                 store::insert_template(tx, id, &fields, now)?;
@@ -301,13 +307,11 @@ impl Scope {
             .await
     }
 
-    /// Changes a template. Scans that were launched from it keep the scope they had.
-    ///
-    /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`; any from the database.
-    pub async fn update_template(&self, actor: &Actor, id: Uuid, input: TemplateInput) -> Result<Template> {
-        let now = self.clock.now();
-        self.store
+    /// Scans that were launched from it keep the scope they had.
+    async fn update(scope: &Scope, actor: &Actor, id: Uuid, input: TemplateInput) -> Result<Self> {
+        let now = scope.clock.now();
+        scope
+            .store
             .changes(actor, move |tx| {
                 let kept = store::template(tx, id)?;
                 let fields = Fields::check(tx, &input)?;
@@ -320,13 +324,11 @@ impl Scope {
             .await
     }
 
-    /// Deletes a template, and gives what it was. Its scans and their results stay.
-    ///
-    /// # Errors
-    /// `NotFound`, `Stale`; any from the database.
-    pub async fn delete_template(&self, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Template> {
-        let now = self.clock.now();
-        self.store
+    /// Its scans and their results stay: a scan freezes what it needs of it.
+    async fn delete(scope: &Scope, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Self> {
+        let now = scope.clock.now();
+        scope
+            .store
             .change(actor, move |tx| {
                 let kept = store::template(tx, id)?;
                 noun::if_based_on(version, kept.version)?;
@@ -336,6 +338,17 @@ impl Scope {
                 Ok((entry, was))
             })
             .await
+    }
+}
+
+impl Scope {
+    /// What a template covers now.
+    ///
+    /// # Errors
+    /// As [`resolve`], which rooms use that freeze it in a transaction of their own.
+    pub async fn resolve(&self, id: Uuid) -> Result<Resolved> {
+        let now = self.clock.now();
+        self.store.read(move |db| resolve(db, id, now)).await
     }
 }
 

@@ -224,7 +224,7 @@ async fn read(
 
 fn present(site: &Site, route: &Route, asked: &Asked, outcome: Outcome) -> Response {
     let Outcome { value, dress } = outcome;
-    let mut response = match (asked.format, dress.file, &dress.location, route.template) {
+    let mut response = match (asked.format, dress.file, &dress.location, route.template.as_deref()) {
         (_, Some(file), ..) => match download(site, file) {
             Ok(response) => response,
             Err(error) => return problem(site, asked, error),
@@ -294,7 +294,7 @@ async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, mut typ
     if asked.format != Some(Format::Html) {
         return problem(site, asked, error);
     }
-    match (error, route.form) {
+    match (error, route.form.as_deref()) {
         (Error::Invalid(fields), Some(form)) => {
             let errors = Wrong::of(&fields);
             match form_again(site, asked, form, StatusCode::UNPROCESSABLE_ENTITY, (errors, typed)).await {
@@ -351,7 +351,7 @@ async fn form_again(
         .iter()
         .fold(form.to_owned(), |path, (key, value)| path.replace(&format!("{{{key}}}"), value));
     let view = View { path, docs: row.docs, notice: None };
-    Some(page(site, asked, code, row.template?, &outcome.value, view, refused))
+    Some(page(site, asked, code, row.template.as_deref()?, &outcome.value, view, refused))
 }
 
 fn problem(site: &Site, asked: &Asked, error: Error) -> Response {

@@ -8,6 +8,7 @@ use axum::http::Method;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::future::Future;
@@ -89,9 +90,9 @@ pub struct Route {
     /// One line for the OpenAPI document.
     pub summary: &'static str,
     /// The template of a page; without one the route answers JSON (or a file) only.
-    pub template: Option<&'static str>,
+    pub template: Option<Cow<'static, str>>,
     /// On a changing route: the page whose form is shown again when the input is invalid.
-    pub form: Option<&'static str>,
+    pub form: Option<Cow<'static, str>>,
     /// Its place in the navigation rail.
     pub nav: Option<Nav>,
     /// A second spelling for HTML forms (POST for PUT, POST …/delete for DELETE): left out of the OpenAPI document.
@@ -184,14 +185,16 @@ impl Routes {
 
     /// The last row is a page, rendered from this template.
     #[must_use]
-    pub fn page(self, template: &'static str) -> Self {
-        self.edit(|row| row.template = Some(template))
+    pub fn page(self, template: impl Into<Cow<'static, str>>) -> Self {
+        let template = template.into();
+        self.edit(|row| row.template = Some(template.clone()))
     }
 
     /// When the last row's input is invalid, the form on this page (a GET row) is shown again.
     #[must_use]
-    pub fn form(self, page: &'static str) -> Self {
-        self.edit(|row| row.form = Some(page))
+    pub fn form(self, page: impl Into<Cow<'static, str>>) -> Self {
+        let page = page.into();
+        self.edit(|row| row.form = Some(page.clone()))
     }
 
     /// What the last row does, in one line.

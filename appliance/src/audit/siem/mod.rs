@@ -22,16 +22,17 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{Actor, Entry, Outcome};
+use crate::app::App;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::ids::{Ids, Random};
-use crate::noun::{self, DeletePage, Refusals};
+use crate::noun::{self, Does, EditPage, Noun, Refusals, Words};
 use crate::outward::{self, Url};
 use crate::secrets::MasterKey;
 use crate::secrets::rotation::Sealed;
 use crate::store::Store;
 use crate::tls;
-use crate::web::{ListQuery, Page};
+use crate::web::{ListQuery, Nav, Page};
 use message::Message;
 use send::Target;
 pub use task::keep;
@@ -262,95 +263,6 @@ impl Siem {
         Self { store, clock, ids, random, master, host }
     }
 
-    /// One page of the receivers.
-    ///
-    /// # Errors
-    /// `Invalid` on the query's fields; any from the database.
-    pub async fn page(&self, query: ListQuery) -> Result<Page<Receiver>> {
-        let read = move |db: &Connection| store::page(db, &query)?.try_map(|receiver| shown(db, receiver));
-        self.store.read(read).await
-    }
-
-    /// A receiver.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn one(&self, id: Uuid) -> Result<Receiver> {
-        self.store.read(move |db| shown(db, store::one(db, id)?)).await
-    }
-
-    /// A receiver, and what keeps it from being deleted: nothing.
-    ///
-    /// # Errors
-    /// `NotFound`; any from the database.
-    pub async fn one_and_uses(&self, id: Uuid) -> Result<DeletePage<Receiver>> {
-        Ok(DeletePage { item: self.one(id).await?, in_use: vec![] })
-    }
-
-    /// Makes a receiver.
-    ///
-    /// # Errors
-    /// `Invalid`; any from the database.
-    pub async fn create(&self, actor: &Actor, input: ReceiverInput) -> Result<Receiver> {
-        noun::not_yet(input.version)?;
-        let (id, now) = (self.ids.new(), self.clock.now());
-        let fields = Fields::check(&input, false)?;
-        let sealed = self.sealed(id, input.secret);
-        let change = move |tx: &Transaction| {
-            if store::count(tx)? >= RECEIVERS_MAX {
-                return Err(Error::invalid(
-                    "name",
-                    format!("there are {RECEIVERS_MAX} receivers: delete one first"),
-                ));
-            }
-            let head = super::store::head(tx)?.seq;
-            store::insert(tx, id, &fields, sealed.as_deref(), (now, head))?;
-            Ok((Entry::created("receiver", id, &fields), shown(tx, store::one(tx, id)?)?))
-        };
-        self.store.change(actor, change).await
-    }
-
-    /// Changes a receiver. Where it stands in the chain stays.
-    ///
-    /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`; any from the database.
-    pub async fn update(&self, actor: &Actor, id: Uuid, input: ReceiverInput) -> Result<Receiver> {
-        let now = self.clock.now();
-        let had = self.store.read(move |db| Ok(store::one(db, id)?.sealed.is_some())).await?;
-        let fields = Fields::check(&input, had)?;
-        let sealed = self.sealed(id, input.secret);
-        let change = move |tx: &Transaction| {
-            let before = store::one(tx, id)?;
-            let write = || store::update(tx, id, &fields, sealed.as_deref(), now);
-            let mut entries = before.kept.change("receiver", input.version, &fields, write)?;
-            if sealed.is_some() {
-                if entries.is_empty() {
-                    noun::based_on(input.version, before.kept.version)?;
-                    store::update(tx, id, &fields, sealed.as_deref(), now)?;
-                }
-                entries.push(Entry::event("receiver.secret-changed", &()).on("receiver", id));
-            }
-            Ok((entries, shown(tx, store::one(tx, id)?)?))
-        };
-        self.store.changes(actor, change).await
-    }
-
-    /// Deletes a receiver, and gives what it was.
-    ///
-    /// # Errors
-    /// `NotFound`, `Stale`; any from the database.
-    pub async fn delete(&self, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Receiver> {
-        let change = move |tx: &Transaction| {
-            let before = store::one(tx, id)?;
-            noun::if_based_on(version, before.kept.version)?;
-            let entry = Entry::deleted("receiver", id, &before.kept.fields);
-            let gone = shown(tx, before)?;
-            store::delete(tx, id)?;
-            Ok((entry, gone))
-        };
-        self.store.change(actor, change).await
-    }
-
     /// Sends one message that is no entry of the chain, and says how that went.
     ///
     /// # Errors
@@ -387,6 +299,110 @@ impl Siem {
     fn sealed(&self, id: Uuid, secret: String) -> Option<Vec<u8>> {
         let secret = Zeroizing::new(secret);
         (!secret.is_empty()).then(|| self.master.seal(&identity(id), secret.as_bytes(), &self.random))
+    }
+}
+
+impl Noun for Receiver {
+    type Room = Siem;
+    type Query = ListQuery;
+    type Input = ReceiverInput;
+    type Form = EditPage<Self>;
+    const WORDS: Words = Words {
+        one: "receiver",
+        many: "receivers",
+        docs: "audit/receivers",
+        templates: "audit/receivers",
+        scopes: ["receivers:view", "receivers:manage"],
+        nav: Nav { group: "System", title: "Receivers", icon: "copy", order: 840 },
+        viewed: Some("receiver"),
+        does: Does {
+            list: "List where audit entries are sent, and how far each receiver has come",
+            show: "One receiver",
+            new: "The form of a new receiver",
+            create: "Make a receiver; entries written from now on are sent to it",
+            edit: "The form of a receiver",
+            update: "Change a receiver; its place in the chain stays",
+            ask: "What a receiver's deletion would end",
+            delete: "Delete a receiver: nothing more is sent to it",
+        },
+    };
+
+    fn room(app: &App) -> &Siem {
+        &app.siem
+    }
+
+    fn kept(&self) -> (Uuid, i64) {
+        (self.id, self.version)
+    }
+
+    fn gone(&self) -> String {
+        format!("The receiver “{}” is deleted.", self.name)
+    }
+
+    async fn page(siem: &Siem, query: ListQuery) -> Result<Page<Self>> {
+        let read = move |db: &Connection| store::page(db, &query)?.try_map(|receiver| shown(db, receiver));
+        siem.store.read(read).await
+    }
+
+    async fn one(siem: &Siem, id: Uuid) -> Result<Self> {
+        siem.store.read(move |db| shown(db, store::one(db, id)?)).await
+    }
+
+    async fn form(siem: &Siem, id: Option<Uuid>) -> Result<EditPage<Self>> {
+        noun::edit_page(siem, id).await
+    }
+
+    async fn create(siem: &Siem, actor: &Actor, input: ReceiverInput) -> Result<Self> {
+        noun::not_yet(input.version)?;
+        let (id, now) = (siem.ids.new(), siem.clock.now());
+        let fields = Fields::check(&input, false)?;
+        let sealed = siem.sealed(id, input.secret);
+        let change = move |tx: &Transaction| {
+            if store::count(tx)? >= RECEIVERS_MAX {
+                return Err(Error::invalid(
+                    "name",
+                    format!("there are {RECEIVERS_MAX} receivers: delete one first"),
+                ));
+            }
+            let head = super::store::head(tx)?.seq;
+            store::insert(tx, id, &fields, sealed.as_deref(), (now, head))?;
+            Ok((Entry::created("receiver", id, &fields), shown(tx, store::one(tx, id)?)?))
+        };
+        siem.store.change(actor, change).await
+    }
+
+    /// Where it stands in the chain stays.
+    async fn update(siem: &Siem, actor: &Actor, id: Uuid, input: ReceiverInput) -> Result<Self> {
+        let now = siem.clock.now();
+        let had = siem.store.read(move |db| Ok(store::one(db, id)?.sealed.is_some())).await?;
+        let fields = Fields::check(&input, had)?;
+        let sealed = siem.sealed(id, input.secret);
+        let change = move |tx: &Transaction| {
+            let before = store::one(tx, id)?;
+            let write = || store::update(tx, id, &fields, sealed.as_deref(), now);
+            let mut entries = before.kept.change("receiver", input.version, &fields, write)?;
+            if sealed.is_some() {
+                if entries.is_empty() {
+                    noun::based_on(input.version, before.kept.version)?;
+                    store::update(tx, id, &fields, sealed.as_deref(), now)?;
+                }
+                entries.push(Entry::event("receiver.secret-changed", &()).on("receiver", id));
+            }
+            Ok((entries, shown(tx, store::one(tx, id)?)?))
+        };
+        siem.store.changes(actor, change).await
+    }
+
+    async fn delete(siem: &Siem, actor: &Actor, id: Uuid, version: Option<i64>) -> Result<Self> {
+        let change = move |tx: &Transaction| {
+            let before = store::one(tx, id)?;
+            noun::if_based_on(version, before.kept.version)?;
+            let entry = Entry::deleted("receiver", id, &before.kept.fields);
+            let gone = shown(tx, before)?;
+            store::delete(tx, id)?;
+            Ok((entry, gone))
+        };
+        siem.store.change(actor, change).await
     }
 }
 

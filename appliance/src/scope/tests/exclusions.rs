@@ -4,7 +4,8 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{entries, if_match, made};
-use crate::scope::exclusions::{ExclusionQuery, Force};
+use crate::noun::Noun;
+use crate::scope::exclusions::{Exclusion, ExclusionQuery, Force};
 use crate::test::TestSite;
 
 async fn exclude(site: &TestSite, addresses: &str) -> String {
@@ -80,7 +81,7 @@ async fn what_is_told_is_what_holds_however_many_change_it_at_once() {
         let (scope, actor) = (site.app.scope.clone(), crate::audit::Actor::system("test"));
         let input = json!({ "addresses": format!("10.0.0.{}", 2 * n), "reason": "x" });
         let input = serde_json::from_value(input).unwrap();
-        changes.spawn(async move { scope.create_exclusion(&actor, input).await.map(drop) });
+        changes.spawn(async move { Exclusion::create(&scope, &actor, input).await.map(drop) });
     }
     changes.join_all().await.into_iter().for_each(|made| made.unwrap());
     let now = site.app.clock.now();
@@ -132,7 +133,7 @@ async fn of_one_that_is_over_the_reason_can_be_mended() {
             json!({ "addresses": "10.0.0.2", "reason": "today", "expires_on": day, "version": version });
         let input = serde_json::from_value(body).unwrap();
         let actor = crate::audit::Actor::system("test");
-        site.app.scope.update_exclusion(&actor, id.parse().unwrap(), input).await
+        Exclusion::update(&site.app.scope, &actor, id.parse().unwrap(), input).await
     };
     assert_eq!(change("2026-11-22", 1).await.unwrap().reason, "today");
     let Err(crate::error::Error::Invalid(fields)) = change("2026-11-21", 2).await else {
@@ -164,7 +165,7 @@ async fn exclusions_are_found_by_word_by_address_and_by_whether_they_hold() {
     site.hand.advance(std::time::Duration::from_secs(86_400));
     for (state, count) in [(Force::Expired, 1), (Force::InForce, 3)] {
         let query = ExclusionQuery { state: Some(state), ..ExclusionQuery::default() };
-        let found = site.app.scope.exclusions(query).await.unwrap().items;
+        let found = Exclusion::page(&site.app.scope, query).await.unwrap().items;
         assert_eq!(found.len(), count);
         assert!(found.iter().all(|item| item.in_force == (state == Force::InForce)));
     }
