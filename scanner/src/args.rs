@@ -8,27 +8,20 @@ pub struct Args {
     left: Vec<String>,
 }
 
-/// What is wrong with a command line.
+/// What is wrong with a command line: the option, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Error {
-    /// An option that must be given is not.
-    Missing(&'static str),
-    /// An option is given without its value.
-    NoValue(&'static str),
-    /// An option is given twice.
-    Twice(&'static str),
-    /// A word that nobody asked for.
-    Unknown(String),
+pub struct Error(String);
+
+impl Error {
+    /// Says what is wrong with an option.
+    pub fn of(option: &str, what: impl fmt::Display) -> Self {
+        Self(format!("{option}: {what}"))
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(name) => write!(f, "{name} is missing; --help shows the options"),
-            Self::NoValue(name) => write!(f, "{name} needs a value"),
-            Self::Twice(name) => write!(f, "{name} is given twice; give it once"),
-            Self::Unknown(word) => write!(f, "{word:?} is not known here; --help shows the options"),
-        }
+        f.write_str(&self.0)
     }
 }
 
@@ -53,33 +46,43 @@ impl Args {
         self.left.len() < before
     }
 
+    /// The values of an option that may be given often.
+    ///
+    /// # Errors
+    /// It is given without a value.
+    pub fn values(&mut self, name: &str) -> Result<Vec<String>, Error> {
+        let mut values = Vec::new();
+        let is_it = |word: &String| word.split_once('=').map_or(&**word, |(name, _)| name) == name;
+        while let Some(at) = self.left.iter().position(is_it) {
+            let word = self.left.remove(at);
+            values.push(match word.split_once('=') {
+                Some((_, value)) => value.to_owned(),
+                None if self.left.get(at).is_some_and(|next| !next.starts_with("--")) => self.left.remove(at),
+                None => return Err(Error::of(name, "a value belongs behind it")),
+            });
+        }
+        Ok(values)
+    }
+
     /// The value of an option, if it is given.
     ///
     /// # Errors
     /// It is given without a value, or twice.
-    pub fn value(&mut self, name: &'static str) -> Result<Option<String>, Error> {
-        let attached = |word: &String| word.strip_prefix(name).is_some_and(|rest| rest.starts_with('='));
-        let Some(at) = self.left.iter().position(|word| word == name || attached(word)) else {
-            return Ok(None);
-        };
-        let word = self.left.remove(at);
-        let value = match word.split_once('=') {
-            Some((_, value)) => value.to_owned(),
-            None if self.left.get(at).is_some_and(|next| !next.starts_with("--")) => self.left.remove(at),
-            None => return Err(Error::NoValue(name)),
-        };
-        if self.left.iter().any(|word| word == name || attached(word)) {
-            return Err(Error::Twice(name));
+    pub fn value(&mut self, name: &str) -> Result<Option<String>, Error> {
+        let mut values = self.values(name)?;
+        if values.len() > 1 {
+            Err(Error::of(name, "it is given twice; give it once"))
+        } else {
+            Ok(values.pop())
         }
-        Ok(Some(value))
     }
 
     /// The value of an option that must be given.
     ///
     /// # Errors
     /// It is not given, or as [`Args::value`].
-    pub fn required(&mut self, name: &'static str) -> Result<String, Error> {
-        self.value(name)?.ok_or(Error::Missing(name))
+    pub fn required(&mut self, name: &str) -> Result<String, Error> {
+        self.value(name)?.ok_or_else(|| Error::of(name, "it must be given; --help shows the options"))
     }
 
     /// Refuses what is left.
@@ -87,7 +90,10 @@ impl Args {
     /// # Errors
     /// The first word that nobody asked for.
     pub fn finish(self) -> Result<(), Error> {
-        self.left.into_iter().next().map_or(Ok(()), |word| Err(Error::Unknown(word)))
+        match self.left.first() {
+            Some(word) => Err(Error(format!("{word:?} is not a flag here; --help lists them"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -122,11 +128,20 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        assert_eq!(args("").required("--dir"), Err(Error::Missing("--dir")));
-        assert_eq!(args("--dir").required("--dir"), Err(Error::NoValue("--dir")));
-        assert_eq!(args("--dir --json").required("--dir"), Err(Error::NoValue("--dir")));
-        assert_eq!(args("--dir a --dir=b").required("--dir"), Err(Error::Twice("--dir")));
+        let said = |wrong: Result<String, Error>| wrong.unwrap_err().to_string();
+        assert!(said(args("").required("--dir")).starts_with("--dir: it must be given"));
+        assert_eq!(said(args("--dir").required("--dir")), "--dir: a value belongs behind it");
+        assert_eq!(said(args("--dir --json").required("--dir")), "--dir: a value belongs behind it");
+        assert_eq!(said(args("--dir a --dir=b").required("--dir")), "--dir: it is given twice; give it once");
         assert_eq!(args("--dirt a").value("--dir"), Ok(None));
-        assert_eq!(args("--wrong").finish(), Err(Error::Unknown("--wrong".into())));
+        assert!(args("--wrong").finish().unwrap_err().to_string().starts_with("\"--wrong\" is not a flag"));
+    }
+
+    #[test]
+    fn an_option_that_may_be_given_often_keeps_its_order() {
+        let mut args = args("--ports 1 --json --ports=2 --ports 3");
+        assert_eq!(args.values("--ports"), Ok(["1", "2", "3"].map(String::from).into()));
+        assert!(args.flag("--json"));
+        assert_eq!(args.finish(), Ok(()));
     }
 }

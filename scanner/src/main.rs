@@ -11,7 +11,7 @@ use portolan_scanner::say;
 #[cfg(feature = "signed")]
 use portolan_scanner::{args::Args, stick, upgrade, work::Error};
 
-const HELP: &str = include_str!("help.txt");
+const HELP: &str = include_str!("help/main.txt");
 
 /// Part of the program, so that its signature covers them too.
 const MAN: &str = include_str!("../../man/portolan-scanner.1");
@@ -29,13 +29,15 @@ fn main() -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("probe") => probe::main(&arguments[1..]),
         #[cfg(feature = "network")]
-        Some("enrol") => link(&arguments[1..], link::ENROL_HELP, link::enrol),
+        Some("enrol") => link(&arguments[1..], include_str!("help/enrol.txt"), link::enrol),
         #[cfg(feature = "network")]
-        Some("run") => link(&arguments[1..], link::RUN_HELP, link::run),
+        Some("run") => link(&arguments[1..], include_str!("help/run.txt"), link::run),
         #[cfg(feature = "signed")]
-        Some("stick") => link(&arguments[1..], stick::HELP, stick::main),
+        Some("stick") => link(&arguments[1..], include_str!("help/stick.txt"), stick::main),
         #[cfg(feature = "signed")]
-        Some("upgrade") => link(&arguments[1..], upgrade::HELP, |args, _| upgrade::main(args)),
+        Some("upgrade") => {
+            link(&arguments[1..], include_str!("help/upgrade.txt"), |args, _| upgrade::main(args))
+        }
         // Those of them that are not above.
         Some(command) if ["enrol", "run", "stick", "upgrade"].contains(&command) => {
             say!("portolan-scanner: {command}: this program was built without the feature for it");
@@ -83,7 +85,7 @@ fn link(arguments: &[String], help: &str, command: Subcommand) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say!("portolan-scanner: {error}");
-            ExitCode::from(if matches!(error, Error::Usage(_) | Error::Option { .. }) { 2 } else { 1 })
+            ExitCode::from(if matches!(error, Error::Usage(_)) { 2 } else { 1 })
         }
     }
 }

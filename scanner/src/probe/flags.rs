@@ -3,9 +3,10 @@
 use std::collections::hash_map::RandomState;
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 
+use portolan_scanner::args::{Args, Error};
 use portolan_scanner::net::{Ports, Ranges, top};
 use portolan_scanner::wire::{Id, Job, Method, Preset};
 
@@ -23,123 +24,72 @@ pub struct Flags {
     /// How results are written.
     pub format: Format,
     /// Lists of what is never scanned, beside the machine's own.
-    pub never_scan: Vec<PathBuf>,
+    pub never_scan: Vec<String>,
     /// Where the scan is kept, to be gone on with.
     pub resume: Option<PathBuf>,
-    /// Probe this machine's own addresses too.
-    pub own: bool,
 }
 
-/// What was asked for instead of a scan.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The help.
-    Help,
-    /// Something that cannot be done; the sentence names the flag.
-    Wrong(String),
+fn wrong<T>(flag: &str, what: impl Display) -> Result<T, Error> {
+    Err(Error::of(flag, what))
 }
 
-fn wrong<T>(flag: &str, what: impl Display) -> Result<T, Stop> {
-    Err(Stop::Wrong(format!("{flag}: {what}")))
-}
-
-/// The flags that have a value, and those that have none.
-#[rustfmt::skip]
-const VALUED: [&str; 12] = [
-    "--resume", "--targets", "--targets-file", "--output", "--exclude", "--never-scan", "--ports", "--preset", "--rate",
-    "--host-rate", "--timeout", "--retries",
-];
-const PLAIN: [&str; 4] = ["--json", "--hints", "--own", "--syn"];
-
-/// What was given: flags and their values, in order.
-struct Given<'a>(Vec<(&'a str, &'a str)>);
-
-impl<'a> Given<'a> {
-    fn read(arguments: &'a [String]) -> Result<Self, Stop> {
-        let mut all = Vec::new();
-        let mut rest = arguments.iter().map(String::as_str);
-        while let Some(argument) = rest.next() {
-            let (flag, value) = match argument.split_once('=') {
-                Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
-                _ => (argument, None),
-            };
-            if value.is_none() && ["--help", "-h"].contains(&flag) {
-                return Err(Stop::Help);
-            } else if value.is_none() && PLAIN.contains(&flag) {
-                all.push((flag, ""));
-            } else if !VALUED.contains(&flag) {
-                return Err(Stop::Wrong(format!("{argument:?} is not a flag of probe; --help lists them")));
-            } else if let Some(value) = value.or_else(|| rest.next()) {
-                all.push((flag, value));
-            } else {
-                return wrong(flag, "a value belongs behind it");
-            }
-        }
-        Ok(Self(all))
-    }
-
-    fn all(&self, flag: &str) -> impl DoubleEndedIterator<Item = &'a str> {
-        self.0.iter().filter(move |(given, _)| *given == flag).map(|(_, value)| *value)
-    }
-
-    fn has(&self, flag: &str) -> bool {
-        self.all(flag).next().is_some()
-    }
-
-    /// The last value of a flag, read; the error names what it is not.
-    fn value<T: FromStr>(&self, flag: &str, what: &str) -> Result<Option<T>, Stop> {
-        let read =
-            |value: &str| value.parse().or_else(|_| wrong(flag, format_args!("{value:?} is not {what}")));
-        self.all(flag).next_back().map(read).transpose()
-    }
-
-    fn number(&self, flag: &str, least: u32, most: u32) -> Result<Option<u32>, Stop> {
-        let what = format!("a number from {least} to {most}");
-        match self.value::<u32>(flag, &what)? {
-            Some(number) if !(least..=most).contains(&number) => {
-                wrong(flag, format_args!("\"{number}\" is not {what}"))
-            }
+/// The last value of a flag, read; the error names what it is not.
+fn last<T>(
+    args: &mut Args,
+    flag: &str,
+    what: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Error> {
+    match args.values(flag)?.pop() {
+        None => Ok(None),
+        Some(value) => match read(&value) {
+            None => wrong(flag, format_args!("{value:?} is not {what}")),
             read => Ok(read),
-        }
+        },
     }
+}
 
-    /// All addresses behind a flag, each value read by `read`.
-    fn ranges<E: Display>(
-        &self,
-        flag: &str,
-        read: impl Fn(&str) -> Result<Ranges, E>,
-    ) -> Result<Ranges, Stop> {
-        let mut all = self.all(flag);
-        all.try_fold(Ranges::new(), |sum, list| {
-            read(list).map(|more| sum.union(&more)).or_else(|error| wrong(flag, error))
-        })
-    }
+fn number(args: &mut Args, flag: &str, bounds: RangeInclusive<u32>) -> Result<Option<u32>, Error> {
+    let what = format!("a number from {} to {}", bounds.start(), bounds.end());
+    last(args, flag, &what, |value| value.parse().ok().filter(|number| bounds.contains(number)))
+}
+
+/// All that the values of a flag come to, each read by `read`.
+fn sum<T: Default, E: Display>(
+    args: &mut Args,
+    flag: &str,
+    read: impl Fn(&str) -> Result<T, E>,
+    union: fn(&T, &T) -> T,
+) -> Result<T, Error> {
+    args.values(flag)?.iter().try_fold(T::default(), |sum, list| {
+        read(list).map(|more| union(&sum, &more)).or_else(|error| wrong(flag, error))
+    })
 }
 
 impl Flags {
-    /// Reads `--flag value` and `--flag=value`.
+    /// Reads them.
     ///
     /// # Errors
-    /// The wish for help, or the first thing that is wrong.
-    pub fn parse(arguments: &[String]) -> Result<Self, Stop> {
-        let given = Given::read(arguments)?;
-        let listed = given.ranges("--targets-file", |file| guard::read_list(file.as_ref()))?;
-        let targets = given.ranges("--targets", Ranges::parse)?.union(&listed);
-        let excluded = given.ranges("--exclude", Ranges::parse)?;
-        let ports = given.all("--ports").try_fold(Ports::default(), |sum, list| {
-            port_list(list).map(|more| sum.union(&more)).or_else(|error| wrong("--ports", error))
-        })?;
-        let format = given.value("--output", "text, jsonl, csv or nmap-xml")?;
-        let format = if given.has("--json") { Format::Jsonl } else { format.unwrap_or_default() };
-        let preset = given.value("--preset", "gentle, normal or fast")?.unwrap_or(Preset::Normal);
-        let rate = given.number("--rate", 1, 10_000_000)?;
-        let host_rate = given.number("--host-rate", 1, 10_000_000)?;
-        let timeout = given.number("--timeout", 1, 60_000)?;
-        let retries = given.number("--retries", 0, 10)?;
-        let (own, hints) = (given.has("--own"), given.has("--hints"));
-        let method = if given.has("--syn") { Method::Syn } else { Method::Connect };
-        let resume: Option<PathBuf> = given.all("--resume").next_back().map(PathBuf::from);
-        let never_scan = given.all("--never-scan").map(PathBuf::from).collect();
+    /// The first thing that is wrong.
+    pub fn parse(mut args: Args) -> Result<Self, Error> {
+        let given = &mut args;
+        let listed = sum(given, "--targets-file", |file| guard::read_list(file.as_ref()), Ranges::union)?;
+        let targets = sum(given, "--targets", Ranges::parse, Ranges::union)?.union(&listed);
+        let excluded = sum(given, "--exclude", Ranges::parse, Ranges::union)?;
+        let ports = sum(given, "--ports", port_list, Ports::union)?;
+        let format = last(given, "--output", "text, jsonl, csv or nmap-xml", Format::named)?;
+        let format = if given.flag("--json") { Format::Jsonl } else { format.unwrap_or_default() };
+        let preset = last(given, "--preset", "gentle, normal or fast", |name| name.parse().ok())?;
+        let preset = preset.unwrap_or(Preset::Normal);
+        let rate = number(given, "--rate", 1..=10_000_000)?;
+        let host_rate = number(given, "--host-rate", 1..=10_000_000)?;
+        let timeout = number(given, "--timeout", 1..=60_000)?;
+        let retries = number(given, "--retries", 0..=10)?;
+        let (own, hints) = (given.flag("--own"), given.flag("--hints"));
+        let method = if given.flag("--syn") { Method::Syn } else { Method::Connect };
+        let resume = given.values("--resume")?.pop().map(PathBuf::from);
+        let never_scan = given.values("--never-scan")?;
+        args.finish()?;
         if resume.is_some() && format == Format::NmapXml {
             return wrong("--resume", "nmap's XML has a beginning and an end: choose another --output");
         }
@@ -161,11 +111,10 @@ impl Flags {
         }
         let probes = targets.count().saturating_mul(u128::from(ports.count()));
         if probes > MAX_PROBES {
-            return Err(Stop::Wrong(format!(
-                "--targets: {} hosts x {} ports are {probes} probes; the limit is {MAX_PROBES}",
-                targets.count(),
-                ports.count(),
-            )));
+            let (hosts, ports) = (targets.count(), ports.count());
+            let what =
+                format!("{hosts} hosts x {ports} ports are {probes} probes; the limit is {MAX_PROBES}");
+            return wrong("--targets", what);
         }
         let base = preset.timing();
         let nobody = Id::from_bytes([0; 16]);
@@ -185,13 +134,13 @@ impl Flags {
             retries: retries.unwrap_or(base.retries),
             method,
             hints,
-            own: false,
+            own,
             seed: seed(),
             block_hosts: Job::block_hosts_for(ports.count()),
             targets,
             ports,
         };
-        Ok(Self { job, format, never_scan, resume, own })
+        Ok(Self { job, format, never_scan, resume })
     }
 }
 
@@ -216,15 +165,12 @@ fn seed() -> [u8; 16] {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Flags, Stop> {
-        Flags::parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+    fn parse(line: &str) -> Result<Flags, Error> {
+        Flags::parse(Args::new(line.split_whitespace().map(String::from)))
     }
 
     fn complaint(line: &str) -> String {
-        match parse(line) {
-            Err(Stop::Wrong(sentence)) => sentence,
-            other => panic!("{line}: {other:?}"),
-        }
+        parse(line).unwrap_err().to_string()
     }
 
     #[test]
@@ -293,10 +239,5 @@ mod tests {
             Ranges::parse("10.0.0.128-10.0.0.254").unwrap().to_string()
         );
         assert_eq!(flags.format, Format::Jsonl);
-    }
-
-    #[test]
-    fn help_comes_before_complaints_about_what_follows() {
-        assert!(matches!(parse("--help --nonsense"), Err(Stop::Help)));
     }
 }

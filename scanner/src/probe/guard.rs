@@ -9,7 +9,7 @@
 //! What is left out is reported as `not-probed excluded`.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use portolan_scanner::net::{Ports, Range, Ranges};
 use portolan_scanner::wire::{Job, Preset};
@@ -82,18 +82,18 @@ impl Guard {
     ///
     /// # Errors
     /// A sentence that names the file, and the line where that is what is wrong.
-    pub fn load(more: &[PathBuf]) -> io::Result<Self> {
+    pub fn load(more: &[String]) -> io::Result<Self> {
         Self::read(Path::new(NEVER_SCAN), more)
     }
 
-    fn read(usual: &Path, more: &[PathBuf]) -> io::Result<Self> {
+    fn read(usual: &Path, more: &[String]) -> io::Result<Self> {
         let mut entries = Vec::new();
         match std::fs::read(usual) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             content => list(usual, content, &mut entries)?,
         }
         for file in more {
-            list(file, std::fs::read(file), &mut entries)?;
+            list(file.as_ref(), std::fs::read(file), &mut entries)?;
         }
         Ok(Self { never: entries.into_iter().collect() })
     }
@@ -210,7 +210,7 @@ mod tests {
     fn only_the_usual_list_may_be_missing() {
         let nowhere = Path::new("/nonexistent/never-scan");
         assert!(Guard::read(nowhere, &[]).unwrap().never.is_empty());
-        let error = Guard::read(nowhere, &[nowhere.to_owned()]).unwrap_err().to_string();
+        let error = Guard::read(nowhere, &[nowhere.to_str().unwrap().to_owned()]).unwrap_err().to_string();
         assert!(error.starts_with("/nonexistent/never-scan cannot be read: "), "{error}");
         let error = Guard::read(Path::new("/"), &[]).unwrap_err().to_string();
         assert!(error.starts_with("/ cannot be read: "), "{error}");

@@ -9,7 +9,7 @@ use super::canary;
 use super::clock::Clock;
 use super::confine::{close_inherited, confine, confine_but_for_files};
 use super::engine::{Driver, End, NO_SOCKETS};
-use super::flags::{Flags, Stop};
+use super::flags::Flags;
 use super::forecast::{Forecast, duration};
 use super::guard::Guard;
 use super::method::Opened;
@@ -23,32 +23,18 @@ use super::schedule::{Finished, Progress, Schedule};
 use crate::sys;
 
 /// The help; the presets' numbers come where it says so.
-const HELP: &str = include_str!("help.txt");
+const HELP: &str = include_str!("../help/probe.txt");
 
 /// Runs a scan by hand.
-pub fn main(arguments: &[String]) -> ExitCode {
-    let flags = match Flags::parse(arguments) {
-        Ok(flags) => flags,
-        Err(Stop::Help) => {
-            // Whoever closed the pipe has read enough.
-            let _ = io::stdout().write_all(help().as_bytes());
-            return ExitCode::SUCCESS;
-        }
-        Err(Stop::Wrong(sentence)) => {
-            crate::say!("portolan-scanner probe: {sentence}");
-            return ExitCode::from(2);
-        }
-    };
-    match run(flags) {
-        Ok(code) => code,
-        Err(error) => {
-            crate::say!("portolan-scanner probe: {error}");
-            ExitCode::FAILURE
-        }
-    }
+pub fn main(flags: Flags) -> ExitCode {
+    run(flags).unwrap_or_else(|error| {
+        crate::say!("portolan-scanner probe: {error}");
+        ExitCode::FAILURE
+    })
 }
 
-fn help() -> String {
+/// The help of the subcommand `probe`.
+pub fn help() -> String {
     let line = |preset: Preset| {
         let Numbers { timing, in_flight, host_in_flight, close, .. } = numbers(preset);
         let Timing { rate, host_rate, timeout_ms, retries } = timing;
@@ -64,7 +50,7 @@ fn help() -> String {
 
 fn run(flags: Flags) -> io::Result<ExitCode> {
     sys::stop_on_signals()?;
-    let Flags { mut job, format, never_scan, resume, own } = flags;
+    let Flags { mut job, format, never_scan, resume } = flags;
     let mut guard = Guard::load(&never_scan)?;
     let (resume, found) = match resume.map(|file| Resume::open(&file, &job)).transpose()? {
         Some((resume, found)) => (Some(resume), found),
@@ -74,7 +60,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         job.seed = found.job.seed;
     }
     let warnings = guard.warnings(&job);
-    if own::leave_out(&job.targets, own, &mut guard)? == job.targets {
+    if own::leave_out(&job, &mut guard)? == job.targets {
         return Err(io::Error::other("nothing is left to be probed"));
     }
     let mut schedule = Schedule::new(job.clone(), &guard).map_err(io::Error::other)?;
@@ -210,11 +196,14 @@ impl Driver for Screen<'_> {
         crate::say!("{clear}portolan-scanner probe: {text}");
     }
 
-    fn keep(&mut self, schedule: &Schedule, now: Instant) -> io::Result<bool> {
-        let Some(resume) = &self.resume else { return Ok(false) };
+    fn keep(&mut self, schedule: &Schedule, now: Instant) -> io::Result<()> {
+        let Some(resume) = &self.resume else { return Ok(()) };
         let millis = self.totals.millis + now / (SECOND / 1_000);
-        resume.write(schedule, &Totals { millis, ..self.totals }, self.clock.time_of_day(0))?;
-        Ok(true)
+        resume.write(schedule, &Totals { millis, ..self.totals }, self.clock.time_of_day(0))
+    }
+
+    fn keeps_the_rest(&self, _end: End) -> bool {
+        self.resume.is_some()
     }
 }
 

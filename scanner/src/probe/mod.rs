@@ -40,32 +40,34 @@ mod throttle;
 mod tls;
 mod watch;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
+
+use portolan_scanner::args::{Args, Error};
+
+use self::flags::Flags;
 
 /// `portolan-scanner probe …`: with `--job -` as the child of the link, else by hand.
 pub fn main(arguments: &[String]) -> ExitCode {
-    match arguments {
+    let done = match arguments {
         [job, dash, rest @ ..] if job == "--job" && dash == "-" => {
-            if let Some(files) = never_scan(rest) {
-                return child::main(&files);
-            }
-            crate::say!("portolan-scanner probe: beside --job - only --never-scan FILE can be given");
-            ExitCode::from(2)
+            never_scan(Args::new(rest.iter().cloned())).map(|lists| child::main(&lists))
         }
-        _ => hand::main(arguments),
-    }
+        _ => {
+            let mut args = Args::new(arguments.iter().cloned());
+            if args.flag("--help") || args.flag("-h") {
+                return crate::print_whole(&hand::help());
+            }
+            Flags::parse(args).map(hand::main)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        crate::say!("portolan-scanner probe: {error}");
+        ExitCode::from(2)
+    })
 }
 
-/// The files of `--never-scan FILE` as often as it comes, if nothing else does.
-fn never_scan(arguments: &[String]) -> Option<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for pair in arguments.chunks(2) {
-        let [flag, file] = pair else { return None };
-        if flag != "--never-scan" {
-            return None;
-        }
-        files.push(file.into());
-    }
-    Some(files)
+/// The lists of `--never-scan`, beside which the child of the link is given nothing.
+fn never_scan(mut args: Args) -> Result<Vec<String>, Error> {
+    let lists = args.values("--never-scan")?;
+    args.finish().map(|()| lists)
 }

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use portolan_scanner::net::{Range, Ranges, addr_to_u128, u128_to_addr};
+use portolan_scanner::wire::Job;
 
 use super::guard::Guard;
 
@@ -24,20 +25,20 @@ pub fn addresses() -> io::Result<Ranges> {
     Ok(ipv4(&trie).chain(ipv6(&inet6)).chain(any).map(Range::single).collect())
 }
 
-/// Has the guard take out what can hardly be meant, and says so: this machine, unless it is (`own`), and what is on one
+/// Has the guard take out what can hardly be meant, and says so: this machine, unless the job means it, and what is on one
 /// link only, as an address does not say on which. Gives what it was.
 ///
 /// # Errors
 /// As [`addresses`].
-pub fn leave_out(targets: &Ranges, own: bool, guard: &mut Guard) -> io::Result<Ranges> {
-    let own = if own { Ranges::new() } else { addresses()? };
+pub fn leave_out(job: &Job, guard: &mut Guard) -> io::Result<Ranges> {
+    let own = if job.own { Ranges::new() } else { addresses()? };
     let links = Ranges::parse("fe80::/10").expect("a list that a test reads");
     let mut out = Ranges::new();
     for (what, why) in [
         (own, "this machine itself, left out; --own probes it all the same"),
         (links, "of one link only, left out"),
     ] {
-        let hit = targets.intersect(&what);
+        let hit = job.targets.intersect(&what);
         if !hit.is_empty() {
             crate::say!("{hit}: {why}");
             guard.add(&hit);
@@ -96,7 +97,6 @@ fn ipv6(inet6: &str) -> impl Iterator<Item = u128> {
 mod tests {
     use super::*;
     use crate::probe::testing::job;
-    use portolan_scanner::wire::Job;
 
     #[test]
     fn a_source_is_only_named_where_there_is_no_doubt() {
@@ -123,8 +123,9 @@ mod tests {
         let targets = Ranges::parse("0.0.0.0, ::, fe80::9, 127.0.0.1, 2001:db8::9").unwrap();
         for (own, wanted) in [(false, "0.0.0.0, ::, fe80::9"), (true, "fe80::9")] {
             let (wanted, mut guard) = (Ranges::parse(wanted).unwrap(), Guard::default());
-            assert_eq!(leave_out(&targets, own, &mut guard).unwrap(), wanted);
-            assert_eq!(guard.spares(&Job { targets: targets.clone(), ..job("::1", "80") }).hosts, wanted);
+            let job = Job { targets: targets.clone(), own, ..job("::1", "80") };
+            assert_eq!(leave_out(&job, &mut guard).unwrap(), wanted);
+            assert_eq!(guard.spares(&job).hosts, wanted);
         }
     }
 

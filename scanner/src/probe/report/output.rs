@@ -1,7 +1,5 @@
 //! What a scan by hand writes, in the format that was asked for.
 
-use std::str::FromStr;
-
 use portolan_scanner::net::Ports;
 use portolan_scanner::wire::{HostRecord, Job};
 
@@ -21,17 +19,16 @@ pub enum Format {
     NmapXml,
 }
 
-impl FromStr for Format {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        match name {
-            "text" => Ok(Self::Text),
-            "jsonl" => Ok(Self::Jsonl),
-            "csv" => Ok(Self::Csv),
-            "nmap-xml" => Ok(Self::NmapXml),
-            _ => Err(()),
-        }
+impl Format {
+    /// The format of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "text" => Self::Text,
+            "jsonl" => Self::Jsonl,
+            "csv" => Self::Csv,
+            "nmap-xml" => Self::NmapXml,
+            _ => return None,
+        })
     }
 }
 
