@@ -51,7 +51,6 @@ const NAMED: [(&[u8], &str); 11] = [
 ];
 
 /// What can be read of a certificate (DER) whose SHA-256 is this; of one that is not X.509, that alone.
-#[must_use]
 pub fn read(der: &[u8], sha256: [u8; 32]) -> Certificate {
     let unread = Certificate { sha256, expires: None, subject: None, names: Vec::new() };
     fields(der).map_or(unread, |(expires, subject, names)| Certificate {

@@ -26,7 +26,6 @@ const MOST: u64 = 1_000_000_000;
 ///
 /// Probes of the scanner's own addresses, as its self-test makes them, are no part of it; nor are ports behind which
 /// equipment is fragile, which are never asked twice for it.
-#[must_use]
 pub fn recall_at_least(sample: &Sample) -> Option<f64> {
     let Sample { answered, missed, .. } = *sample;
     // Beyond that a smaller sample of the same share says hardly less, and never more.
@@ -36,21 +35,18 @@ pub fn recall_at_least(sample: &Sample) -> Option<f64> {
 }
 
 /// A share in percent, cut after two decimals and not rounded: a bound is never said better than it is.
-#[must_use]
 pub fn percent_of(share: f64) -> f64 {
     // What is a hair below a hundredth by the way numbers are kept is meant to be that hundredth.
     (share * 10_000.0 + 1e-7).floor() / 100.0
 }
 
 /// [`percent_of`] as it is written, with two decimals.
-#[must_use]
 pub fn percent(share: f64) -> String {
     format!("{:.2}", percent_of(share))
 }
 
 /// The smallest probability of a hit with which `hits` or more `of` so many have a chance above `1 - CONFIDENCE`.
 /// Good to seven digits for counts up to 10^9.
-#[must_use]
 pub fn lower_bound(hits: u64, of: u64) -> f64 {
     if hits == 0 || of == 0 {
         return 0.0;

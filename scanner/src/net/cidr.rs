@@ -37,14 +37,12 @@ impl Cidr {
     }
 
     /// The subnet of `prefix` bits (of 128; more are taken as 128) that holds the address.
-    #[must_use]
     pub fn holding(address: u128, prefix: u8) -> Self {
         let prefix = prefix.min(128);
         Self { first: address & !host_mask(prefix), prefix }
     }
 
     /// The subnet that is exactly this range, if there is one.
-    #[must_use]
     pub fn exactly(range: Range) -> Option<Self> {
         let span = range.last.checked_sub(range.first)?;
         let host_bits = 128 - span.leading_zeros();
@@ -54,19 +52,16 @@ impl Cidr {
     }
 
     /// Its addresses, network and broadcast address included.
-    #[must_use]
     pub fn range(&self) -> Range {
         Range { first: self.first, last: self.first | host_mask(self.prefix) }
     }
 
     /// Whether it is an IPv4 subnet.
-    #[must_use]
     pub fn is_v4(&self) -> bool {
         self.prefix >= 96 && mapped(self.first).is_some()
     }
 
     /// The prefix as it is written: of 32 bits for IPv4, of 128 for IPv6.
-    #[must_use]
     pub fn prefix(&self) -> u8 {
         if self.is_v4() { self.prefix - 96 } else { self.prefix }
     }

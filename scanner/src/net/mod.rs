@@ -26,7 +26,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(crate) const MAPPED: u128 = 0xffff_0000_0000;
 
 /// The number of an address; IPv4 is mapped into `::ffff:0:0/96`.
-#[must_use]
 pub fn addr_to_u128(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => MAPPED | u128::from(u32::from(v4)),
@@ -35,7 +34,6 @@ pub fn addr_to_u128(address: IpAddr) -> u128 {
 }
 
 /// The address with this number; one in `::ffff:0:0/96` is IPv4.
-#[must_use]
 pub fn u128_to_addr(number: u128) -> IpAddr {
     match mapped(number) {
         Some(v4) => IpAddr::V4(v4),

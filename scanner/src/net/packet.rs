@@ -81,7 +81,6 @@ pub enum Why {
 }
 
 /// Reads an Ethernet frame, or the beginning of a long one.
-#[must_use]
 pub fn read(frame: &[u8]) -> Option<Message> {
     let (kind, content) = (short(frame, 12)?, frame.get(ETHERNET..)?);
     match kind {
@@ -288,7 +287,6 @@ fn advertisement(bytes: &[u8]) -> Option<Message> {
 }
 
 /// The Internet checksum (RFC 1071) of these bytes behind a sum of others; 0 over what has a right one in it.
-#[must_use]
 pub fn checksum(bytes: &[u8], before: u32) -> u16 {
     let mut sum = before;
     for pair in bytes.chunks(2) {

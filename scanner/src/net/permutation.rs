@@ -22,7 +22,6 @@ const ROUNDS: usize = 8;
 
 impl Permutation {
     /// The permutation of `0..n` under this key.
-    #[must_use]
     pub fn new(key: [u8; 16], n: u128) -> Self {
         let bits = if n < 2 { 0 } else { 128 - (n - 1).leading_zeros() };
         let (high_bits, low_bits) = (bits / 2, bits - bits / 2);
@@ -37,13 +36,11 @@ impl Permutation {
     }
 
     /// How many numbers it permutes.
-    #[must_use]
     pub fn count(&self) -> u128 {
         self.n
     }
 
     /// The number at place `i`. A place outside `0..n` stays where it is.
-    #[must_use]
     pub fn at(&self, i: u128) -> u128 {
         if i >= self.n {
             return i;
@@ -69,7 +66,6 @@ impl Permutation {
     }
 
     /// A key for a part of the work: `key` mixed with the part's number.
-    #[must_use]
     pub fn key_for(key: [u8; 16], part: u64) -> [u8; 16] {
         let key = u128::from_be_bytes(key);
         #[expect(clippy::cast_possible_truncation, reason = "the halves of the key")]

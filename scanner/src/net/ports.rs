@@ -37,31 +37,26 @@ impl Ports {
     }
 
     /// How many ports.
-    #[must_use]
     pub fn count(&self) -> u32 {
         u32::try_from(self.0.count()).expect("there are 65,535 ports")
     }
 
     /// Whether there is no port in it.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The port at this place in ascending order, from 0.
-    #[must_use]
     pub fn nth(&self, n: u32) -> Option<u16> {
         self.0.nth(n.into()).map(narrow)
     }
 
     /// The place of a port in ascending order, if it is in the set.
-    #[must_use]
     pub fn index_of(&self, port: u16) -> Option<u32> {
         self.0.index_of(port.into()).map(|place| u32::try_from(place).expect("there are 65,535 ports"))
     }
 
     /// How many ports of the set lie from `first` to `last`, both included.
-    #[must_use]
     pub fn count_within(&self, first: u16, last: u16) -> u32 {
         let below = |port: u32| self.0.count_below(port.into());
         let count = below(u32::from(last) + 1).saturating_sub(below(first.into()));
@@ -69,13 +64,11 @@ impl Ports {
     }
 
     /// Whether the port is in the set.
-    #[must_use]
     pub fn contains(&self, port: u16) -> bool {
         self.0.contains(port.into())
     }
 
     /// The runs, first and last included, ascending.
-    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (u16, u16)> + '_ {
         self.0.iter().map(|run| (narrow(run.first), narrow(run.last)))
     }

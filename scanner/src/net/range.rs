@@ -18,19 +18,16 @@ pub struct Range {
 
 impl Range {
     /// The range of one address.
-    #[must_use]
     pub fn single(address: u128) -> Self {
         Self { first: address, last: address }
     }
 
     /// How many addresses; the whole of IPv6 counts as `u128::MAX`.
-    #[must_use]
     pub fn count(&self) -> u128 {
         if self.first > self.last { 0 } else { (self.last - self.first).saturating_add(1) }
     }
 
     /// Whether the address lies in the range.
-    #[must_use]
     pub fn contains(&self, address: u128) -> bool {
         self.first <= address && address <= self.last
     }

@@ -17,7 +17,6 @@ pub struct Ranges {
 
 impl Ranges {
     /// The set of nothing.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -86,7 +85,6 @@ impl Ranges {
     }
 
     /// How many addresses; the whole of IPv6 counts as `u128::MAX`.
-    #[must_use]
     pub fn count(&self) -> u128 {
         match (self.before.last(), self.runs.last()) {
             (Some(before), Some(run)) => before.saturating_add(run.count()),
@@ -95,13 +93,11 @@ impl Ranges {
     }
 
     /// Whether there is no address in it.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
     /// The address at this place in ascending order, from 0.
-    #[must_use]
     pub fn nth(&self, n: u128) -> Option<u128> {
         let run = leading(&self.before, |before| *before <= n).checked_sub(1)?;
         let offset = n - self.before[run];
@@ -110,7 +106,6 @@ impl Ranges {
     }
 
     /// The place of an address in ascending order, if it is in the set.
-    #[must_use]
     pub fn index_of(&self, address: u128) -> Option<u128> {
         let run = leading(&self.runs, |run| run.first <= address).checked_sub(1)?;
         let range = self.runs[run];
@@ -124,20 +119,17 @@ impl Ranges {
     }
 
     /// Whether the address is in the set.
-    #[must_use]
     pub fn contains(&self, address: u128) -> bool {
         self.index_of(address).is_some()
     }
 
     /// Whether every address of the range is in the set.
-    #[must_use]
     pub fn contains_range(&self, range: Range) -> bool {
         let at = self.runs.partition_point(|run| run.first <= range.first);
         at.checked_sub(1).is_some_and(|run| self.runs[run].last >= range.last)
     }
 
     /// The runs, ascending.
-    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Range> + '_ {
         self.runs.iter().copied()
     }

@@ -20,13 +20,11 @@ pub struct Enrol {
 
 impl Enrol {
     /// The text that the proof is made over.
-    #[must_use]
     pub fn proven(scanner: Id, public_key: &[u8; 32]) -> String {
         format!("portolan-stick-v1\n{scanner}\n{}", super::hex::encode(public_key))
     }
 
     /// The text to be signed.
-    #[must_use]
     pub fn encode(&self) -> String {
         let mut text = lines::begin("enrol");
         lines::header(&mut text, "scanner", self.scanner);

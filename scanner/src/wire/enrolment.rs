@@ -3,7 +3,6 @@
 use super::hex;
 
 /// The text to be signed. It names the token by its SHA-256, so that who keeps only that can check the proof too.
-#[must_use]
 pub fn enrolment_proof(token_sha256: &[u8; 32]) -> String {
     format!("portolan-enrol-v1\n{}", hex::encode(token_sha256))
 }

@@ -14,7 +14,6 @@ pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// None yet.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -58,7 +57,6 @@ impl Fields {
     }
 
     /// The value of a key, if it is there.
-    #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
     }

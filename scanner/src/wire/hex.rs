@@ -8,7 +8,6 @@ use super::words::Unreadable;
 const INVALID: Unreadable = Unreadable("lower-case hexadecimal of the proper length");
 
 /// Writes bytes as lower-case hexadecimal.
-#[must_use]
 pub fn encode(bytes: &[u8]) -> String {
     let digit = |n: u8| char::from(b"0123456789abcdef"[usize::from(n)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

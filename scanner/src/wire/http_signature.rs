@@ -19,7 +19,6 @@ pub struct Params {
 
 impl Params {
     /// The value of the header `Signature-Input`.
-    #[must_use]
     pub fn to_header(&self) -> String {
         format!("sig1={}", self.value())
     }
@@ -53,7 +52,6 @@ impl Params {
 
 /// What is signed: the signature base of RFC 9421, section 2.5. `query` comes without its question mark;
 /// `content_digest` is the header's value.
-#[must_use]
 pub fn base(method: &str, path: &str, query: Option<&str>, content_digest: &str, params: &Params) -> String {
     let query = query.unwrap_or_default();
     let params = params.value();
@@ -64,7 +62,6 @@ pub fn base(method: &str, path: &str, query: Option<&str>, content_digest: &str,
 }
 
 /// The value of the header `Content-Digest` (RFC 9530) for a body with this SHA-256.
-#[must_use]
 pub fn digest_to_header(sha256: &[u8; 32]) -> String {
     format!("sha-256=:{}:", base64::encode(sha256))
 }
@@ -78,7 +75,6 @@ pub fn digest_from_header(header: &str) -> Result<[u8; 32], Error> {
 }
 
 /// The value of the header `Signature`.
-#[must_use]
 pub fn signature_to_header(signature: &[u8; 64]) -> String {
     format!("sig1=:{}:", base64::encode(signature))
 }

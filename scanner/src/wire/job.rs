@@ -55,7 +55,6 @@ pub struct Job {
 
 impl Job {
     /// The text to be signed.
-    #[must_use]
     pub fn encode(&self) -> String {
         let mut text = lines::begin("job");
         let out = &mut text;
@@ -146,7 +145,6 @@ impl Job {
 
     /// Hosts a block that suit a job of so many ports: 2^17 probes or a single host, and at most 4,096 hosts, so
     /// that a probe keeps several blocks in a few MiB and a part of the results is small.
-    #[must_use]
     pub const fn block_hosts_for(ports: u32) -> u32 {
         let hosts = (1 << 17) / if ports == 0 { 1 } else { ports };
         match hosts {
@@ -157,39 +155,33 @@ impl Job {
     }
 
     /// How many hosts.
-    #[must_use]
     pub fn hosts(&self) -> u128 {
         self.targets.count()
     }
 
     /// How many blocks: every one has [`Job::block_hosts`] hosts but the last, which has the rest.
-    #[must_use]
     pub fn blocks(&self) -> u64 {
         u64::try_from(self.hosts().div_ceil(u128::from(self.block_hosts.max(1)))).unwrap_or(u64::MAX)
     }
 
     /// The hosts of a block; empty if there is no such block.
-    #[must_use]
     pub fn block_targets(&self, block: u64) -> Ranges {
         let size = u128::from(self.block_hosts);
         self.targets.slice(u128::from(block).saturating_mul(size), size)
     }
 
     /// How many probes: hosts times ports, `u128::MAX` if that is more.
-    #[must_use]
     pub fn probes(&self) -> u128 {
         self.hosts().saturating_mul(u128::from(self.ports.count()))
     }
 
     /// The order in which blocks are walked: step `i` is block `walk().at(i)`.
-    #[must_use]
     pub fn walk(&self) -> Permutation {
         Permutation::new(self.seed, u128::from(self.blocks()))
     }
 
     /// The order of the pairs inside a block: pair `k` of hosts x ports is host `k / ports` (its place in
     /// [`Job::block_targets`]) and port `k % ports` (its place in [`Job::ports`]).
-    #[must_use]
     pub fn pairs(&self, block: u64) -> Permutation {
         let hosts = self.block_targets(block).count();
         let key = Permutation::key_for(self.seed, block);

@@ -19,7 +19,7 @@ mod preset;
 mod reason;
 mod receipt;
 pub mod results;
-mod words;
+pub(crate) mod words;
 
 pub use enrol::Enrol;
 pub use enrolment::enrolment_proof;

@@ -41,7 +41,6 @@ words! {
 
 impl Preset {
     /// The numbers it stands for when nothing else is asked for.
-    #[must_use]
     #[rustfmt::skip]
     pub const fn timing(self) -> Timing {
         match self {

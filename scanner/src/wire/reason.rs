@@ -53,7 +53,6 @@ words! {
 
 impl Reason {
     /// The state that follows from it.
-    #[must_use]
     pub const fn state(self) -> State {
         use Reason as R;
         match self {

@@ -15,7 +15,6 @@ pub struct Receipt {
 
 impl Receipt {
     /// The text to be signed.
-    #[must_use]
     pub fn encode(&self) -> String {
         let mut text = lines::begin("receipt");
         lines::header(&mut text, "frame", Hex(self.frame));

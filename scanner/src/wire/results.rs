@@ -87,13 +87,11 @@ pub struct PortRecord {
 
 impl HostRecord {
     /// Its addresses.
-    #[must_use]
     pub fn range(&self) -> Range {
         Range { first: self.first, last: self.last }
     }
 
     /// What was seen of this port (of each host of the range): reason, and RTT if it is open.
-    #[must_use]
     pub fn port(&self, port: u16) -> (Reason, u32) {
         let at = self.exceptions.partition_point(|run| run.first <= port);
         match at.checked_sub(1).map(|run| self.exceptions[run]) {
@@ -103,7 +101,6 @@ impl HostRecord {
     }
 
     /// How many pairs of host and port have each state, in the order of [`State::ALL`], given the job's ports.
-    #[must_use]
     pub fn counts(&self, ports: &Ports) -> [u128; 5] {
         let mut counts = [0; 5];
         let mut left = u128::from(ports.count());
@@ -137,7 +134,6 @@ impl HostRecord {
 
 impl Results {
     /// The text to be signed.
-    #[must_use]
     pub fn encode(&self) -> String {
         let mut text = lines::begin("results");
         let out = &mut text;
@@ -193,7 +189,6 @@ impl Results {
     }
 
     /// The hosts this part speaks of.
-    #[must_use]
     pub fn targets(&self) -> Ranges {
         self.hosts.iter().map(HostRecord::range).collect()
     }
