@@ -32,8 +32,12 @@ pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
 #[cfg(feature = "network")]
 pub fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| Error::Crypto("the system gives no randomness"))?;
+    SystemRandom::new().fill(&mut bytes).map_err(no_randomness)?;
     Ok(bytes)
+}
+
+fn no_randomness(_: library::error::Unspecified) -> Error {
+    Error::Other("the system gives no randomness".into())
 }
 
 /// Whether this is the key's Ed25519 signature over the message.
@@ -69,15 +73,13 @@ impl Identity {
     /// Makes a key; its PKCS #8 form is to be kept.
     pub fn generate() -> Result<Vec<u8>, Error> {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
-        pkcs8
-            .map(|document| document.as_ref().to_vec())
-            .map_err(|_| Error::Crypto("the system gives no randomness"))
+        pkcs8.map(|document| document.as_ref().to_vec()).map_err(no_randomness)
     }
 
     /// Reads a key that was kept.
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, Error> {
         let broken = "identity.key cannot be read: remove the folder and enrol anew, with a new token";
-        Ed25519KeyPair::from_pkcs8(pkcs8).map(Self).map_err(|_| Error::Crypto(broken))
+        Ed25519KeyPair::from_pkcs8(pkcs8).map(Self).map_err(|_| Error::Other(broken.into()))
     }
 
     /// Its public half.

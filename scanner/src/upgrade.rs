@@ -5,9 +5,9 @@
 //! there is a whole program under that name, and the one before is kept beside it as `NAME.previous`.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,22 +15,7 @@ use crate::args::Args;
 use crate::crypto;
 use crate::wire::{base64, hex};
 use crate::work::Error;
-
-/// The help of the subcommand `upgrade`.
-pub const HELP: &str = "\
-Usage: portolan-scanner upgrade --from FILE [--key FILE | --sha256 HEX] [--program FILE]
-       portolan-scanner upgrade --rollback [--program FILE]
-
-Replaces this program by FILE, if FILE.minisig is its signature by the pinned key and FILE is a static program for
-this machine that runs. The program before is kept as NAME.previous. The service goes on with the old one until it
-is restarted.
-
-  --from FILE      the new program; its signature lies beside it as FILE.minisig
-  --key FILE       the key that it must be signed with (/etc/portolan/scanner.pub)
-  --sha256 HEX     where no key is pinned: the file's SHA-256, from a source you trust
-  --rollback       put the previous program in its place again
-  --program FILE   the program to replace (the one that runs this command)
-";
+use crate::work::folder::{remove_if_there, sync_folder, write_private};
 
 /// The key that releases must be signed with; pinned when the scanner was installed.
 const PINNED: &str = "/etc/portolan/scanner.pub";
@@ -77,8 +62,7 @@ fn proven(from: &Path, bytes: &[u8], key: Option<PathBuf>, sha256: Option<String
         (Some(pinned), None) => {
             let signature = beside(from, ".minisig");
             let text = fs::read_to_string(&signature).map_err(Error::file(&signature))?;
-            let pinned = pinned_key(&pinned)
-                .ok_or(Error::Folder { path: key, what: "holds no key to verify with" })?;
+            let pinned = pinned_key(&pinned).ok_or_else(|| Error::at(&key, "holds no key to verify with"))?;
             let comment = verify(&pinned, bytes, &text)
                 .map_err(|what| Error::option("--from", format_args!("{}: {what}", from.display())))?;
             Ok(format!("the signature is good: {comment}"))
@@ -163,13 +147,7 @@ fn replace(program: &Path, bytes: &[u8]) -> Result<String, Error> {
     settle(program)?;
     let version = write(&new, bytes).map_err(Error::file(&new)).and_then(|()| version(&new));
     let version = version.inspect_err(|_| drop(fs::remove_file(&new)))?;
-    fs::hard_link(program, &kept)
-        .and_then(|()| fs::rename(&kept, &previous))
-        .and_then(|()| fs::rename(&new, program))
-        .and_then(|()| sync(program))
-        .map_err(Error::file(program))?;
-    // A rename onto another name of the same file leaves both.
-    settle(program).map(|()| version)
+    exchange(program, [(&kept, &previous), (&new, program)]).map(|()| version)
 }
 
 /// Exchanges the program and the one before; gives what the one in place says of itself.
@@ -180,27 +158,29 @@ fn roll_back(program: &Path) -> Result<String, Error> {
         return Err(Error::option("--rollback", format_args!("{} is not there", previous.display())));
     }
     let version = version(&previous)?;
-    fs::hard_link(program, &kept)
-        .and_then(|()| fs::rename(&previous, program))
-        .and_then(|()| fs::rename(&kept, &previous))
-        .and_then(|()| sync(program))
+    exchange(program, [(&previous, program), (&kept, &previous)]).map(|()| version)
+}
+
+/// Gives the program in place `.kept` as a second name, then renames in this order; on the disk when it returns.
+fn exchange(program: &Path, renames: [(&Path, &Path); 2]) -> Result<(), Error> {
+    let folder = program.parent().filter(|folder| !folder.as_os_str().is_empty());
+    fs::hard_link(program, beside(program, ".kept"))
+        .and_then(|()| renames.iter().try_for_each(|(from, to)| fs::rename(from, to)))
+        .and_then(|()| sync_folder(folder.unwrap_or(Path::new("."))))
         .map_err(Error::file(program))?;
     // A rename onto another name of the same file leaves both.
-    settle(program).map(|()| version)
+    settle(program)
 }
 
 /// Ends what was broken off: `.kept` is a second name of the program that was in place. It is the previous one where
 /// there is none, as a rollback had taken that away; else it is one name too many.
 fn settle(program: &Path) -> Result<(), Error> {
     let [new, kept, previous] = [".new", ".kept", ".previous"].map(|end| beside(program, end));
-    let gone = |path: &Path| match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file(path)(error)),
-        _ => Ok(()),
-    };
     if kept.exists() && !previous.exists() && !same(&kept, program) {
         fs::rename(&kept, &previous).map_err(Error::file(&kept))?;
     }
-    gone(&kept).and_then(|()| gone(&new))
+    remove_if_there(&kept).map_err(Error::file(&kept))?;
+    remove_if_there(&new).map_err(Error::file(&new))
 }
 
 /// Whether both are names of one file.
@@ -216,20 +196,13 @@ fn version(program: &Path) -> Result<String, Error> {
     let text = String::from_utf8_lossy(&said.stdout).trim().to_owned();
     let ours = said.status.success() && text.starts_with("portolan-scanner ") && !text.contains('\n');
     let what = "it does not run here, or is no portolan-scanner";
-    if ours { Ok(text) } else { Err(Error::Folder { path: program.into(), what }) }
+    if ours { Ok(text) } else { Err(Error::at(program, what)) }
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o700).open(path)?;
-    file.write_all(bytes)?;
+    let file = write_private(path, bytes)?;
     file.set_permissions(Permissions::from_mode(0o755))?;
     file.sync_all()
-}
-
-/// Waits until the names beside a file are on the disk.
-fn sync(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn beside(path: &Path, end: &str) -> PathBuf {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::{Dial, SERVER_NAME, Stream};
-use super::{Error, VERSION, http};
+use super::http::{self, Response};
+use super::{Error, VERSION};
 use crate::crypto::{self, Identity};
 use crate::wire::fields::Fields;
 use crate::wire::http_signature::{self, Params};
@@ -31,15 +32,7 @@ pub struct Client {
     connection: Option<Box<dyn Stream>>,
 }
 
-/// An answer that is no refusal.
-#[derive(Debug)]
-pub struct Answer {
-    /// From 200 to 299.
-    pub status: u16,
-    pub body: Vec<u8>,
-}
-
-impl Answer {
+impl Response {
     /// The body as `key: value` lines.
     pub fn fields(&self) -> Result<Fields, Error> {
         Ok(Fields::parse(&self.body)?)
@@ -51,27 +44,26 @@ impl Client {
         Self { dial, clock, credentials, connection: None }
     }
 
-    /// Posts a body and reads the answer, which may take as long as `patience`.
+    /// Posts a body and reads the answer, which may take as long as `patience`; one that is no success is an error.
     ///
     /// An answer that our clock is off teaches us the time, and the request is signed and sent once more.
-    pub fn post(&mut self, path: &str, body: &[u8], patience: Duration) -> Result<Answer, Error> {
+    pub fn post(&mut self, path: &str, body: &[u8], patience: Duration) -> Result<Response, Error> {
         match self.attempt(path, body, patience) {
             Err(error) if error.is("clock") => self.attempt(path, body, patience),
             done => done,
         }
     }
 
-    fn attempt(&mut self, path: &str, body: &[u8], patience: Duration) -> Result<Answer, Error> {
+    fn attempt(&mut self, path: &str, body: &[u8], patience: Duration) -> Result<Response, Error> {
         let sent = self.clock.now();
         let kept = self.connection.is_some();
         let response = match self.exchange(path, body, patience) {
             // The other side had closed a connection that we kept: that says nothing yet.
-            Err(Failure::Http(http::Error::Closed)) if kept => self.exchange(path, body, patience),
+            Err(error) if kept && http::is_closed(&error) => self.exchange(path, body, patience),
             done => done,
-        };
-        let response = response.map_err(Error::from)?;
+        }?;
         if (200..300).contains(&response.status) {
-            return Ok(Answer { status: response.status, body: response.body });
+            return Ok(response);
         }
         let fields = Fields::parse(&response.body).unwrap_or_default();
         let slug = fields.get("error").unwrap_or("unknown").to_owned();
@@ -84,16 +76,19 @@ impl Client {
         Err(Error::Refused { status: response.status, slug, detail })
     }
 
-    fn exchange(&mut self, path: &str, body: &[u8], patience: Duration) -> Result<http::Response, Failure> {
+    fn exchange(&mut self, path: &str, body: &[u8], patience: Duration) -> Result<Response, Error> {
         let deadline = Instant::now() + patience;
         let mut stream = match self.connection.take() {
             Some(stream) => stream,
-            None => self.dial.dial(deadline).map_err(Failure::Dial)?,
+            None => self.dial.dial(deadline)?,
         };
         stream.set_deadline(deadline);
-        let request = self.request(path, body).map_err(Failure::Dial)?;
-        stream.write_all(&request).and_then(|()| stream.flush()).map_err(broken_pipe)?;
-        let response = http::read_response(&mut stream, MAX_FRAME).map_err(Failure::Http)?;
+        let request = self.request(path, body)?;
+        stream.write_all(&request).and_then(|()| stream.flush()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => http::closed(),
+            _ => Error::Network(error),
+        })?;
+        let response = http::read_response(&mut stream, MAX_FRAME)?;
         if response.keep {
             self.connection = Some(stream);
         }
@@ -126,31 +121,6 @@ impl Client {
             ("Signature", &signature),
         ]);
         Ok(http::request(path, &headers, body))
-    }
-}
-
-/// Why an exchange failed; a request that cannot be written may have met a connection closed in the meantime.
-#[derive(Debug)]
-enum Failure {
-    Dial(Error),
-    Http(http::Error),
-}
-
-fn broken_pipe(error: io::Error) -> Failure {
-    Failure::Http(match error.kind() {
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => http::Error::Closed,
-        _ => http::Error::Io(error),
-    })
-}
-
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Dial(error) => error,
-            Failure::Http(http::Error::Closed) => Self::Network(io::ErrorKind::UnexpectedEof.into()),
-            Failure::Http(http::Error::Io(error)) => Self::Network(error),
-            Failure::Http(error) => Self::Protocol(error.to_string()),
-        }
     }
 }
 

@@ -26,11 +26,6 @@ impl Backoff {
         let chance = crypto::random::<1>().map_or(0, |[byte]| byte);
         full / 2 + full / 2 * u32::from(chance) / 255
     }
-
-    /// It went well: the next wait is short again.
-    pub fn reset(&mut self) {
-        self.next = FIRST.min(self.limit);
-    }
 }
 
 #[cfg(test)]
@@ -44,7 +39,5 @@ mod tests {
             let (full, wait) = (Duration::from_secs(full), backoff.wait());
             assert!(full / 2 <= wait && wait <= full, "{wait:?} of {full:?}");
         }
-        backoff.reset();
-        assert!(backoff.wait() <= Duration::from_secs(1));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use rustls::client::WebPkiServerVerifier;
@@ -17,6 +17,7 @@ use super::{Error, say};
 use crate::crypto;
 use crate::net::{Range, Ranges, addr_to_u128};
 use crate::work::clock::Clock;
+use crate::work::lock;
 
 /// The name that every appliance's certificate for scanners carries, whatever address is dialled.
 pub const SERVER_NAME: &str = "portolan-ingest";
@@ -109,8 +110,7 @@ impl Tls {
     fn tcp(&self, deadline: Instant) -> io::Result<TcpStream> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", self.address));
         let addresses: Vec<SocketAddr> = self.address.to_socket_addrs()?.collect();
-        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) =
-            addresses.iter().map(SocketAddr::ip).collect();
+        *lock(&self.resolved) = addresses.iter().map(SocketAddr::ip).collect();
         for address in addresses {
             let left = deadline.saturating_duration_since(Instant::now()).min(CONNECT);
             if left.is_zero() || (self.stop)() {
@@ -150,7 +150,7 @@ impl Dial for Tls {
     }
 
     fn appliance(&self) -> Ranges {
-        let resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        let resolved = lock(&self.resolved);
         let abroad = resolved.iter().filter(|address| !address.to_canonical().is_loopback());
         abroad.map(|address| Range::single(addr_to_u128(*address))).collect()
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::api::{Answer, Client};
+use super::api::Client;
 use super::connection::{Tls, Trust};
 use super::settings::Settings;
 use super::{Error, VERSION, say};
@@ -25,6 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(45);
 /// How long all of it may take.
 const GIVE_UP: Duration = Duration::from_mins(10);
 
+/// The subcommand `enrol`. `stop` says whether the process was asked to end.
+///
+/// # Errors
+/// One sentence that says what to do.
 pub fn enrol(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
     let appliance = args.required("--appliance")?;
     let trust = trust(args.value("--ca")?, args.value("--ca-sha256")?)?;
@@ -38,7 +42,7 @@ pub fn enrol(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
     let _lock = folder.lock()?;
     if folder.has("link.conf") {
         let what = "a scanner is enrolled here already: choose another --dir, or remove this folder first";
-        return Err(Error::Folder { path: folder.path(""), what });
+        return Err(Error::at(&folder.path(""), what));
     }
     let identity = identity(&folder)?;
     let clock = Arc::new(Clock::default());
@@ -64,7 +68,7 @@ fn ask(client: &mut Client, identity: &Identity, token: &str, stop: fn() -> bool
         .to_string();
     let give_up = Instant::now() + GIVE_UP;
     loop {
-        let answer: Answer = client.post("/scanner/v1/enrol", body.as_bytes(), PATIENCE)?;
+        let answer = client.post("/scanner/v1/enrol", body.as_bytes(), PATIENCE)?;
         let fields = answer.fields()?;
         if answer.status == 200 {
             return Ok(fields);

@@ -3,8 +3,10 @@
 //! What is read: a status line, at most 64 header lines in 16 KiB, a body of exactly `Content-Length` bytes. What is
 //! not: chunked bodies, interim answers, continued lines, bare line feeds. Everything is bounded before it is kept.
 
-use std::fmt;
 use std::io::{self, Read};
+
+use super::Error;
+use crate::net::decimal;
 
 /// The greatest head of an answer, in bytes.
 pub const MAX_HEAD: usize = 16 << 10;
@@ -31,52 +33,44 @@ pub struct Response {
     pub keep: bool,
 }
 
-/// Why an answer cannot be read.
-#[derive(Debug)]
-pub enum Error {
-    /// The connection ended before the first byte.
-    Closed,
-    /// The connection broke.
-    Io(io::Error),
-    /// Not the HTTP that is read here.
-    Malformed(&'static str),
-    /// The head or the body is larger than is allowed.
-    TooLarge,
+/// The connection ended before the first byte of an answer.
+pub(super) fn closed() -> Error {
+    Error::Network(io::Error::new(io::ErrorKind::NotConnected, "the connection was closed"))
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("the connection was closed"),
-            Self::Io(error) => write!(f, "{error}"),
-            Self::Malformed(what) => f.write_str(what),
-            Self::TooLarge => f.write_str("the answer is too large"),
-        }
-    }
+/// Whether an error is [`closed`].
+pub(super) fn is_closed(error: &Error) -> bool {
+    matches!(error, Error::Network(error) if error.kind() == io::ErrorKind::NotConnected)
 }
 
-impl std::error::Error for Error {}
+fn malformed(what: &str) -> Error {
+    Error::Protocol(what.into())
+}
+
+fn too_large() -> Error {
+    malformed("it is too large")
+}
 
 impl Head {
     /// Reads a head, its last empty line included, and nothing behind it.
     ///
     /// # Errors
-    /// [`Error::Malformed`] or [`Error::TooLarge`].
+    /// [`Error::Protocol`].
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > MAX_HEAD {
-            return Err(Error::TooLarge);
+            return Err(too_large());
         }
-        let text = str::from_utf8(bytes).map_err(|_| Error::Malformed("the head is not text"))?;
-        let text = text.strip_suffix("\r\n\r\n").ok_or(Error::Malformed("the head does not end"))?;
+        let text = str::from_utf8(bytes).map_err(|_| malformed("the head is not text"))?;
+        let text = text.strip_suffix("\r\n\r\n").ok_or_else(|| malformed("the head does not end"))?;
         let mut lines = text.split("\r\n");
         let status = status(lines.next().unwrap_or_default())
-            .ok_or(Error::Malformed("not an HTTP/1.1 status line"))?;
+            .ok_or_else(|| malformed("not an HTTP/1.1 status line"))?;
         let mut headers = Vec::new();
         for line in lines {
             if headers.len() == MAX_HEADERS {
-                return Err(Error::TooLarge);
+                return Err(too_large());
             }
-            headers.push(header(line).ok_or(Error::Malformed("a header line cannot be read"))?);
+            headers.push(header(line).ok_or_else(|| malformed("a header line cannot be read"))?);
         }
         Ok(Self { status, headers })
     }
@@ -85,20 +79,20 @@ impl Head {
     fn once(&self, name: &str) -> Result<Option<&str>, Error> {
         let mut values = self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let value = values.next();
-        if values.next().is_some() { Err(Error::Malformed("a header is there twice")) } else { Ok(value) }
+        if values.next().is_some() { Err(malformed("a header is there twice")) } else { Ok(value) }
     }
 
     /// How long the body is.
     fn body_length(&self) -> Result<usize, Error> {
         if self.once("transfer-encoding")?.is_some() || self.once("content-encoding")?.is_some() {
-            return Err(Error::Malformed("an encoded body is not read here"));
+            return Err(malformed("an encoded body is not read here"));
         }
         match self.once("content-length")? {
-            Some(value) if value.bytes().all(|b| b.is_ascii_digit()) => {
-                value.parse().map_err(|_| Error::Malformed("the content length is no number"))
-            }
             None if self.status == 204 => Ok(0),
-            _ => Err(Error::Malformed("the content length is missing or no number")),
+            value => value
+                .and_then(decimal)
+                .map(|length| length as usize)
+                .ok_or_else(|| malformed("the content length is missing or no number")),
         }
     }
 }
@@ -124,38 +118,34 @@ fn header(line: &str) -> Option<(String, String)> {
 /// Reads one answer, with a body of at most `max_body` bytes.
 ///
 /// # Errors
-/// Any of [`Error`]; the connection is of no more use then.
+/// [`Error::Network`], [`closed`] among them, or [`Error::Protocol`]; the connection is of no more use then.
 pub fn read_response(stream: &mut impl Read, max_body: usize) -> Result<Response, Error> {
     let mut bytes = Vec::new();
     let end = loop {
         let from = bytes.len().saturating_sub(3);
         if fill(stream, &mut bytes)? == 0 {
-            return Err(if bytes.is_empty() {
-                Error::Closed
-            } else {
-                Error::Malformed("the head was cut off")
-            });
+            return Err(if bytes.is_empty() { closed() } else { malformed("the head was cut off") });
         }
         if let Some(at) = bytes[from..].windows(4).position(|four| four == b"\r\n\r\n") {
             break from + at + 4;
         }
         if bytes.len() > MAX_HEAD {
-            return Err(Error::TooLarge);
+            return Err(too_large());
         }
     };
     let head = Head::parse(&bytes[..end])?;
     let length = head.body_length()?;
     if length > max_body {
-        return Err(Error::TooLarge);
+        return Err(too_large());
     }
     let mut body = bytes.split_off(end);
     while body.len() < length {
         if fill(stream, &mut body)? == 0 {
-            return Err(Error::Malformed("the body was cut off"));
+            return Err(malformed("the body was cut off"));
         }
     }
     if body.len() > length {
-        return Err(Error::Malformed("more came than was announced"));
+        return Err(malformed("more came than was announced"));
     }
     let close = head.once("connection")?.is_some_and(|value| !value.eq_ignore_ascii_case("keep-alive"));
     Ok(Response { status: head.status, body, keep: !close })
@@ -164,15 +154,14 @@ pub fn read_response(stream: &mut impl Read, max_body: usize) -> Result<Response
 fn fill(stream: &mut impl Read, bytes: &mut Vec<u8>) -> Result<usize, Error> {
     let mut piece = [0; 4096];
     let count = stream.read(&mut piece).map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof if bytes.is_empty() => Error::Closed,
-        _ => Error::Io(error),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof if bytes.is_empty() => closed(),
+        _ => Error::Network(error),
     })?;
     bytes.extend_from_slice(&piece[..count]);
     Ok(count)
 }
 
 /// Writes a request. Neither names nor values may hold line ends; a control character in a value becomes a space.
-#[must_use]
 pub fn request(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("POST {path} HTTP/1.1\r\n");
     for (name, value) in headers {
@@ -221,18 +210,22 @@ mod tests {
             "HTTP/1.1 200 OK\r\ncontent-length : 0\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length: 0",
         ] {
-            assert!(matches!(read(bad), Err(Error::Malformed(_))), "{bad:?}");
+            assert!(matches!(read(bad), Err(Error::Protocol(_))), "{bad:?}");
         }
-        assert!(matches!(read(""), Err(Error::Closed)));
+        assert!(is_closed(&read("").unwrap_err()));
+    }
+
+    fn is_too_large(answer: &str) -> bool {
+        read(answer).unwrap_err().to_string().contains("too large")
     }
 
     #[test]
     fn a_large_answer_is_refused_before_it_is_kept() {
-        assert!(matches!(read("HTTP/1.1 200 OK\r\ncontent-length: 101\r\n\r\n"), Err(Error::TooLarge)));
+        assert!(is_too_large("HTTP/1.1 200 OK\r\ncontent-length: 101\r\n\r\n"));
         let head = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(MAX_HEAD));
-        assert!(matches!(read(&head), Err(Error::TooLarge)));
+        assert!(is_too_large(&head));
         let many = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "x: y\r\n".repeat(MAX_HEADERS));
-        assert!(matches!(read(&many), Err(Error::TooLarge)));
+        assert!(is_too_large(&many));
     }
 
     #[test]

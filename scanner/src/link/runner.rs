@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::session::{Session, nap};
+use super::session::{LONGEST, Session, nap};
 use super::{Error, api, say, sender};
 use crate::crypto;
 use crate::net::Ranges;
@@ -16,6 +16,9 @@ use crate::work::run::{Outcome, Run, Shared, signed_job};
 
 /// How often the lease is renewed; the appliance wants to hear at least every 2 s.
 const RENEW: Duration = Duration::from_millis(1500);
+
+/// The longest wait before a renewal is tried again.
+const RETRY: Duration = Duration::from_secs(8);
 
 /// How long the list of exclusions may take, within the minute after which a silent scanner loses its job.
 const LIST: Duration = Duration::from_secs(40);
@@ -103,22 +106,21 @@ fn report(session: &Session, hash: &[u8; 32], state: EndState, detail: &str) -> 
         .with("state", state.as_str())
         .with("detail", if detail.is_empty() { "-" } else { &detail })
         .to_string();
-    let (mut client, mut backoff) = (session.client(), Backoff::new(Duration::from_mins(1)));
-    loop {
+    let mut client = session.client();
+    session.insist("the job's end cannot be said", LONGEST, || {
         match client.post("/scanner/v1/end", body.as_bytes(), api::SHORT) {
-            Ok(_) => return Ok(()),
             Err(Error::Refused { status, slug, detail }) if sender::for_ever(status) => {
                 say(format_args!("the end of the job was not taken: {slug}: {detail}"));
-                return Ok(());
+                Ok(())
             }
-            Err(error) => session.trouble("the job's end cannot be said", error, backoff.wait())?,
+            said => said.map(drop),
         }
-    }
+    })
 }
 
 /// Renews the lease until the job is over.
 fn renew(session: &Session, hash: &[u8; 32], shared: &Shared, over: &AtomicBool) {
-    let (mut client, mut backoff) = (session.client(), Backoff::new(Duration::from_secs(8)));
+    let (mut client, mut backoff) = (session.client(), Backoff::new(RETRY));
     let is_over = || over.load(Ordering::Relaxed) || session.stopping();
     let mut excluded = String::new();
     while !is_over() {
@@ -145,7 +147,7 @@ fn renew(session: &Session, hash: &[u8; 32], shared: &Shared, over: &AtomicBool)
         });
         let wait = match obeyed {
             Ok(()) => {
-                backoff.reset();
+                backoff = Backoff::new(RETRY);
                 RENEW
             }
             Err(error) if error.is("revoked") => {

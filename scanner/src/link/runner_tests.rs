@@ -20,8 +20,8 @@ use crate::work::clock::Clock;
 use crate::work::folder::Folder;
 
 /// Reads the job, then prints the file that belongs to the step it is told to start at.
-const PRINT: &str =
-    r#"while read -r line; do [ "$line" = . ] && break; done; read -r word step; /bin/cat "$0.$step""#;
+const PRINT: &str = r#"while read -r word rest; do [ "$word" = start ] && step=$rest; [ "$word" = . ] && break; done; \
+    /bin/cat "$0.$step""#;
 
 /// Everything that an appliance was told.
 #[derive(Default)]
@@ -279,8 +279,8 @@ fn exclusions_reach_a_probe_before_its_job_and_while_it_runs_and_pauses_too() {
     let session = bench.session(HEAR);
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| run(&session, &bench.frame()));
-        let heard = bench.until_heard("start 0\n");
-        assert!(heard.starts_with("exclude 127.0.0.3, 127.0.0.9\nportolan-frame: 1\n"), "{heard}");
+        let heard = bench.until_heard("\n.\n");
+        assert!(heard.starts_with("exclude 127.0.0.3, 127.0.0.9\nstart 0\nportolan-frame: 1\n"), "{heard}");
         bench.told.lock().unwrap().excluded = "127.0.0.2/31";
         bench.until_heard("\nexclude 127.0.0.2/31, 127.0.0.9\n");
         bench.told.lock().unwrap().state = "pause";
@@ -300,7 +300,7 @@ fn while_the_exclusions_cannot_be_had_nothing_is_probed_and_the_appliance_is_obe
     let session = bench.session(HEAR);
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| run(&session, &bench.frame()));
-        bench.until_heard("start 0\n");
+        bench.until_heard("\n.\n");
         (bench.told.lock().unwrap().excluded, bench.told.lock().unwrap().unlisted) = ("127.0.0.3", true);
         bench.until_heard("\npause\n");
         bench.told.lock().unwrap().unlisted = false;
@@ -338,8 +338,8 @@ fn a_job_that_says_so_may_probe_the_appliance() {
     let session = bench.session(HEAR);
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| run(&session, &bench.frame()));
-        let heard = bench.until_heard("start 0\n");
-        assert!(heard.starts_with("portolan-frame: 1\n"), "{heard}");
+        let heard = bench.until_heard("\n.\n");
+        assert!(heard.starts_with("start 0\nportolan-frame: 1\n"), "{heard}");
         bench.told.lock().unwrap().state = "cancel";
         worker.join().unwrap().unwrap();
     });
@@ -357,7 +357,7 @@ fn no_probe_starts_before_it_is_known_what_to_leave_alone() {
         }
         assert!(!bench.folder.path("step.heard").exists());
         bench.answer_renewals("go");
-        bench.until_heard("start 0\n");
+        bench.until_heard("\n.\n");
         bench.told.lock().unwrap().state = "cancel";
         worker.join().unwrap().unwrap();
     });
@@ -369,7 +369,7 @@ fn a_probe_of_a_revoked_scanner_ends_at_once() {
     let session = bench.session(HEAR);
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| run(&session, &bench.frame()));
-        bench.until_heard("start 0\n");
+        bench.until_heard("\n.\n");
         let begun = std::time::Instant::now();
         bench.told.lock().unwrap().state = "revoked";
         worker.join().unwrap().unwrap();
@@ -402,7 +402,8 @@ fn a_probe_that_fails_is_started_again_and_given_up_when_nothing_comes_of_it() {
     bench.says(0, &(bench.script(0, 1) + "end failed out of sockets\n"));
     bench.says(1, &(bench.script(1, 2) + "nonsense\n"));
     // A block of other hosts than the job's.
-    bench.says(2, "block 0 1 2 3 0 0 0\nhost 10.9.9.9 closed refused\n.\nend done\n");
+    let third = bench.job.walk().at(2);
+    bench.says(2, &format!("block {third} 1 2 3 0 0 0\nhost 10.9.9.9 closed refused\n.\nend done\n"));
     run(&bench.session(PRINT), &bench.frame()).unwrap();
     let (state, detail) = bench.end().unwrap();
     assert_eq!(state, "failed");

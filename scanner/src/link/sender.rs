@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::api::Client;
-use super::backoff::Backoff;
 use super::session::Session;
 use super::{Error, say};
 use crate::crypto;
@@ -13,21 +12,16 @@ use crate::work::spool::Name;
 /// How long a frame may take: 4 MiB on a slow line.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// The longest wait before it is tried again.
+const RETRY: Duration = Duration::from_secs(30);
+
 /// Sends until the session stops.
 pub fn run(session: &Session) -> Result<(), Error> {
-    let (mut client, mut backoff) = (session.client(), Backoff::new(Duration::from_secs(30)));
+    let mut client = session.client();
     while !session.stopping() {
-        for name in session.spool.waiting()? {
-            if session.stopping() {
-                break;
-            }
-            match send(session, &mut client, &name) {
-                Ok(()) => backoff.reset(),
-                Err(error) => {
-                    session.trouble("results cannot be sent; they are kept", error, backoff.wait())?;
-                    break;
-                }
-            }
+        for name in session.spool.waiting()?.into_iter().take_while(|_| !session.stopping()) {
+            let send = || send(session, &mut client, &name);
+            session.insist("results cannot be sent; they are kept", RETRY, send)?;
         }
         session.spool.wait(Duration::from_millis(500));
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::api::{self, Client, Credentials};
@@ -18,10 +18,13 @@ use crate::work::clock::Clock;
 use crate::work::folder::Folder;
 use crate::work::journal::Journal;
 use crate::work::spool::Spool;
-use crate::work::{self, Desk, MOST_KEPT};
+use crate::work::{self, Desk, MOST_KEPT, lock};
 
 /// How often the appliance hears that this scanner lives.
 const HEARTBEAT: Duration = Duration::from_mins(1);
+
+/// The longest wait before something is tried again.
+pub const LONGEST: Duration = Duration::from_mins(1);
 
 /// How long the appliance may keep a question for work open.
 const LONG_POLL: Duration = Duration::from_secs(25);
@@ -44,6 +47,10 @@ pub struct Session {
     pub fatal: Mutex<Option<Error>>,
 }
 
+/// The subcommand `run`. `stop` says whether the process was asked to end; that is no error.
+///
+/// # Errors
+/// One sentence that says what to do.
 pub fn run(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
     let folder = Folder::at(args.required("--dir")?);
     let probe = work::probe(args.value("--never-scan")?);
@@ -53,7 +60,7 @@ pub fn run(mut args: Args, stop: fn() -> bool) -> Result<(), Error> {
     let key = folder.read("identity.key")?;
     let api_key = String::from_utf8(folder.read("api.key")?);
     let what = "cannot be understood: remove the folder and enrol anew, with a new token";
-    let api_key = api_key.map_err(|_| Error::Folder { path: folder.path("api.key"), what })?;
+    let api_key = api_key.map_err(|_| Error::at(&folder.path("api.key"), what))?;
     let identity = Identity::from_pkcs8(&key)?;
     let clock = Arc::new(Clock::default());
     let own = Some((folder.read("certificate.der")?, key));
@@ -103,34 +110,51 @@ impl Session {
         (self.stop)() || self.ended.load(Ordering::Relaxed)
     }
 
-    /// Waits after something went wrong, or fails if waiting does not help.
-    pub fn trouble(&self, what: &str, error: Error, wait: Duration) -> Result<(), Error> {
-        let passing = matches!(
-            error,
-            Error::Network(_) | Error::Untrusted | Error::Protocol(_) | Error::Refused { .. }
-        );
-        if self.stopping() {
-            return Err(Error::Stopped);
+    /// Tries until it goes well. After what may pass by itself it waits, longer each time, at most `longest`.
+    ///
+    /// # Errors
+    /// What waiting does not help against, or that everything is to end.
+    pub fn insist<T>(
+        &self,
+        trouble: &str,
+        longest: Duration,
+        mut attempt: impl FnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut backoff = Backoff::new(longest);
+        loop {
+            let error = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(_) if self.stopping() => return Err(Error::Stopped),
+                Err(error) => error,
+            };
+            let passing = matches!(
+                error,
+                Error::Network(_) | Error::Untrusted | Error::Protocol(_) | Error::Refused { .. }
+            );
+            if !passing || error.is("revoked") {
+                return Err(error);
+            }
+            let wait = backoff.wait();
+            say(format_args!("{trouble}: {error}; trying again in {:.1} s", wait.as_secs_f32()));
+            sleep(wait, || self.stopping())?;
         }
-        if !passing || error.is("revoked") {
-            return Err(error);
-        }
-        say(format_args!("{what}: {error}; trying again in {:.1} s", wait.as_secs_f32()));
-        nap(wait, || self.stopping());
-        Ok(())
     }
 
     /// Runs until it is asked to stop, or nothing helps any more.
     pub fn work(&self) -> Result<(), Error> {
         self.spool.recover(|name| Journal::noted(&self.folder, &name.job, name.block))?;
-        self.first_heartbeat()?;
+        // The first one tells the time, before anything else is signed.
+        let mut client = self.client();
+        match self.insist("no heartbeat", LONGEST, || self.heartbeat(&mut client)) {
+            Err(Error::Stopped) => return Ok(()),
+            done => done?,
+        }
         std::thread::scope(|scope| {
             scope.spawn(|| self.until_its_end(Self::heartbeats));
             scope.spawn(|| self.until_its_end(sender::run));
             self.until_its_end(Self::jobs);
         });
-        let fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner).take();
-        fatal.map_or(Ok(()), Err)
+        lock(&self.fatal).take().map_or(Ok(()), Err)
     }
 
     /// One thread's end, a panic too, is the end of all; the first error is the one that is told.
@@ -139,7 +163,7 @@ impl Session {
         if let Err(error) = thread(self)
             && !matches!(error, Error::Stopped)
         {
-            self.fatal.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            lock(&self.fatal).get_or_insert(error);
         }
     }
 
@@ -151,47 +175,22 @@ impl Session {
         Ok(())
     }
 
-    /// The first one tells the time, before anything else is signed.
-    fn first_heartbeat(&self) -> Result<(), Error> {
-        let (mut client, mut backoff) = (self.client(), Backoff::new(Duration::from_mins(1)));
-        loop {
-            match self.heartbeat(&mut client) {
-                Ok(()) => return Ok(()),
-                Err(error) => match self.trouble("no heartbeat", error, backoff.wait()) {
-                    Err(Error::Stopped) => return Ok(()),
-                    done => done?,
-                },
-            }
-        }
-    }
-
     fn heartbeats(&self) -> Result<(), Error> {
-        let mut backoff = Backoff::new(HEARTBEAT);
         let mut client = self.client();
-        nap(HEARTBEAT, || self.stopping());
-        while !self.stopping() {
-            match self.heartbeat(&mut client) {
-                Ok(()) => {
-                    backoff.reset();
-                    nap(HEARTBEAT, || self.stopping());
-                }
-                Err(error) => self.trouble("no heartbeat", error, backoff.wait())?,
-            }
+        loop {
+            sleep(HEARTBEAT, || self.stopping())?;
+            self.insist("no heartbeat", HEARTBEAT, || self.heartbeat(&mut client))?;
         }
-        Ok(())
     }
 
     fn jobs(&self) -> Result<(), Error> {
-        let (mut client, mut backoff) = (self.client(), Backoff::new(Duration::from_mins(1)));
+        let mut client = self.client();
         let body = Fields::new().with("wait", LONG_POLL.as_secs()).to_string();
         while !self.stopping() {
-            match client.post("/scanner/v1/lease", body.as_bytes(), LONG_POLL + api::SHORT) {
-                Ok(answer) if answer.status == 204 || answer.body.is_empty() => backoff.reset(),
-                Ok(answer) => {
-                    runner::work(self, &answer.body)?;
-                    backoff.reset();
-                }
-                Err(error) => self.trouble("no answer about work", error, backoff.wait())?,
+            let ask = || client.post("/scanner/v1/lease", body.as_bytes(), LONG_POLL + api::SHORT);
+            let job = self.insist("no answer about work", LONGEST, ask)?.body;
+            if !job.is_empty() {
+                runner::work(self, &job)?;
             }
         }
         Ok(())
@@ -241,7 +240,7 @@ pub fn nap(wait: Duration, over: impl Fn() -> bool) {
 }
 
 /// Waits, and fails if the process was asked to stop.
-pub fn sleep(wait: Duration, stop: fn() -> bool) -> Result<(), Error> {
-    nap(wait, stop);
+pub fn sleep(wait: Duration, stop: impl Fn() -> bool) -> Result<(), Error> {
+    nap(wait, &stop);
     if stop() { Err(Error::Stopped) } else { Ok(()) }
 }

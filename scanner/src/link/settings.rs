@@ -19,15 +19,10 @@ pub struct Settings {
 
 impl Folder {
     pub fn settings(&self) -> Result<Settings, Error> {
-        let broken = || Error::Folder {
-            path: self.path("link.conf"),
-            what: "cannot be understood: remove the folder and enrol anew, with a new token",
-        };
+        let what = "cannot be understood: remove the folder and enrol anew, with a new token";
+        let broken = || Error::at(&self.path("link.conf"), what);
         if !self.has("link.conf") {
-            return Err(Error::Folder {
-                path: self.path(""),
-                what: "no enrolled scanner lives here: run `enrol` first",
-            });
+            return Err(Error::at(&self.path(""), "no enrolled scanner lives here: run `enrol` first"));
         }
         let fields = Fields::parse(&self.read("link.conf")?).map_err(|_| broken())?;
         let read = || {

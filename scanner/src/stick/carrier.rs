@@ -26,7 +26,7 @@ type Found = (String, Result<Vec<u8>, String>);
 pub fn frames(folder: &Path) -> Result<Vec<Found>, Error> {
     let (mut found, mut bytes) = (Vec::new(), 0);
     let too_much =
-        || Error::Stick(format!("{}: more lies there than is taken from a stick", folder.display()));
+        || Error::Other(format!("{}: more lies there than is taken from a stick", folder.display()));
     for (number, entry) in fs::read_dir(folder).map_err(Error::file(folder))?.enumerate() {
         let name = entry.map_err(Error::file(folder))?.file_name();
         if number == MOST_NAMES {

@@ -24,24 +24,6 @@ use crate::work::run::{Outcome, Run, Shared, signed_job};
 use crate::work::spool::Spool;
 use crate::work::{self, Desk, Error, MOST_KEPT, options, say};
 
-/// The help of the subcommand `stick`.
-pub const HELP: &str = "\
-Usage: portolan-scanner stick init --dir DIR --scanner ID --job-key BASE64 --token TOKEN
-       portolan-scanner stick run --dir DIR --in FOLDER --out FOLDER [--never-scan FILE]
-
-For a scanner that no network joins to its appliance. `init` makes this scanner's key in DIR and, beside it,
-enrol.frame, which is carried to the appliance. `run` does the jobs that lie in one folder of a stick, and writes
-their results, signed, into another. No appliance can read or write such a stick yet.
-
-  --dir DIR          the scanner's folder; `init` makes it if it is not there
-  --scanner ID       the id that the appliance gave this scanner
-  --job-key BASE64   the key that signs jobs: jobs signed by another are refused
-  --token TOKEN      the one-time token; \"-\" reads it from standard input; else PORTOLAN_TOKEN is taken
-  --in FOLDER        where jobs and receipts lie: files named *.frame
-  --out FOLDER       where results go; both may be the same
-  --never-scan FILE  addresses that no job may probe, beside those of /etc/portolan/never-scan
-";
-
 /// The subcommand `stick`. `stop` says whether the process was asked to end.
 ///
 /// # Errors
@@ -66,7 +48,7 @@ fn init(mut args: Args) -> Result<(), Error> {
     let _lock = folder.lock()?;
     if folder.has("stick.conf") || folder.has("link.conf") {
         let what = "a scanner lives here already: choose another --dir, or remove this folder first";
-        return Err(Error::Folder { path: folder.path(""), what });
+        return Err(Error::at(&folder.path(""), what));
     }
     let identity = options::identity(&folder)?;
     let public_key = identity.public_key();
@@ -106,10 +88,10 @@ impl Stick {
     fn open(folder: Folder, probe: Vec<OsString>, stop: fn() -> bool) -> Result<Self, Error> {
         if !folder.has("stick.conf") {
             let what = "no scanner for sticks lives here: run `stick init` first";
-            return Err(Error::Folder { path: folder.path(""), what });
+            return Err(Error::at(&folder.path(""), what));
         }
         let lock = folder.lock()?;
-        let broken = || Error::Folder { path: folder.path("stick.conf"), what: "cannot be understood" };
+        let broken = || Error::at(&folder.path("stick.conf"), "cannot be understood");
         let fields = Fields::parse(&folder.read("stick.conf")?).map_err(|_| broken())?;
         let scanner = fields.read("scanner").map_err(|_| broken())?;
         let job_key = base64::decode_array(fields.get("job-key").unwrap_or_default());
@@ -162,7 +144,7 @@ impl Stick {
         }
         say(format_args!("{} frames of results are in {}", waiting.len(), output.display()));
         worked?;
-        if refused == 0 { Ok(()) } else { Err(Error::Stick(format!("{refused} frames were not taken"))) }
+        if refused == 0 { Ok(()) } else { Err(Error::Other(format!("{refused} frames were not taken"))) }
     }
 
     /// What a frame asks for; the error says why it is not taken.
@@ -195,7 +177,7 @@ impl Stick {
     /// Does a job; one that is interrupted goes on when its stick comes again.
     fn work(&self, job: &Job, hash: [u8; 32]) -> Result<(), Error> {
         if self.spool.size()? > MOST_KEPT {
-            return Err(Error::Stick(format!("more than {MOST_KEPT} bytes of results wait for a receipt")));
+            return Err(Error::Other(format!("more than {MOST_KEPT} bytes of results wait for a receipt")));
         }
         let mut journal = Journal::open(&self.folder, &hash, job)?;
         say(format_args!("job {}: {} probes", job.id, job.probes()));
@@ -213,7 +195,7 @@ impl Stick {
         let outcome = Run::new(&desk, job, hash, &mut journal, &shared).run()?;
         let Outcome::Ended(EndState::Done, _) = outcome else {
             let Outcome::Ended(_, detail) = outcome else { return Err(Error::Stopped) };
-            return Err(Error::Stick(format!("job {} did not end well: {detail}", job.id)));
+            return Err(Error::Other(format!("job {} did not end well: {detail}", job.id)));
         };
         let (marker, done) = (self.marker(&hash), self.folder.path("done"));
         write_synced(&marker, b"").and_then(|()| sync_folder(&done)).map_err(Error::file(marker))?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{args, wire};
 
@@ -11,26 +11,12 @@ use crate::{args, wire};
 pub enum Error {
     /// The command line.
     Usage(args::Error),
-    /// An option's value.
-    Option {
-        /// Of which option.
-        name: &'static str,
-        /// What is wrong with it.
-        what: String,
-    },
     /// A file or folder.
     File {
         /// Which.
         path: PathBuf,
         /// Why.
         source: io::Error,
-    },
-    /// A file of the scanner's folder that cannot be used.
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// What to do.
-        what: &'static str,
     },
     /// The appliance cannot be reached, or the connection broke.
     Network(io::Error),
@@ -49,14 +35,10 @@ pub enum Error {
         /// Its sentence.
         detail: String,
     },
-    /// Something on a stick cannot be taken, or could not be done.
-    Stick(String),
     /// A signal asked this process to end.
     Stopped,
     /// The probe process cannot be started, or fails over and over.
     Probe(String),
-    /// The system has no randomness, or a key cannot be made.
-    Crypto(&'static str),
 }
 
 impl Error {
@@ -65,8 +47,13 @@ impl Error {
         move |source| Self::File { path, source }
     }
 
-    pub(crate) fn option(name: &'static str, what: impl fmt::Display) -> Self {
-        Self::Option { name, what: what.to_string() }
+    pub(crate) fn option(name: &str, what: impl fmt::Display) -> Self {
+        Self::Usage(args::Error::of(name, what))
+    }
+
+    /// A file or folder of the scanner that cannot be used, and what to do.
+    pub(crate) fn at(path: &Path, what: &str) -> Self {
+        Self::Other(format!("{}: {what}", path.display()))
     }
 
     #[cfg(feature = "network")]
@@ -80,9 +67,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(error) => write!(f, "{error}"),
-            Self::Option { name, what } => write!(f, "{name}: {what}"),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
-            Self::Folder { path, what } => write!(f, "{}: {what}", path.display()),
             Self::Network(error) => write!(f, "the appliance cannot be reached: {error}"),
             Self::Untrusted => f.write_str(
                 "the appliance shows another CA than the one that is pinned: check the address, and compare the CA's \
@@ -100,10 +85,9 @@ impl fmt::Display for Error {
             Self::Refused { status, slug, detail } => {
                 write!(f, "the appliance refused: {status} {slug}: {detail}")
             }
-            Self::Stick(what) | Self::Other(what) => f.write_str(what),
+            Self::Other(what) => f.write_str(what),
             Self::Stopped => f.write_str("stopped by a signal"),
             Self::Probe(what) => write!(f, "the probe process failed: {what}"),
-            Self::Crypto(what) => f.write_str(what),
         }
     }
 }

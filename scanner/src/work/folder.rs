@@ -34,10 +34,9 @@ impl Folder {
             options().create(true).write(true).truncate(false).open(&path).map_err(Error::file(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
-            Err(fs::TryLockError::WouldBlock) => Err(Error::Folder {
-                path: self.0.clone(),
-                what: "another scanner works here; stop it, or choose another --dir",
-            }),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(Error::at(&self.0, "another scanner works here; stop it, or choose another --dir"))
+            }
             Err(fs::TryLockError::Error(source)) => Err(Error::File { path, source }),
         }
     }
@@ -80,13 +79,18 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Writes a file for its owner alone. It is on the disk when the file that is returned was synced.
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
     // A file left over could have other permissions: it is not written into.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_if_there(path)?;
     let mut file = options().create_new(true).write(true).open(path)?;
     file.write_all(bytes)?;
     Ok(file)
+}
+
+/// Removes a file; that there is none is no error.
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Waits until the names in a folder are on the disk.

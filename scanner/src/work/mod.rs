@@ -17,6 +17,7 @@ pub(crate) mod testing;
 pub use error::Error;
 
 use std::ffi::OsString;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::crypto::Identity;
 use crate::net::Ranges;
@@ -45,6 +46,11 @@ pub(crate) fn probe(never_scan: Option<String>) -> Vec<OsString> {
     let mut command: Vec<OsString> = ["/proc/self/exe", "probe", "--job", "-"].map(Into::into).into();
     command.extend(never_scan.into_iter().flat_map(|file| ["--never-scan".into(), file.into()]));
     command
+}
+
+/// What a mutex holds; that a thread panicked that held it does not matter here.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Says something to whoever reads the log.

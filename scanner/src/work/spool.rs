@@ -7,10 +7,10 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex};
 
-use super::Error;
 use super::folder::{Folder, private_folder, sync_folder, write_private};
+use super::{Error, lock};
 use crate::wire::hex;
 
 /// The frames that wait, `refused/` for those that the appliance will never take, `tmp/` for unfinished ones.
@@ -105,7 +105,7 @@ impl Spool {
             fs::rename(self.tmp().join(name.file()), &path).map_err(Error::file(path))?;
         }
         sync_folder(&self.folder).map_err(Error::file(&self.folder))?;
-        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.rung) = true;
         self.bell.notify_all();
         Ok(())
     }
@@ -113,9 +113,8 @@ impl Spool {
     #[cfg(feature = "network")]
     /// Waits until a frame joins the spool, at most so long.
     pub fn wait(&self, at_most: std::time::Duration) {
-        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.bell.wait_timeout_while(rung, at_most, |rung| !*rung);
-        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+        let waited = self.bell.wait_timeout_while(lock(&self.rung), at_most, |rung| !*rung);
+        *waited.unwrap_or_else(std::sync::PoisonError::into_inner).0 = false;
     }
 
     /// The frames that wait, by job, block and part.
