@@ -1,9 +1,9 @@
 //! `probe --job -`: the probe as a child of the link.
 //!
-//! In: lines of `exclude` that hold from the first probe on, and of `state` as they came out of an earlier process;
-//! the text of a job frame, a line `.`, then orders, one a line: `cancel`, `expire` (to end too, as the job's time is
-//! over), `pause`, `resume`, `exclude ADDRESSES` (send nothing further to these addresses, ranges and subnets),
-//! `start N` (go on from step N of the walk over the blocks, and with the blocks of the `state`, if there was one).
+//! In, before the job, what holds from the first probe on: `exclude ADDRESSES` (addresses, ranges and subnets to which
+//! nothing is sent), `start N` (go on from step N of the walk over the blocks), `state` as it came out of an earlier
+//! process (go on with the blocks that it had begun), `pause`. Then the text of a job frame, and a line `.`. Then orders,
+//! one a line: `cancel`, `expire` (to end too, as the job's time is over), `pause`, `resume`, `exclude ADDRESSES`.
 //! An `exclude` that cannot be read ends the scan: half a list protects nobody. The end of the input cancels: a scan
 //! that nobody controls must end; only a file as input, which cannot be waited for, is let run to its end.
 //!
@@ -15,8 +15,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, StdoutLock, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use portolan_scanner::net::Ranges;
@@ -32,17 +31,14 @@ use super::method::Opened;
 use super::own;
 use super::pace::{Instant, SECOND};
 use super::schedule::{Finished, Progress, Schedule};
-use crate::sys::{self, Epoll, Event};
+use crate::sys;
 
 /// How many bytes of `state` may come out in a second; and the most that do at all.
 const STATE_A_SECOND: usize = 1 << 20;
 const MAX_STATE: usize = MAX_FRAME;
 
-/// How long orders are waited for that follow the job at once.
-const MOMENT_MS: u32 = 50;
-
 /// Runs the job that comes in on standard input; `never_scan` are lists beside the machine's own.
-pub fn main(never_scan: &[PathBuf]) -> ExitCode {
+pub fn main(never_scan: &[String]) -> ExitCode {
     match run(never_scan) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -54,22 +50,31 @@ pub fn main(never_scan: &[PathBuf]) -> ExitCode {
     }
 }
 
-fn run(never_scan: &[PathBuf]) -> io::Result<()> {
+fn run(never_scan: &[String]) -> io::Result<()> {
     let mut guard = Guard::load(never_scan)?;
     sys::stop_on_signals()?;
     let mut input = Input::new()?;
-    let (excluded, job) = input.job()?;
-    guard.add(&excluded);
-    own::leave_out(&job.targets, job.own, &mut guard)?;
+    let (opening, job) = input.job()?;
+    guard.add(&opening.excluded);
+    own::leave_out(&job, &mut guard)?;
     let warnings = guard.warnings(&job);
-    let schedule = Schedule::new(job, &guard).map_err(io::Error::other)?;
+    let mut schedule = Schedule::new(job, &guard).map_err(io::Error::other)?;
     crate::say!("{warnings}{}", Forecast::of(schedule.job(), schedule.hosts_at_once()));
     let clock = Clock::start();
-    let out = io::stdout().lock();
-    let mut link = Link { input, out, before: (0, clock.now()), keep_at: 0, zero: clock.time_of_day(0) };
+    let (out, zero) = (io::stdout().lock(), clock.time_of_day(0));
+    schedule.start_at(opening.step);
+    if !opening.state.is_empty()
+        && let Err(line) = schedule.restore(&opening.state, opening.step, zero)
+    {
+        crate::say!("portolan-scanner probe: line {line} of what was kept is not of this job: not gone by");
+        schedule.start_at(opening.step);
+    }
+    schedule.pause(opening.paused);
+    let mut link = Link { input, out, before: (0, clock.now()), keep_at: 0, zero };
     close_inherited(Some(link.input.file.as_fd()));
     canary::sing(schedule.job())?;
-    let method = Opened::open(schedule.job(), link.input())?;
+    let orders = (!link.input.is_file).then(|| link.input.file.as_fd());
+    let method = Opened::open(schedule.job(), orders)?;
     confine(&method.sockets(), schedule.job().hints)?;
     match method.run(schedule, &mut link, &clock)? {
         End::Done => writeln!(link.out, "end done")?,
@@ -85,15 +90,23 @@ struct Input {
     /// A file is read to its end at once.
     is_file: bool,
     bytes: Vec<u8>,
+}
+
+/// What was said before the job.
+#[derive(Default)]
+struct Opening {
+    excluded: Ranges,
+    step: u64,
     /// What was kept of the schedule.
     state: String,
+    paused: bool,
 }
 
 impl Input {
     fn new() -> io::Result<Self> {
         let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let is_file = file.metadata().is_ok_and(|data| data.is_file());
-        Ok(Self { file, is_file, bytes: Vec::new(), state: String::new() })
+        Ok(Self { file, is_file, bytes: Vec::new() })
     }
 
     /// Reads what is there, waiting if nothing is. Nothing read is the end of the input.
@@ -124,24 +137,9 @@ impl Input {
         Ok(Some(line))
     }
 
-    /// Reads the orders that were sent along with the job: all of a file, else what comes within a moment, so
-    /// that a `start` is known before the first probe.
-    fn orders_sent_along(&mut self) -> io::Result<()> {
-        if self.is_file {
-            while self.fill()? > 0 {}
-        } else if !self.bytes.contains(&b'\n') {
-            let epoll = Epoll::new()?;
-            epoll.watch_input(self.file.as_fd(), 0)?;
-            if epoll.wait(&mut [Event::NONE], MOMENT_MS)? > 0 {
-                self.fill()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads what is excluded from the beginning, and the job: everything up to the line `.`. The job's signature
-    /// line, if it came along, is cut off; the link has verified it.
-    fn job(&mut self) -> io::Result<(Ranges, Job)> {
+    /// Reads what goes before the job, and the job: everything up to the line `.`. The job's signature line, if it came
+    /// along, is cut off; the link has verified it.
+    fn job(&mut self) -> io::Result<(Opening, Job)> {
         let mut looked = 0;
         let end = loop {
             let end = self.bytes[looked..].windows(3).position(|bytes| bytes == b"\n.\n");
@@ -156,27 +154,29 @@ impl Input {
                 return Err(invalid("the input ended before the line \".\" that ends the job".into()));
             }
         };
+        // A file cannot be waited for.
+        while self.is_file && self.fill()? > 0 {}
         let rest = self.bytes.split_off(end);
-        let frame = std::mem::replace(&mut self.bytes, rest[2..].to_vec());
-        self.orders_sent_along()?;
-        let (mut excluded, mut frame) = (Ranges::new(), frame.as_slice());
-        while let Some(end) = frame.iter().position(|byte| *byte == b'\n') {
-            let line = String::from_utf8_lossy(&frame[..end]);
-            if let Some(list) = line.strip_prefix("exclude ") {
-                excluded = excluded.union(&exclusion(list)?);
-            } else if let Some(kept) = line.strip_prefix("state ") {
-                self.state.extend([kept, "\n"].into_iter().filter(|_| kept != "."));
-            } else {
-                break;
+        let text = std::mem::replace(&mut self.bytes, rest[2..].to_vec());
+        let text = String::from_utf8(text).map_err(|_| invalid("the job is not UTF-8".into()))?;
+        let (mut opening, mut frame) = (Opening::default(), text.as_str());
+        while let Some((line, rest)) = frame.split_once('\n') {
+            match line.split_once(' ').unwrap_or((line, "")) {
+                ("exclude", list) => opening.excluded = opening.excluded.union(&exclusion(list)?),
+                ("start", step) => {
+                    let wrong = |_| invalid(format!("{step:?} is no step to start at"));
+                    opening.step = step.parse().map_err(wrong)?;
+                }
+                ("state", ".") => {}
+                ("state", kept) => opening.state.extend([kept, "\n"]),
+                ("pause", "") => opening.paused = true,
+                _ => break,
             }
-            frame = &frame[end + 1..];
+            frame = rest;
         }
-        let text = match wire::split(frame) {
-            Ok(signed) => signed.text,
-            Err(_) => std::str::from_utf8(frame).map_err(|_| invalid("the job is not UTF-8".into()))?,
-        };
-        let job = Job::decode(text).map_err(|error| invalid(format!("the job cannot be read: {error}")))?;
-        Ok((excluded, job))
+        let job = Job::decode(wire::split(frame.as_bytes()).map_or(frame, |signed| signed.text));
+        let job = job.map_err(|error| invalid(format!("the job cannot be read: {error}")))?;
+        Ok((opening, job))
     }
 }
 
@@ -200,21 +200,15 @@ struct Link<'a> {
 }
 
 impl Driver for Link<'_> {
-    fn input(&self) -> Option<BorrowedFd<'_>> {
-        (!self.input.is_file).then(|| self.input.file.as_fd())
-    }
-
     fn orders(&mut self, readable: bool) -> io::Result<Vec<Order>> {
         let gone = readable && self.input.fill()? == 0;
         let mut orders = Vec::new();
         while let Some(line) = self.input.line()? {
-            match order(&line)? {
-                Some(Order::Start(step, _)) => {
-                    orders.push(Order::Start(step, std::mem::take(&mut self.input.state)));
-                }
-                Some(order) => orders.push(order),
-                None => crate::say!("portolan-scanner probe: {line:?} is not an order"),
+            let order = order(&line)?;
+            if order.is_none() {
+                crate::say!("portolan-scanner probe: {line:?} is not an order");
             }
+            orders.extend(order);
         }
         if gone {
             orders.push(Order::Gone);
@@ -246,7 +240,7 @@ impl Driver for Link<'_> {
         self.out.flush()
     }
 
-    fn keep(&mut self, schedule: &Schedule, now: Instant) -> io::Result<bool> {
+    fn keep(&mut self, schedule: &Schedule, now: Instant) -> io::Result<()> {
         if now >= self.keep_at {
             let state = schedule.save(self.zero);
             self.keep_at = now + SECOND * (1 + (state.len() / STATE_A_SECOND) as u64);
@@ -257,7 +251,12 @@ impl Driver for Link<'_> {
                 self.out.flush()?;
             }
         }
-        Ok(false)
+        Ok(())
+    }
+
+    /// Begins it again: what it failed to do is not to stand as done.
+    fn keeps_the_rest(&self, end: End) -> bool {
+        end == End::NoSockets
     }
 }
 
@@ -270,7 +269,6 @@ fn order(line: &str) -> io::Result<Option<Order>> {
         ("pause", "") => Some(Order::Pause),
         ("resume", "") => Some(Order::Resume),
         ("exclude", list) => Some(Order::Exclude(exclusion(list)?)),
-        ("start", step) => step.parse().ok().map(|step| Order::Start(step, String::new())),
         _ => None,
     })
 }
@@ -282,7 +280,6 @@ mod tests {
     #[test]
     fn an_order_has_one_spelling() {
         let order = |line| order(line).unwrap();
-        assert_eq!(order("start 12"), Some(Order::Start(12, String::new())));
         assert_eq!(order("pause"), Some(Order::Pause));
         assert_eq!(order("expire"), Some(Order::Cancel(Reason::Expired)));
         let excluded = Ranges::parse("10.0.0.5, 10.1.0.0/24").unwrap();

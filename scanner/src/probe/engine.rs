@@ -2,7 +2,6 @@
 //! are obeyed.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use portolan_scanner::net::Ranges;
 use portolan_scanner::wire::Reason;
@@ -16,10 +15,6 @@ use crate::sys;
 
 /// What drives a scan and hears of it.
 pub trait Driver {
-    /// Where orders come from, if they come from anywhere.
-    fn input(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
     /// What it was told; `readable` says that the input has something to read, else nothing is read.
     ///
     /// # Errors
@@ -43,13 +38,17 @@ pub trait Driver {
     fn note(&mut self, text: &str) {
         crate::say!("portolan-scanner probe: {text}");
     }
-    /// Called once a second, after blocks were handed over, and before the scan is cut short. Whoever keeps the
-    /// schedule, to go on another time, says so; what is begun is then not handed over at a premature end.
+    /// Called once a second, after blocks were handed over, and before the scan is cut short: for whoever keeps the
+    /// schedule, to go on another time.
     ///
     /// # Errors
     /// Whatever writing says; it ends the scan.
-    fn keep(&mut self, _schedule: &Schedule, _now: Instant) -> io::Result<bool> {
-        Ok(false)
+    fn keep(&mut self, _schedule: &Schedule, _now: Instant) -> io::Result<()> {
+        Ok(())
+    }
+    /// Whether what is begun at this premature end is for another time, and not handed over.
+    fn keeps_the_rest(&self, _end: End) -> bool {
+        false
     }
 }
 
@@ -64,8 +63,6 @@ pub enum Order {
     Resume,
     /// Let nothing further go to these addresses.
     Exclude(Ranges),
-    /// Go on from this step of the walk, with what was kept of the schedule, if anything was.
-    Start(u64, String),
     /// No order will come any more: nobody controls this scan.
     Gone,
 }
@@ -208,19 +205,6 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
                     self.ends.let_go_of(&addresses);
                     self.ends.schedule.exclude(&addresses);
                 }
-                Order::Start(step, kept) => {
-                    self.method.abandon();
-                    self.ends.abandon();
-                    let (schedule, zero) = (&mut self.ends.schedule, self.clock.time_of_day(0));
-                    schedule.start_at(step);
-                    if !kept.is_empty()
-                        && let Err(line) = schedule.restore(&kept, step, zero)
-                    {
-                        self.driver
-                            .note(&format!("line {line} of what was kept is not of this job: not gone by"));
-                        schedule.start_at(step);
-                    }
-                }
                 Order::Cancel(reason) => return Ok(Some(reason)),
                 Order::Gone => return Ok(Some(Reason::Cancelled)),
             }
@@ -229,9 +213,8 @@ impl<M: Method, D: Driver> Engine<'_, M, D> {
     }
 
     fn stop(&mut self, reason: Reason, end: End) -> io::Result<End> {
-        let kept = self.driver.keep(&self.ends.schedule, self.clock.now())?;
-        // Whoever controls it begins it again: what it failed to do is not to stand as done.
-        if kept || end == End::NoSockets && self.driver.input().is_some() {
+        self.driver.keep(&self.ends.schedule, self.clock.now())?;
+        if self.driver.keeps_the_rest(end) {
             return Ok(end);
         }
         self.ends.conclude();

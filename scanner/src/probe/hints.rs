@@ -119,14 +119,6 @@ impl Listening {
         talks.waiting.retain(&mut stays);
         talks.under_way.retain(|(open, _)| stays(open));
     }
-
-    /// Forgets what was kept back.
-    pub fn abandon(&mut self) {
-        if let Some(talks) = &mut self.talks {
-            talks.waiting.clear();
-            talks.under_way.clear();
-        }
-    }
 }
 
 impl Ends for Listening {

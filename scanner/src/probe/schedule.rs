@@ -230,11 +230,11 @@ impl Schedule {
         u64::try_from(hosts * u128::from(self.job.ports.count())).unwrap_or(u64::MAX)
     }
 
-    /// Ends the job: whatever is not settled is not probed, for this reason; blocks for which nothing was sent
+    /// Ends the job: whatever is not settled is not probed, for this reason; blocks at the end of which nothing was sent
     /// are dropped. The caller must have given up every probe in flight.
     pub fn stop(&mut self, reason: Reason) {
         self.stopped = true;
-        self.blocks.retain(|block| block.sent > 0);
+        while self.blocks.pop_back_if(|block| block.sent == 0).is_some() {}
         self.blocks.iter_mut().for_each(|block| block.settle_rest(reason));
     }
 

@@ -24,7 +24,6 @@ pub struct Text(String);
 
 impl Text {
     /// The first `most` bytes of these; `None` if there are none.
-    #[must_use]
     pub fn escape(bytes: &[u8], most: usize) -> Option<Self> {
         let mut text = String::new();
         for byte in &bytes[..bytes.len().min(most)] {
@@ -43,13 +42,11 @@ impl Text {
     }
 
     /// As it is written and may be shown.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The bytes that the peer sent. They may be anything.
-    #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         unescape(&self.0).expect("a text is only made of what can be read")
     }
@@ -129,7 +126,7 @@ impl Hint {
 }
 
 /// Whether a body line that begins with this word is one of a hint.
-pub(super) fn is_hint(word: &str) -> bool {
+pub fn is_hint(word: &str) -> bool {
     matches!(word, "says" | "tls" | "expires" | "subject" | "name")
 }
 

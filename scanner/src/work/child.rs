@@ -8,6 +8,8 @@ use std::sync::mpsc::{Sender, SyncSender, channel};
 
 use super::Error;
 use crate::wire::Sample;
+use crate::wire::hint::is_hint;
+use crate::wire::words::words;
 
 /// The longest line that is read from the probe: an escaped text takes four bytes for one.
 const MAX_LINE: u64 = 2048;
@@ -67,30 +69,15 @@ pub enum Event {
     Silent,
 }
 
-/// How a job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndState {
+words! {
+    /// How a job ended, as the protocol spells it.
+    EndState, "done, cancelled or failed":
     /// Every block is done.
-    Done,
+    Done = "done",
     /// Somebody wanted it to end.
-    Cancelled,
+    Cancelled = "cancelled",
     /// It could not go on.
-    Failed,
-}
-
-impl EndState {
-    /// As the protocol spells it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Cancelled => "cancelled",
-            Self::Failed => "failed",
-        }
-    }
-
-    fn parse(word: &str) -> Option<Self> {
-        [Self::Done, Self::Cancelled, Self::Failed].into_iter().find(|state| state.as_str() == word)
-    }
+    Failed = "failed",
 }
 
 impl Line {
@@ -100,13 +87,13 @@ impl Line {
         let mut words = rest.split(' ');
         let read = match word {
             "." if line == "." => return Some(Self::Dot),
-            "host" | "hosts" | "port" | "says" | "tls" | "expires" | "subject" | "name" => {
+            word if matches!(word, "host" | "hosts" | "port") || is_hint(word) => {
                 return Some(Self::Body(line.to_owned()));
             }
             "state" => return Some(Self::State(rest.to_owned())),
             "end" => {
                 let (state, detail) = rest.split_once(' ').unwrap_or((rest, ""));
-                return Some(Self::End { state: EndState::parse(state)?, detail: detail.to_owned() });
+                return Some(Self::End { state: state.parse().ok()?, detail: detail.to_owned() });
             }
             "block" => Self::Block(Head {
                 block: number(words.next())?,

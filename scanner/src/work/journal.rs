@@ -1,27 +1,24 @@
 //! Which blocks of a job are done, so that a restarted scanner goes on where it was.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use super::Error;
-use super::folder::{Folder, private_folder, sync_folder, write_synced};
+use super::folder::{Folder, private_folder, remove_if_there, sync_folder, write_synced};
 use crate::net::Permutation;
 use crate::wire::{Job, hex};
 
-/// One line a finished block, each on the disk before its frames are in the spool; beside it, what the probe said last of
+/// One line a finished block, in the order of the job's walk, each on the disk before its frames are in the spool; beside it, what the probe said last of
 /// the blocks that are not done.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
     walk: Permutation,
-    /// The step of the walk before which everything is done.
+    /// The step of the walk before which everything is done, and nothing after it.
     next: u64,
-    /// Blocks that are done although an earlier one is not.
-    ahead: BTreeSet<u64>,
     totals: Totals,
 }
 
@@ -65,11 +62,8 @@ impl Journal {
         let (lines, whole) = read(&file).map_err(failed())?;
         file.set_len(whole).map_err(failed())?;
         sync_folder(&folder.path("journal")).map_err(failed())?;
-        let (walk, totals) = (job.walk(), Totals::default());
-        let mut journal = Self { path, file, walk, next: 0, ahead: BTreeSet::new(), totals };
-        for done in lines {
-            journal.count(done);
-        }
+        let mut journal = Self { path, file, walk: job.walk(), next: 0, totals: Totals::default() };
+        journal.count(&lines);
         Ok(journal)
     }
 
@@ -105,9 +99,10 @@ impl Journal {
         self.next
     }
 
-    /// Whether this block is done although an earlier one is not.
-    pub fn is_ahead(&self, block: u64) -> bool {
-        self.ahead.contains(&block)
+    /// The block to be done when so many more are, if there is one.
+    pub fn after(&self, more: usize) -> Option<u64> {
+        let step = u128::from(self.next) + more as u128;
+        u64::try_from(self.walk.at(step)).ok().filter(|_| step < self.walk.count())
     }
 
     /// Keeps what the probe needs to go on with the blocks that are not done, in place of what was kept before.
@@ -127,10 +122,7 @@ impl Journal {
 
     /// Forgets it.
     pub fn forget_kept(&self) -> Result<(), Error> {
-        match fs::remove_file(self.state()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::file(self.state())(error)),
-            _ => Ok(()),
-        }
+        remove_if_there(&self.state()).map_err(Error::file(self.state()))
     }
 
     fn state(&self) -> PathBuf {
@@ -152,22 +144,15 @@ impl Journal {
         let lines: String = blocks.iter().map(line).collect();
         let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
         written.map_err(Error::file(&self.path))?;
-        for done in blocks {
-            self.count(*done);
-        }
+        self.count(blocks);
         Ok(())
     }
 
-    fn count(&mut self, done: Done) {
-        self.totals.probes = self.totals.probes.saturating_add(done.probes);
-        self.totals.open = self.totals.open.saturating_add(done.open);
-        self.ahead.insert(done.block);
-        while !self.complete() {
-            let block = u64::try_from(self.walk.at(u128::from(self.next))).unwrap_or(u64::MAX);
-            if !self.ahead.remove(&block) {
-                break;
-            }
-            self.next += 1;
+    fn count(&mut self, blocks: &[Done]) {
+        self.next += blocks.len() as u64;
+        for done in blocks {
+            self.totals.probes = self.totals.probes.saturating_add(done.probes);
+            self.totals.open = self.totals.open.saturating_add(done.open);
         }
     }
 
@@ -214,21 +199,19 @@ mod tests {
         let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
         let blocks = order(&journal);
         assert!(blocks.len() >= 5);
-        for at in [0, 2, 3] {
-            journal.note(&[Done { block: blocks[at], probes: 10, open: 1 }]).unwrap();
+        for block in &blocks[..3] {
+            journal.note(&[Done { block: *block, probes: 10, open: 1 }]).unwrap();
         }
         drop(journal);
         let mut journal = Journal::open(&folder, &HASH, &job()).unwrap();
-        assert_eq!(journal.next(), 1);
-        assert!(journal.is_ahead(blocks[2]) && !journal.is_ahead(blocks[1]));
+        assert_eq!(journal.next(), 3);
+        assert_eq!((journal.after(0), journal.after(1)), (Some(blocks[3]), Some(blocks[4])));
         assert_eq!(journal.totals(), Totals { probes: 30, open: 3 });
-        journal.note(&[Done { block: blocks[1], probes: 10, open: 0 }]).unwrap();
-        assert_eq!(journal.next(), 4);
-        for block in &blocks[4..] {
+        for block in &blocks[3..] {
             assert!(!journal.complete());
             journal.note(&[Done { block: *block, probes: 1, open: 0 }]).unwrap();
         }
-        assert!(journal.complete());
+        assert!(journal.complete() && journal.after(0).is_none());
         journal.remove().unwrap();
         assert!(!Journal::noted(&folder, &HASH, blocks[0]).unwrap());
     }

@@ -1,14 +1,14 @@
 //! A job at work: probes run, and what they find is kept, until it is over.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::child::{EndState, Event, Line, Probe};
 use super::journal::Journal;
 use super::keeper::Keeper;
-use super::{Desk, Error, say};
+use super::{Desk, Error, lock, say};
 use crate::crypto;
 use crate::net::Ranges;
 use crate::wire::{Id, Job, split};
@@ -57,7 +57,7 @@ impl Shared {
     }
 
     pub fn exclude(&self, addresses: Ranges) {
-        *self.excluded.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+        *lock(&self.excluded) = addresses;
         self.heard.fetch_add(1, Ordering::Release);
     }
 
@@ -166,12 +166,12 @@ impl<'a> Run<'a> {
         let mut heard = self.shared.heard.load(Ordering::Acquire);
         let mut rests = self.is_to_rest()?;
         let opening = format!(
-            "{}{}{}.\nstart {}\n{}",
+            "{}{}start {}\n{}{}.\n",
             self.excluded(),
             self.keeper.journal.kept()?,
-            self.job.encode(),
             self.keeper.journal.next(),
-            if rests { "pause\n" } else { "" }
+            if rests { "pause\n" } else { "" },
+            self.job.encode(),
         );
         let mut probe = match Probe::start(command, opening, sender) {
             Ok(probe) => probe,
@@ -248,7 +248,7 @@ impl<'a> Run<'a> {
 
     /// What must be left alone, as the line that the probe is told; empty where there is nothing.
     fn excluded(&self) -> String {
-        let mut all = self.shared.excluded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = lock(&self.shared.excluded).clone();
         if !self.job.own {
             all = all.union(&(self.desk.appliance)());
         }

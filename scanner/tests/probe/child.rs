@@ -73,7 +73,7 @@ fn killed_and_begun_again(with_state: bool) -> (usize, Block) {
     link.child.kill().unwrap();
     link.child.wait().unwrap();
     let state = if with_state { state } else { String::new() };
-    let again = Link::start_with(&format!("{state}{}.\nstart 0\n", job.encode()));
+    let again = Link::start(&job, &format!("{state}start 0\n"));
     let (mut blocks, end) = again.finish();
     assert_eq!((blocks.len(), end.as_str()), (1, "done"));
     let block = blocks.remove(0);
@@ -100,8 +100,7 @@ fn what_a_killed_probe_had_told_of_its_state_is_not_probed_again() {
 #[test]
 fn a_state_that_is_not_of_the_job_is_said_and_not_gone_by() {
     let job = job("127.82.11.0/28", "1-5");
-    let (blocks, end) =
-        Link::start_with(&format!("state step 9\nstate .\n{}.\nstart 0\n", job.encode())).finish();
+    let (blocks, end) = Link::start(&job, "state step 9\nstate .\nstart 0\n").finish();
     assert_eq!((blocks.len(), end.as_str()), (4, "done"));
 }
 
@@ -176,7 +175,7 @@ fn an_exclusion_holds_from_the_first_probe_on_and_from_the_moment_it_comes() {
         listener.set_nonblocking(true).unwrap();
     }
     job.ports = Ports::parse(&format!("1-200,{},{}", one.port(), two.port())).unwrap();
-    let mut link = Link::start_with(&format!("exclude 127.82.8.1\n{}.\npause\n", job.encode()));
+    let mut link = Link::start(&job, "exclude 127.82.8.1\npause\n");
     link.order("exclude 127.82.8.31, 127.82.8.16-127.82.8.20");
     link.order("resume");
     let (blocks, end) = link.finish();
@@ -216,7 +215,7 @@ fn a_scan_that_nobody_controls_ends() {
 fn a_file_as_input_runs_to_its_end() {
     let job = job("127.82.6.0/28", "1-50");
     let folder = std::env::temp_dir().join(format!("portolan-probe-{}", std::process::id()));
-    std::fs::write(&folder, format!("{}.\nstart 1\n", job.encode())).unwrap();
+    std::fs::write(&folder, format!("start 1\n{}.\n", job.encode())).unwrap();
     let input = std::fs::File::open(&folder).unwrap();
     let output =
         std::process::Command::new(SCANNER).args(["probe", "--job", "-"]).stdin(input).output().unwrap();

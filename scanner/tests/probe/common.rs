@@ -89,9 +89,9 @@ pub enum Said {
 }
 
 impl Link {
-    /// Starts the child and gives it a job, and orders with it.
-    pub fn start(job: &Job, orders: &str) -> Self {
-        Self::start_with(&format!("{}.\n{orders}", job.encode()))
+    /// Starts the child and gives it a job, and before it what holds from the first probe on.
+    pub fn start(job: &Job, opening: &str) -> Self {
+        Self::start_with(&format!("{opening}{}.\n", job.encode()))
     }
 
     /// Starts the child with this as the beginning of its input.

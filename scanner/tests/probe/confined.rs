@@ -20,7 +20,7 @@ fn start(arguments: &str) -> Child {
     if arguments == "--job -" {
         let mut job = job("127.83.0.0/24", "1-1000");
         job.rate = 100;
-        let input = format!("{}.\nstart 0\n", job.encode());
+        let input = format!("{}.\n", job.encode());
         child.stdin.as_mut().unwrap().write_all(input.as_bytes()).unwrap();
     }
     let begun = Instant::now();
