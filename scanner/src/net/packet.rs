@@ -83,24 +83,16 @@ pub enum Why {
 /// Reads an Ethernet frame, or the beginning of a long one.
 pub fn read(frame: &[u8]) -> Option<Message> {
     let (kind, content) = (short(frame, 12)?, frame.get(ETHERNET..)?);
-    match kind {
-        ARP => arp(content),
-        IPV4 => {
-            let packet = ipv4(content)?;
-            match packet.protocol {
-                TCP => tcp(&packet),
-                ICMP => icmp(packet.content),
-                _ => None,
-            }
-        }
-        IPV6 => {
-            let packet = ipv6(content)?;
-            match packet.protocol {
-                TCP => tcp(&packet),
-                ICMPV6 => icmpv6(&packet),
-                _ => None,
-            }
-        }
+    let packet = match kind {
+        ARP => return arp(content),
+        IPV4 => ipv4(content)?,
+        IPV6 => ipv6(content)?,
+        _ => return None,
+    };
+    match (kind, packet.protocol) {
+        (_, TCP) => tcp(&packet),
+        (IPV4, ICMP) => icmp(packet.content),
+        (IPV6, ICMPV6) => icmpv6(&packet),
         _ => None,
     }
 }

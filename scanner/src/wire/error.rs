@@ -55,6 +55,16 @@ impl Error {
     }
 }
 
+/// Refuses what contradicts itself, in the words for it.
+pub(super) fn must(holds: bool, otherwise: &'static str) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(Error::Inconsistent(otherwise)) }
+}
+
+/// Likewise, but of a line of the body.
+pub(super) fn line_must(line: usize) -> impl Fn(bool, &'static str) -> Result<(), Error> {
+    move |holds, what| if holds { Ok(()) } else { Err(Error::Body { line, what }) }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,6 +4,7 @@ use std::fmt::{Display, Write as _};
 use std::str::FromStr;
 
 use super::Error;
+use super::error::{line_must, must};
 
 /// The greatest value, in bytes: a certificate in Base64 fits.
 const MAX_VALUE: usize = 8192;
@@ -27,20 +28,15 @@ impl Fields {
         let text = str::from_utf8(body).map_err(|_| Error::NotUtf8)?;
         let mut fields = Self::new();
         for (i, line) in text.split_terminator('\n').enumerate() {
-            let wrong = |what| Error::Body { line: i + 1, what };
-            let (key, value) = line.split_once(": ").ok_or(wrong("not \"key: value\""))?;
-            if key.is_empty() || !key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') {
-                return Err(wrong("a key has letters a-z and hyphens only"));
-            }
-            if value.len() > MAX_VALUE || value.chars().any(char::is_control) {
-                return Err(wrong("a value has at most 8192 bytes and no control characters"));
-            }
-            if i >= 64 {
-                return Err(wrong("at most 64 lines"));
-            }
-            if fields.get(key).is_some() {
-                return Err(wrong("this key was there before"));
-            }
+            let must = line_must(i + 1);
+            let (key, value) = line.split_once(": ").unwrap_or_default();
+            must(line.contains(": "), "not \"key: value\"")?;
+            let letters = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+            must(letters && !key.is_empty(), "a key has letters a-z and hyphens only")?;
+            let proper = value.len() <= MAX_VALUE && !value.chars().any(char::is_control);
+            must(proper, "a value has at most 8192 bytes and no control characters")?;
+            must(i < 64, "at most 64 lines")?;
+            must(fields.get(key).is_none(), "this key was there before")?;
             fields.0.push((key.to_owned(), value.to_owned()));
         }
         Ok(fields)
@@ -76,7 +72,7 @@ impl Fields {
     /// [`Error::Inconsistent`].
     pub fn only(&self, keys: &[&str]) -> Result<(), Error> {
         let known = self.0.iter().all(|(key, _)| keys.contains(&key.as_str()));
-        if known { Ok(()) } else { Err(Error::Inconsistent("a field that is not known here")) }
+        must(known, "a field that is not known here")
     }
 }
 

@@ -130,42 +130,38 @@ pub fn is_hint(word: &str) -> bool {
     matches!(word, "says" | "tls" | "expires" | "subject" | "name")
 }
 
-/// Adds what a body line tells of the port that was read last; the error is what is wrong with the line.
-pub(super) fn read(host: &mut HostRecord, line: &str) -> Result<(), Error> {
-    let wrong = |what| Err(Error::Body { line: 0, what });
+/// Adds what a body line tells of the port that was read last; `wrong` makes the error of what is wrong with the line.
+pub(super) fn read(
+    host: &mut HostRecord,
+    line: &str,
+    wrong: impl Fn(&'static str) -> Error,
+) -> Result<(), Error> {
     let port = host.exceptions.last().filter(|run| run.reason == Reason::SynAck).map(|run| run.first);
-    let Some(port) = port else { return wrong("a hint belongs to the open port before it") };
+    let port = port.ok_or_else(|| wrong("a hint belongs to the open port before it"))?;
+    let text = |value, most| Text::parse(value, most).ok_or_else(|| wrong("not an escaped text"));
     let (word, value) = line.split_once(' ').unwrap_or((line, ""));
     let hint = host.hints.last_mut().filter(|hint| hint.port == port);
     match (word, hint.map(|hint| &mut hint.said)) {
         ("says", None) => {
-            let Some(text) = Text::parse(value, MAX_TEXT) else { return wrong("not an escaped text") };
-            host.hints.push(Hint { port, said: Said::Banner(text) });
+            host.hints.push(Hint { port, said: Said::Banner(text(value, MAX_TEXT)?) });
         }
         ("tls", None) => {
             let sha256 = lines::value::<Hex<32>>("tls", value)?.0;
             let leaf = Certificate { sha256, expires: None, subject: None, names: Vec::new() };
             host.hints.push(Hint { port, said: Said::Certificate(leaf) });
         }
-        (
-            "expires",
-            Some(Said::Certificate(Certificate { expires: at @ None, subject: None, names, .. })),
-        ) if names.is_empty() => {
-            *at = Some(lines::value("expires", value)?);
-        }
-        ("subject", Some(Said::Certificate(Certificate { subject: subject @ None, names, .. })))
-            if names.is_empty() =>
+        ("expires", Some(Said::Certificate(leaf)))
+            if leaf.expires.is_none() && leaf.subject.is_none() && leaf.names.is_empty() =>
         {
-            *subject = Text::parse(value, MAX_TEXT);
-            if subject.is_none() {
-                return wrong("not an escaped text");
-            }
+            leaf.expires = Some(lines::value("expires", value)?);
+        }
+        ("subject", Some(Said::Certificate(leaf))) if leaf.subject.is_none() && leaf.names.is_empty() => {
+            leaf.subject = Some(text(value, MAX_TEXT)?);
         }
         ("name", Some(Said::Certificate(leaf))) if leaf.names.len() < MAX_NAMES => {
-            let Some(name) = Text::parse(value, MAX_NAME) else { return wrong("not an escaped name") };
-            leaf.names.push(name);
+            leaf.names.push(text(value, MAX_NAME)?);
         }
-        _ => return wrong("this line of a hint cannot stand here"),
+        _ => return Err(wrong("this line of a hint cannot stand here")),
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A job: what a scanner is to probe, signed by the appliance.
 
+use super::error::{line_must, must};
 use super::hex::Hex;
 use super::lines::{self, Lines, YesNo};
 use super::{Error, Id, Method, Preset};
@@ -124,23 +125,13 @@ impl Job {
     /// # Errors
     /// [`Error::Inconsistent`] with the first thing found.
     pub fn check(&self) -> Result<(), Error> {
-        let wrong = |what| Err(Error::Inconsistent(what));
-        if self.targets.is_empty() || self.ports.is_empty() {
-            return wrong("a job needs targets and ports");
-        }
-        if self.rate == 0 || self.host_rate == 0 || self.timeout_ms == 0 || self.block_hosts == 0 {
-            return wrong("rate, host-rate, timeout-ms and block-hosts are at least 1");
-        }
-        if self.hints && self.preset == Preset::Gentle {
-            return wrong("preset gentle takes no hints");
-        }
-        if self.expires <= self.issued {
-            return wrong("a job expires after it is issued");
-        }
-        if self.probes() > i64::MAX as u128 {
-            return wrong("a job has at most 9223372036854775807 probes");
-        }
-        Ok(())
+        must(!self.targets.is_empty() && !self.ports.is_empty(), "a job needs targets and ports")?;
+        let some =
+            [self.rate, self.host_rate, self.timeout_ms, self.block_hosts].iter().all(|number| *number > 0);
+        must(some, "rate, host-rate, timeout-ms and block-hosts are at least 1")?;
+        must(!self.hints || self.preset != Preset::Gentle, "preset gentle takes no hints")?;
+        must(self.expires > self.issued, "a job expires after it is issued")?;
+        must(self.probes() <= i64::MAX as u128, "a job has at most 9223372036854775807 probes")
     }
 
     /// Hosts a block that suit a job of so many ports: 2^17 probes or a single host, and at most 4,096 hosts, so
@@ -197,16 +188,13 @@ fn body(mut lines: Lines<'_>) -> Result<(Ranges, Ports), Error> {
         let wrong = |what| Error::Body { line: number, what };
         if let Some(written) = line.strip_prefix("target ") {
             let range: Range = written.parse().map_err(|_| wrong("not a target range"))?;
-            if targets.last().is_some_and(|before| before.last >= range.first) {
-                return Err(wrong("targets ascend and do not overlap"));
-            }
+            let ascends = targets.last().is_none_or(|before| before.last < range.first);
+            line_must(number)(ascends, "targets ascend and do not overlap")?;
             targets.push(range);
         } else if let Some(written) = line.strip_prefix("ports ") {
             let ports = Ports::parse(written).map_err(|_| wrong("not a port list"))?;
-            return match lines.next()? {
-                None => Ok((targets.into_iter().collect(), ports)),
-                Some(_) => Err(Error::Body { line: number + 1, what: "nothing belongs after the ports" }),
-            };
+            line_must(number + 1)(lines.next()?.is_none(), "nothing belongs after the ports")?;
+            return Ok((targets.into_iter().collect(), ports));
         } else {
             return Err(wrong("\"target …\" or \"ports …\" belongs here"));
         }

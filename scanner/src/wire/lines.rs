@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write as _};
 use std::str::FromStr;
 
+use super::error::line_must;
 use super::{Error, MAGIC, MAX_FRAME, MAX_VALUE, VERSION};
 use crate::net::cut;
 
@@ -56,21 +57,13 @@ impl<'a> Lines<'a> {
 
     /// The blank line between header and body.
     pub fn blank(&mut self) -> Result<(), Error> {
-        if self.line()?.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Body { line: 0, what: "a blank line belongs before it" })
-        }
+        line_must(0)(self.line()?.is_empty(), "a blank line belongs before it")
     }
 
     /// The blank line behind the header of a kind that has no body.
     pub fn no_body(&mut self) -> Result<(), Error> {
         self.blank()?;
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Body { line: 1, what: "this kind has no body" })
-        }
+        line_must(1)(self.rest.is_empty(), "this kind has no body")
     }
 
     /// What is left.

@@ -1,5 +1,6 @@
 //! Results: what a scanner saw of one block of a job, signed by the scanner.
 
+use super::error::{line_must, must};
 use super::hex::Hex;
 use super::lines::{self, Lines, YesNo, line};
 use super::{Error, Hint, Id, Job, Reason, State, hint};
@@ -200,55 +201,34 @@ impl Results {
     /// # Errors
     /// [`Error::Inconsistent`] with the first thing found.
     pub fn check_against(&self, job: &Job) -> Result<(), Error> {
-        let wrong = |what| Err(Error::Inconsistent(what));
-        if self.scanner != job.scanner {
-            return wrong("the job is another scanner's");
-        }
-        if self.block >= job.blocks() {
-            return wrong("the job has no such block");
-        }
-        if self.ended < self.started {
-            return wrong("the block ended before it began");
-        }
-        let block = job.block_targets(self.block);
+        must(self.scanner == job.scanner, "the job is another scanner's")?;
+        must(self.block < job.blocks(), "the job has no such block")?;
+        must(self.started <= self.ended, "the block ended before it began")?;
+        let (block, targets) = (job.block_targets(self.block), self.targets());
         // Without these two, a block could be delivered in four thousand million parts.
-        if self.hosts.is_empty() {
-            return wrong("a part holds at least one host");
-        }
-        if u128::from(self.part) >= block.count() {
-            return wrong("a block has no more parts than hosts");
-        }
-        if !self.hosts.iter().all(|host| block.contains_range(host.range())) {
-            return wrong("a host is not in the block");
-        }
-        let targets = self.targets();
-        if self.part == 0 && self.last && targets != block {
-            return wrong("the only part of a block must hold all its hosts");
-        }
+        must(!self.hosts.is_empty(), "a part holds at least one host")?;
+        must(u128::from(self.part) < block.count(), "a block has no more parts than hosts")?;
+        let inside = |host: &HostRecord| block.contains_range(host.range());
+        must(self.hosts.iter().all(inside), "a host is not in the block")?;
+        let only = self.part == 0 && self.last;
+        must(!only || targets == block, "the only part of a block must hold all its hosts")?;
+        let ports = u128::from(job.ports.count());
         let Sample { probed, answered, missed } = self.sample;
-        let pairs = block.count().saturating_mul(u128::from(job.ports.count()));
-        if missed > answered
-            || answered > probed
-            || u128::from(probed) > pairs
-            || (self.part > 0 && probed > 0)
-        {
-            return wrong("the counts of the sample do not agree");
-        }
+        let bounded = u128::from(probed) <= block.count().saturating_mul(ports) && answered <= probed;
+        let agree = bounded && missed <= answered && (self.part == 0 || probed == 0);
+        must(agree, "the counts of the sample do not agree")?;
         let known = |run: &PortRecord| job.ports.contains(run.first) && job.ports.contains(run.last);
-        if !self.hosts.iter().flat_map(|host| &host.exceptions).all(known) {
-            return wrong("a port is not among the job's");
-        }
-        if !job.hints && self.hosts.iter().any(|host| !host.hints.is_empty()) {
-            return wrong("the job wants no hints");
-        }
-        let probes = targets.count().saturating_mul(u128::from(job.ports.count()));
-        if probes == u128::from(self.probes) {
-            Ok(())
-        } else {
-            wrong("the number of probes is not hosts times ports")
-        }
+        let mut runs = self.hosts.iter().flat_map(|host| &host.exceptions);
+        must(runs.all(known), "a port is not among the job's")?;
+        let silent = self.hosts.iter().all(|host| host.hints.is_empty());
+        must(job.hints || silent, "the job wants no hints")?;
+        let probes = targets.count().saturating_mul(ports);
+        must(probes == u128::from(self.probes), "the number of probes is not hosts times ports")
     }
 }
+
+const DISAGREE: &str = "state and reason do not agree";
+const ONE_BY_ONE: &str = "open ports are written one by one";
 
 /// Reads body lines; also what the probe prints for a finished block.
 ///
@@ -261,22 +241,18 @@ pub fn parse_hosts(body: &str) -> Result<Vec<HostRecord>, Error> {
     while let Some(line) = lines.next()? {
         number += 1;
         let wrong = |what| Error::Body { line: number, what };
+        let must = line_must(number);
         let mut words = line.split(' ');
         let mut word = || words.next().ok_or(wrong("a word is missing"));
         match word()? {
             kind @ ("host" | "hosts") => {
                 let range: Range = word()?.parse().map_err(|_| wrong("not an address or a range"))?;
-                let base =
-                    state_and_reason(word()?, word()?).ok_or(wrong("state and reason do not agree"))?;
-                if (kind == "host") != (range.first == range.last) {
-                    return Err(wrong("\"host\" has one address, \"hosts\" a range"));
-                }
-                if base == Reason::SynAck {
-                    return Err(wrong("open ports are written one by one"));
-                }
-                if hosts.last().is_some_and(|before| before.last >= range.first) {
-                    return Err(wrong("hosts ascend and do not overlap"));
-                }
+                let base = state_and_reason(word()?, word()?).ok_or(wrong(DISAGREE))?;
+                let one = range.first == range.last;
+                must((kind == "host") == one, "\"host\" has one address, \"hosts\" a range")?;
+                must(base != Reason::SynAck, ONE_BY_ONE)?;
+                let ascends = hosts.last().is_none_or(|before| before.last < range.first);
+                must(ascends, "hosts ascend and do not overlap")?;
                 let (exceptions, hints) = (Vec::new(), Vec::new());
                 hosts.push(HostRecord { first: range.first, last: range.last, base, exceptions, hints });
                 hinted = 0;
@@ -284,40 +260,26 @@ pub fn parse_hosts(body: &str) -> Result<Vec<HostRecord>, Error> {
             "port" => {
                 let host = hosts.last_mut().filter(|host| host.first == host.last);
                 let host = host.ok_or(wrong("a port belongs to the one host before it"))?;
-                let run = word()?;
-                let (first, last) = port_run(run).ok_or(wrong("not a port or a range of ports"))?;
-                let reason =
-                    state_and_reason(word()?, word()?).ok_or(wrong("state and reason do not agree"))?;
+                let (first, last) = port_run(word()?).ok_or(wrong("not a port or a range of ports"))?;
+                let reason = state_and_reason(word()?, word()?).ok_or(wrong(DISAGREE))?;
                 let open = reason == Reason::SynAck;
-                if open && first != last {
-                    return Err(wrong("open ports are written one by one"));
-                }
+                must(!open || first == last, ONE_BY_ONE)?;
                 let rtt_us = if open { lines::value("rtt", word()?)? } else { 0 };
-                if reason == host.base {
-                    return Err(wrong("an exception differs from its host"));
-                }
-                if host.exceptions.last().is_some_and(|before| before.last >= first) {
-                    return Err(wrong("ports ascend and do not overlap"));
-                }
+                must(reason != host.base, "an exception differs from its host")?;
+                let ascends = host.exceptions.last().is_none_or(|before| before.last < first);
+                must(ascends, "ports ascend and do not overlap")?;
                 host.exceptions.push(PortRecord { first, last, reason, rtt_us });
             }
             word if hint::is_hint(word) => {
                 let host = hosts.last_mut().ok_or(wrong("a hint belongs to the open port before it"))?;
-                hint::read(host, line).map_err(|error| match error {
-                    Error::Body { what, .. } => wrong(what),
-                    other => other,
-                })?;
+                hint::read(host, line, wrong)?;
                 hinted += line.len() + 1;
-                if hinted > hint::MAX_HINTS {
-                    return Err(wrong("more hints than a host may have"));
-                }
+                must(hinted <= hint::MAX_HINTS, "more hints than a host may have")?;
                 continue;
             }
             _ => return Err(wrong("\"host …\", \"port …\" or a hint belongs here")),
         }
-        if words.next().is_some() {
-            return Err(wrong("too many words"));
-        }
+        must(words.next().is_none(), "too many words")?;
     }
     Ok(hosts)
 }
