@@ -5,12 +5,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
 use portolan_scanner::net::{Ports, Range, addr_to_u128};
-use portolan_scanner::wire::{HostRecord, Job, Method, Preset, Reason, State};
+use portolan_scanner::wire::{self, HostRecord, Job, Preset, Reason, State};
 
 use super::clock::Clock;
-use super::engine::Driver;
+use super::engine::{self, Driver};
 use super::guard::Guard;
-use super::method::Opened;
+use super::method::Method;
 use super::pace::Instant;
 use super::schedule::{Finished, Schedule};
 
@@ -37,7 +37,7 @@ fn judge(address: IpAddr, ports: [(u16, State); 2], job: &Job) -> io::Result<()>
     let numbers: Vec<String> = ports.iter().map(|(port, _)| port.to_string()).collect();
     let canary = Job {
         preset: Preset::Fast,
-        method: Method::Connect,
+        method: wire::Method::Connect,
         rate: 1_000,
         host_rate: 1_000,
         timeout_ms: 1_000,
@@ -50,9 +50,9 @@ fn judge(address: IpAddr, ports: [(u16, State); 2], job: &Job) -> io::Result<()>
         ..job.clone()
     };
     let mut heard = Heard(Vec::new());
-    let method = Opened::open(&canary, None)?;
+    let method = Method::open(&canary, None)?;
     let schedule = Schedule::new(canary, &Guard::default()).map_err(io::Error::other)?;
-    method.run(schedule, &mut heard, &Clock::start())?;
+    engine::run(schedule, method, &mut heard, &Clock::start())?;
     for host in &heard.0 {
         for (port, state) in ports {
             let found = host.port(port).0;

@@ -24,10 +24,10 @@ use portolan_scanner::wire::{self, Job, MAX_FRAME, Reason, Sample};
 use super::canary;
 use super::clock::Clock;
 use super::confine::{close_inherited, confine};
-use super::engine::{Driver, End, NO_SOCKETS, Order};
+use super::engine::{self, Driver, End, NO_SOCKETS, Order};
 use super::forecast::Forecast;
 use super::guard::Guard;
-use super::method::Opened;
+use super::method::Method;
 use super::own;
 use super::pace::{Instant, SECOND};
 use super::schedule::{Finished, Progress, Schedule};
@@ -74,9 +74,9 @@ fn run(never_scan: &[String]) -> io::Result<()> {
     close_inherited(Some(link.input.file.as_fd()));
     canary::sing(schedule.job())?;
     let orders = (!link.input.is_file).then(|| link.input.file.as_fd());
-    let method = Opened::open(schedule.job(), orders)?;
+    let method = Method::open(schedule.job(), orders)?;
     confine(&method.sockets(), schedule.job().hints)?;
-    match method.run(schedule, &mut link, &clock)? {
+    match engine::run(schedule, method, &mut link, &clock)? {
         End::Done => writeln!(link.out, "end done")?,
         End::Cancelled => writeln!(link.out, "end cancelled")?,
         End::NoSockets => writeln!(link.out, "end failed {NO_SOCKETS}")?,

@@ -21,12 +21,13 @@ use portolan_scanner::net::Ranges;
 use portolan_scanner::wire::Reason;
 
 use super::clock::Clock;
-use super::method::{Ends, Method, Room};
+use super::flights::Place;
+use super::method::{Ends, Room};
 use super::outcome::{Outcome, outcome};
 use super::pace::{Instant, SECOND};
 use super::preset::{Close, Numbers};
 use super::schedule::Probe;
-use super::slots::{Place, Slots};
+use super::slots::Slots;
 use crate::sys::{self, Epoll, Event};
 
 /// Descriptors that are left for everything else in the process, the connections of the hints included.
@@ -106,20 +107,20 @@ impl Connect {
         ends.put_off(probe, now);
         self.slots.shrink();
         self.held_until = now + HOLD;
-        if self.slots.flying() == 0 {
+        if self.slots.flights.flying() == 0 {
             self.dry_since.get_or_insert(now);
         }
     }
 
     /// Something happened at a place: asks what became of the connect there, if there is one.
     fn look(&mut self, place: Place, now: Instant, ends: &mut impl Ends) {
-        let Some(flight) = self.slots.flight(place) else { return };
+        let Some(flight) = self.slots.flights.at(place) else { return };
         let Some(socket) = self.slots.socket(place) else { return };
         self.judge(place, outcome(socket.connect(flight.probe.target)), now, ends);
     }
 
     fn judge(&mut self, place: Place, outcome: Outcome, now: Instant, ends: &mut impl Ends) {
-        let Some(flight) = self.slots.flight(place) else { return };
+        let Some(flight) = self.slots.flights.at(place) else { return };
         let probe = flight.probe;
         let micros = u32::try_from(now.saturating_sub(probe.span.since) / 1_000).unwrap_or(u32::MAX);
         let (reason, micros) = match outcome {
@@ -165,10 +166,9 @@ impl Connect {
         self.slots.end(place, reusable);
         found
     }
-}
 
-impl Method for Connect {
-    fn room(&self, now: Instant) -> Room {
+    /// As [`super::method::Method`] has it; so are those below.
+    pub fn room(&self, now: Instant) -> Room {
         if now < self.held_until {
             Room::At(self.held_until)
         } else if self.slots.has_room() {
@@ -178,7 +178,7 @@ impl Method for Connect {
         }
     }
 
-    fn send(&mut self, probe: Probe, now: Instant, ends: &mut impl Ends) {
+    pub fn send(&mut self, probe: Probe, now: Instant, ends: &mut impl Ends) {
         let place = match self.slots.take(probe.target.is_ipv6(), &self.epoll) {
             Ok(place) => place,
             Err(number) => return self.no_socket(probe, number, now, ends),
@@ -186,13 +186,11 @@ impl Method for Connect {
         self.dry_since = None;
         let Some(socket) = self.slots.socket(place) else { return };
         let begun = socket.connect(probe.target);
-        self.slots.begin(place, probe);
+        self.slots.flights.begin(place, probe, now);
         self.judge(place, outcome(begun), now, ends);
     }
 
-    fn flush(&mut self, _now: Instant, _ends: &mut impl Ends) {}
-
-    fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool> {
+    pub fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool> {
         let filled = self.epoll.wait(&mut self.events, at_most_ms)?;
         self.full = filled == self.events.len();
         let now = clock.now();
@@ -207,17 +205,19 @@ impl Method for Connect {
         Ok(ordered)
     }
 
-    fn expire(&mut self, now: Instant, ends: &mut impl Ends) {
+    pub fn expire(&mut self, now: Instant, ends: &mut impl Ends) {
         if self.full {
             return;
         }
-        while let Some((place, flight)) = self.slots.next_expiry().filter(|(_, flight)| flight.until <= now) {
+        while let Some((place, flight)) =
+            self.slots.flights.next_expiry().filter(|(_, flight)| flight.until <= now)
+        {
             let Some(socket) = self.slots.socket(place) else { return };
             match outcome(socket.connect(flight.probe.target)) {
                 Outcome::Pending => {
                     let welcome = if flight.is_late() { now } else { ends.unanswered(flight.probe, now) };
                     if welcome > now {
-                        self.slots.let_linger(place, welcome);
+                        self.slots.flights.let_linger(place, welcome);
                     } else {
                         let reusable = socket.disconnect().is_ok();
                         self.slots.end(place, reusable);
@@ -228,35 +228,34 @@ impl Method for Connect {
         }
     }
 
-    fn next_expiry(&self) -> Option<Instant> {
-        self.slots.next_expiry().map(|(_, flight)| flight.until)
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.slots.flights.next_expiry().map(|(_, flight)| flight.until)
     }
 
-    fn relax(&mut self) {
+    pub fn relax(&mut self) {
         self.slots.relax();
     }
 
-    fn starved(&self) -> Option<Instant> {
+    pub fn starved(&self) -> Option<Instant> {
         self.dry_since
     }
 
-    fn abandon(&mut self) {
-        while let Some((place, _)) = self.slots.next_expiry() {
+    pub fn abandon(&mut self) {
+        while let Some((place, _)) = self.slots.flights.next_expiry() {
             self.slots.end(place, false);
         }
     }
 
-    fn abandon_to(&mut self, addresses: &Ranges) {
+    pub fn abandon_to(&mut self, addresses: &Ranges) {
         self.slots.end_to(addresses);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::probe::method::Method;
     use crate::probe::method::contract_tests::{Site, kept};
-    use crate::probe::preset::numbers;
-    use portolan_scanner::wire::Preset;
+    use crate::probe::testing::job;
     use std::net::TcpListener;
 
     #[test]
@@ -266,7 +265,7 @@ mod tests {
             let open = listener.local_addr().unwrap();
             let closed = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap();
             let site = Site { open, closed, silent: None };
-            kept(&site, |input| Connect::open(numbers(Preset::Fast), input).unwrap());
+            kept(&site, |input| Method::open(&job(address, "1"), input).unwrap());
         }
     }
 }

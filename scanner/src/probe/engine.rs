@@ -90,22 +90,24 @@ const NAP_MS: u32 = 200;
 /// How long not a single socket can be had before the scan ends.
 const DROUGHT: u64 = 10 * SECOND;
 
-/// Works on a schedule by a method until it is done, cancelled, or the machine has nothing to give.
+/// Works on a schedule by a method until it is done, cancelled, or the machine has nothing to give; says what came in that
+/// nobody was asked for.
 ///
 /// # Errors
 /// Whatever the driver or the method says; results not handed over until then are lost.
-pub fn run(
-    schedule: Schedule,
-    method: &mut impl Method,
-    driver: &mut impl Driver,
-    clock: &Clock,
-) -> io::Result<End> {
-    Engine { ends: Listening::new(schedule), method, driver, clock }.run()
+pub fn run(schedule: Schedule, method: Method, driver: &mut impl Driver, clock: &Clock) -> io::Result<End> {
+    let mut engine = Engine { ends: Listening::new(schedule), method, driver, clock };
+    let end = engine.run();
+    let forged = engine.method.forged();
+    if forged > 0 {
+        crate::say!("{forged} answers were to nothing that was asked, and are not counted");
+    }
+    end
 }
 
-struct Engine<'a, M, D> {
+struct Engine<'a, D> {
     ends: Listening,
-    method: &'a mut M,
+    method: Method,
     driver: &'a mut D,
     clock: &'a Clock,
 }
@@ -118,7 +120,7 @@ enum Rest {
     Done,
 }
 
-impl<M: Method, D: Driver> Engine<'_, M, D> {
+impl<D: Driver> Engine<'_, D> {
     fn run(&mut self) -> io::Result<End> {
         let mut tick = self.clock.now() + SECOND;
         if let Some(reason) = self.obey(false)? {

@@ -8,11 +8,11 @@ use portolan_scanner::wire::{Job, Preset, Reason, State, Timing};
 use super::canary;
 use super::clock::Clock;
 use super::confine::{close_inherited, confine, confine_but_for_files};
-use super::engine::{Driver, End, NO_SOCKETS};
+use super::engine::{self, Driver, End, NO_SOCKETS};
 use super::flags::Flags;
 use super::forecast::{Forecast, duration};
 use super::guard::Guard;
-use super::method::Opened;
+use super::method::Method;
 use super::own;
 use super::pace::{Instant, SECOND};
 use super::preset::{Close, Numbers, numbers};
@@ -86,7 +86,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     };
     close_inherited(None);
     canary::sing(&screen.job)?;
-    let method = Opened::open(&screen.job, None)?;
+    let method = Method::open(&screen.job, None)?;
     if screen.resume.is_some() {
         confine_but_for_files()?;
     } else {
@@ -99,7 +99,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     if !screen.goes_on {
         screen.begin()?;
     }
-    let end = method.run(schedule, &mut screen, &clock)?;
+    let end = engine::run(schedule, method, &mut screen, &clock)?;
     screen.close(end, clock.now())?;
     Ok(match end {
         End::Done if screen.totals.short => ExitCode::from(3),

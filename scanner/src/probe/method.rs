@@ -1,7 +1,7 @@
-//! The way probes go out and their ends come back: by connecting, or by SYN packets of one's own.
+//! The way probes go out and their ends come back: by connecting, and by SYN packets of one's own where a job wants them
+//! and they reach.
 //!
-//! The engine asks the schedule what is due and hands it to a method; the method tells the schedule what became of
-//! it. No call of these is made through a pointer, so a method costs what its system calls cost.
+//! The engine asks the schedule what is due and hands it on to here; here the schedule is told what became of it.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,42 +11,18 @@ use portolan_scanner::wire::{self, Job, Reason};
 
 use super::clock::Clock;
 use super::connect::Connect;
-use super::engine::{self, Driver, End};
 use super::own;
 use super::pace::Instant;
 use super::preset::numbers;
-use super::schedule::{Probe, Schedule};
+use super::schedule::Probe;
 use super::syn::Syn;
 
 /// Sends probes and hears how they end. Each probe that was sent is ended once, in any order, unless all are
 /// abandoned; one that was given up may be answered late.
-pub trait Method {
-    /// Whether another probe can be sent `now`.
-    fn room(&self, now: Instant) -> Room;
-    /// Sends a probe, for which there is room; or keeps it for the next [`Method::flush`]. An end that is known at
-    /// once is told at once.
-    fn send(&mut self, probe: Probe, now: Instant, ends: &mut impl Ends);
-    /// Sends what is kept.
-    fn flush(&mut self, now: Instant, ends: &mut impl Ends);
-    /// Waits for something to come in, at most so many milliseconds, and tells the ends. Gives whether orders came
-    /// in as well, which are left unread.
-    ///
-    /// # Errors
-    /// What the kernel says to waiting as such.
-    fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool>;
-    /// Gives up what has had its time `now`. Answers that had come by then, as a wait that began after `now` has
-    /// heard, are told.
-    fn expire(&mut self, now: Instant, ends: &mut impl Ends);
-    /// When the next probe has had its time. Of one class of patience it is always the one that was sent first.
-    fn next_expiry(&self) -> Option<Instant>;
-    /// Called once a second: what the machine could not give a while ago, it may give now.
-    fn relax(&mut self);
-    /// Since when this machine has had nothing to send a single probe with.
-    fn starved(&self) -> Option<Instant>;
-    /// Gives up everything in flight, and tells of nothing.
-    fn abandon(&mut self);
-    /// Gives up what is in flight to these addresses, as far as something would still be sent for it.
-    fn abandon_to(&mut self, addresses: &Ranges);
+#[derive(Debug)]
+pub struct Method {
+    connect: Connect,
+    syn: Option<Syn>,
 }
 
 /// Whether a probe can be sent.
@@ -72,70 +48,111 @@ pub trait Ends {
     fn put_off(&mut self, probe: Probe, now: Instant);
 }
 
-/// The method of a job, opened.
-#[derive(Debug)]
-pub enum Opened {
-    /// It connects.
-    Connect(Box<Connect>),
-    /// It sends SYN packets, and connects where they do not reach.
-    Syn(Box<Syn>),
-}
-
-impl Opened {
+impl Method {
     /// Opens what a job wants; where SYN packets cannot be sent, it says so and connects. Orders on `input` end a
     /// wait.
     ///
     /// # Errors
     /// As [`Connect::open`].
     pub fn open(job: &Job, input: Option<BorrowedFd<'_>>) -> io::Result<Self> {
-        let numbers = numbers(job.preset);
-        if job.method == wire::Method::Syn {
-            match Syn::open(numbers, &job.targets, input) {
-                Ok(syn) => {
-                    let others = job.targets.subtract(&syn.reached());
-                    if !others.is_empty() {
-                        crate::say!(
-                            "connecting to {others}: this machine itself, or not reached over Ethernet"
-                        );
-                    }
-                    return Ok(Self::Syn(syn.into()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    crate::say!("syn needs CAP_NET_RAW; connecting instead");
-                }
-                Err(error) => crate::say!("syn cannot be had here ({error}); connecting instead"),
-            }
+        let mut connect = Connect::open(numbers(job.preset), input)?;
+        let syn = if job.method == wire::Method::Syn { Syn::open_or_say(job) } else { None };
+        if syn.is_none() {
+            own::sources(&job.targets)?.into_iter().for_each(|source| connect.prepare(source));
         }
-        let mut connect = Connect::open(numbers, input)?;
-        own::sources(&job.targets)?.into_iter().for_each(|source| connect.prepare(source));
-        Ok(Self::Connect(connect.into()))
+        Ok(Self { connect, syn })
     }
 
     /// The sockets that send frames.
     pub fn sockets(&self) -> Vec<BorrowedFd<'_>> {
-        match self {
-            Self::Connect(_) => Vec::new(),
-            Self::Syn(syn) => syn.sockets().collect(),
+        self.syn.iter().flat_map(Syn::sockets).collect()
+    }
+
+    /// How many messages came that answer nothing that was sent.
+    pub fn forged(&self) -> u64 {
+        self.syn.as_ref().map_or(0, Syn::forged)
+    }
+
+    /// Whether another probe can be sent `now`.
+    pub fn room(&self, now: Instant) -> Room {
+        if self.syn.as_ref().is_none_or(Syn::has_room) { self.connect.room(now) } else { Room::Later }
+    }
+
+    /// Sends a probe, for which there is room; or keeps it for the next [`Method::flush`]. An end that is known at
+    /// once is told at once.
+    pub fn send(&mut self, probe: Probe, now: Instant, ends: &mut impl Ends) {
+        let syn = self.syn.as_mut().and_then(|syn| syn.way(&probe).map(|way| (way, syn)));
+        match syn {
+            Some((way, syn)) => syn.send(probe, way, now, ends),
+            None => self.connect.send(probe, now, ends),
         }
     }
 
-    /// Works on a schedule to its end, and says what came in that nobody was asked for.
+    /// Sends what is kept.
+    pub fn flush(&mut self, now: Instant, ends: &mut impl Ends) {
+        if let Some(syn) = &mut self.syn {
+            syn.flush(now, ends);
+        }
+    }
+
+    /// Waits for something to come in, at most so many milliseconds, and tells the ends. Gives whether orders came
+    /// in as well, which are left unread.
     ///
     /// # Errors
-    /// As [`engine::run`].
-    pub fn run(self, schedule: Schedule, driver: &mut impl Driver, clock: &Clock) -> io::Result<End> {
-        match self {
-            Self::Connect(mut connect) => engine::run(schedule, connect.as_mut(), driver, clock),
-            Self::Syn(mut syn) => {
-                let end = engine::run(schedule, syn.as_mut(), driver, clock);
-                if syn.forged() > 0 {
-                    crate::say!(
-                        "{} answers were to nothing that was asked, and are not counted",
-                        syn.forged()
-                    );
-                }
-                end
-            }
+    /// What the kernel says to waiting as such.
+    pub fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool> {
+        let Some(syn) = &mut self.syn else { return self.connect.wait(at_most_ms, clock, ends) };
+        // While frames come, nobody needs to be woken for each of them.
+        if syn.receive(clock.now(), ends) || at_most_ms == 0 {
+            syn.flush(clock.now(), ends);
+            return self.connect.wait(0, clock, ends);
+        }
+        syn.sockets().try_for_each(|socket| self.connect.watch(socket))?;
+        let ordered = self.connect.wait(at_most_ms, clock, ends)?;
+        syn.sockets().try_for_each(|socket| self.connect.unwatch(socket))?;
+        syn.receive(clock.now(), ends);
+        syn.flush(clock.now(), ends);
+        Ok(ordered)
+    }
+
+    /// Gives up what has had its time `now`. Answers that had come by then, as a wait that began after `now` has
+    /// heard, are told.
+    pub fn expire(&mut self, now: Instant, ends: &mut impl Ends) {
+        self.connect.expire(now, ends);
+        if let Some(syn) = &mut self.syn {
+            syn.expire(now, ends);
+        }
+    }
+
+    /// When the next probe has had its time. Of one class of patience it is always the one that was sent first.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let syn = self.syn.as_ref().and_then(Syn::next_expiry);
+        self.connect.next_expiry().into_iter().chain(syn).min()
+    }
+
+    /// Called once a second: what the machine could not give a while ago, it may give now.
+    pub fn relax(&mut self) {
+        self.connect.relax();
+    }
+
+    /// Since when this machine has had nothing to send a single probe with.
+    pub fn starved(&self) -> Option<Instant> {
+        self.connect.starved()
+    }
+
+    /// Gives up everything in flight, and tells of nothing.
+    pub fn abandon(&mut self) {
+        self.connect.abandon();
+        if let Some(syn) = &mut self.syn {
+            syn.abandon();
+        }
+    }
+
+    /// Gives up what is in flight to these addresses, as far as something would still be sent for it.
+    pub fn abandon_to(&mut self, addresses: &Ranges) {
+        self.connect.abandon_to(addresses);
+        if let Some(syn) = &mut self.syn {
+            syn.abandon_to(addresses);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] sends what
 //! [`schedule`] asks for by a [`method`], [`block`] keeps what was found until it is handed over. [`pace`] and
-//! [`preset`] hold the rates. The method [`connect`] has its sockets in [`slots`], and [`outcome`] says what a
+//! [`preset`] hold the rates. What is under way is in [`flights`]. [`connect`] has its sockets in [`slots`], and [`outcome`] says what a
 //! connect's end means; [`syn`] makes its own packets. [`hints`] stands between method and schedule and listens to open
 //! ports, each in a [`talk`]. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends
 //! anything to a target.
@@ -16,6 +16,7 @@ pub mod confine;
 pub mod connect;
 pub mod engine;
 pub mod flags;
+mod flights;
 pub mod forecast;
 pub mod guard;
 pub mod hand;
@@ -26,7 +27,6 @@ mod own;
 pub mod pace;
 pub mod patience;
 pub mod preset;
-mod queues;
 pub mod report;
 mod resume;
 pub mod schedule;

@@ -1,4 +1,4 @@
-//! What every method keeps, as tests that each of them passes.
+//! What holds of the method, however it sends.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use super::*;
 use crate::probe::guard::Guard;
 use crate::probe::pace::SECOND;
-use crate::probe::schedule::Next;
+use crate::probe::schedule::{Next, Schedule};
 use crate::probe::testing::job;
 
 /// Sockets that behave as named.
@@ -63,7 +63,7 @@ fn probe_at(target: SocketAddr, now: Instant) -> Probe {
 }
 
 /// Goes on until so many probes have ended.
-fn until(count: usize, method: &mut impl Method, clock: &Clock, heard: &mut Heard) {
+fn until(count: usize, method: &mut Method, clock: &Clock, heard: &mut Heard) {
     let begun = clock.now();
     while heard.0.len() < count {
         let now = clock.now();
@@ -75,14 +75,14 @@ fn until(count: usize, method: &mut impl Method, clock: &Clock, heard: &mut Hear
 }
 
 /// Passes if the method that `open` makes keeps the contract.
-pub fn kept<M: Method>(site: &Site, open: impl Fn(Option<BorrowedFd<'_>>) -> M) {
+pub fn kept(site: &Site, open: impl Fn(Option<BorrowedFd<'_>>) -> Method) {
     every_probe_ends_once_and_as_its_port_is(site, &mut open(None));
     one_that_is_silent_is_given_up_in_its_time(site, &mut open(None));
     what_is_abandoned_is_not_told_of(site, &mut open(None));
     orders_end_a_wait_and_are_left_to_read(&open);
 }
 
-fn every_probe_ends_once_and_as_its_port_is(site: &Site, method: &mut impl Method) {
+fn every_probe_ends_once_and_as_its_port_is(site: &Site, method: &mut Method) {
     let (clock, mut heard) = (Clock::start(), Heard::default());
     // What it has to learn of the way, it learns by one.
     method.send(probe_at(site.open, clock.now()), clock.now(), &mut heard);
@@ -110,7 +110,7 @@ fn every_probe_ends_once_and_as_its_port_is(site: &Site, method: &mut impl Metho
     assert_eq!((method.next_expiry(), method.starved()), (None, None));
 }
 
-fn one_that_is_silent_is_given_up_in_its_time(site: &Site, method: &mut impl Method) {
+fn one_that_is_silent_is_given_up_in_its_time(site: &Site, method: &mut Method) {
     let Some(silent) = site.silent else { return };
     let (clock, mut heard) = (Clock::start(), Heard::default());
     let sent = clock.now();
@@ -127,7 +127,7 @@ fn one_that_is_silent_is_given_up_in_its_time(site: &Site, method: &mut impl Met
     assert_eq!((heard.0[0].0.target, heard.0[0].1), (silent, Told::Unanswered));
 }
 
-fn what_is_abandoned_is_not_told_of(site: &Site, method: &mut impl Method) {
+fn what_is_abandoned_is_not_told_of(site: &Site, method: &mut Method) {
     let (clock, mut heard) = (Clock::start(), Heard::default());
     for target in site.silent.into_iter().chain([site.closed]) {
         method.send(probe_at(target, clock.now()), clock.now(), &mut Heard::default());
@@ -141,7 +141,7 @@ fn what_is_abandoned_is_not_told_of(site: &Site, method: &mut impl Method) {
     assert_eq!(heard.0[0].1, Told::Answered(Reason::SynAck), "it goes on after that");
 }
 
-fn orders_end_a_wait_and_are_left_to_read<M: Method>(open: impl Fn(Option<BorrowedFd<'_>>) -> M) {
+fn orders_end_a_wait_and_are_left_to_read(open: impl Fn(Option<BorrowedFd<'_>>) -> Method) {
     let (mut far, mut near) = UnixStream::pair().unwrap();
     let (clock, mut method) = (Clock::start(), open(Some(near.as_fd())));
     assert!(!method.wait(0, &clock, &mut Heard::default()).unwrap());

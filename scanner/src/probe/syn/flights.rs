@@ -5,157 +5,100 @@
 
 use std::net::IpAddr;
 
-use portolan_scanner::net::{Ranges, addr_to_u128};
+use portolan_scanner::net::Ranges;
 
+use crate::probe::flights::{Flight, Flights, Place};
 use crate::probe::pace::Instant;
-use crate::probe::queues::{GONE, Place, Queues};
 use crate::probe::schedule::Probe;
-
-/// A place among the flights.
-pub type Slot = Place;
-
-/// A probe that was sent.
-#[derive(Clone, Copy, Debug)]
-pub struct Flight {
-    /// Which.
-    pub probe: Probe,
-    /// When.
-    pub since: Instant,
-    /// By which way.
-    pub way: u32,
-    /// When it is to be given up.
-    pub until: Instant,
-    state: State,
-}
-
-/// How a slot stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Its probe is waited for.
-    Flying,
-    /// Its probe was given up.
-    Gone,
-    /// It has none.
-    Free,
-}
 
 /// The flights, at most so many.
 #[derive(Debug)]
-pub struct Flights {
-    all: Vec<Flight>,
-    free: Vec<Slot>,
-    queues: Queues,
-    flying: usize,
+pub struct Ported {
+    flights: Flights,
+    /// By slot, the way by which it went.
+    ways: Vec<usize>,
+    free: Vec<Place>,
     most: usize,
     /// The source ports: the first, and how many.
     ports: (u16, u16),
 }
 
-impl Flights {
+impl Ported {
     /// Room for `most` that fly, and for some that are gone.
     pub fn new(most: usize, ports: (u16, u16)) -> Self {
-        Self { all: Vec::new(), free: Vec::new(), queues: Queues::new(), flying: 0, most, ports }
+        Self { flights: Flights::default(), ways: Vec::new(), free: Vec::new(), most, ports }
     }
 
-    /// How many fly.
-    pub fn flying(&self) -> usize {
-        self.flying
+    /// How many may fly besides.
+    pub fn room(&self) -> usize {
+        self.most - self.flights.flying()
     }
 
     /// A probe flies from now on; gives its slot. There must be room.
-    pub fn begin(&mut self, probe: Probe, since: Instant, way: u32) -> Slot {
-        let until = since + (probe.span.until - probe.span.since);
-        let flight = Flight { probe, since, way, until, state: State::Free };
+    pub fn begin(&mut self, probe: Probe, now: Instant, way: usize) -> Place {
         let slot = if let Some(slot) = self.free.pop() {
             slot
-        } else if self.all.len() < self.most + self.most / 4 {
-            self.all.push(flight);
-            Slot::try_from(self.all.len() - 1).expect("there are fewer flights than 2^32")
+        } else if self.ways.len() < self.most + self.most / 4 {
+            self.ways.push(way);
+            Place::try_from(self.ways.len() - 1).expect("there are fewer flights than 2^32")
         } else {
-            let slot = self.queues.first(GONE).expect("fewer fly than there are flights");
-            self.unlink(slot);
+            let slot = self.flights.first_gone().expect("fewer fly than there are flights");
+            self.flights.end(slot);
             slot
         };
-        self.all[slot as usize] = flight;
-        self.link(slot, State::Flying);
+        self.ways[slot as usize] = way;
+        self.flights.begin(slot, probe, now);
         slot
     }
 
     /// The source port of a slot.
-    pub fn port(&self, slot: Slot) -> u16 {
+    pub fn port(&self, slot: Place) -> u16 {
         self.ports.0 + u16::try_from(slot % u32::from(self.ports.1)).expect("below a number of 16 bits")
     }
 
-    /// The flight at a slot.
-    pub fn at(&self, slot: Slot) -> &Flight {
-        &self.all[slot as usize]
+    /// The way by which the probe of a slot went.
+    pub fn way(&self, slot: Place) -> usize {
+        self.ways[slot as usize]
     }
 
-    /// The slot of the probe of this socket that had this source port, and whether it flies or is gone. Of several,
-    /// one that flies.
-    pub fn find(&self, target: (IpAddr, u16), port: u16) -> Option<(Slot, State)> {
-        let first = Slot::from(port.checked_sub(self.ports.0).filter(|port| *port < self.ports.1)?);
-        let mut found = None;
-        for slot in (first..).step_by(usize::from(self.ports.1)) {
-            let Some(flight) = self.all.get(slot as usize) else { break };
-            let hit = flight.state != State::Free
-                && (flight.probe.target.ip(), flight.probe.target.port()) == target;
-            if hit && (found.is_none() || flight.state == State::Flying) {
-                found = Some((slot, flight.state));
-            }
-        }
-        found
+    /// The slot and the flight of the probe of this socket that had this source port. Of several, one that is not late.
+    pub fn find(&self, target: (IpAddr, u16), port: u16) -> Option<(Place, Flight)> {
+        let first = Place::from(port.checked_sub(self.ports.0).filter(|port| *port < self.ports.1)?);
+        let slots = (first..).step_by(usize::from(self.ports.1));
+        let slots = slots.take_while(|slot| (*slot as usize) < self.ways.len());
+        let flights = slots.filter_map(|slot| Some((slot, self.flights.at(slot)?)));
+        let hits =
+            flights.filter(|(_, Flight { probe, .. })| (probe.target.ip(), probe.target.port()) == target);
+        hits.min_by_key(|(_, flight)| flight.is_late())
     }
 
-    /// The slot that is to be given up next.
-    pub fn next_expiry(&self) -> Option<Slot> {
-        let flying = self.queues.firsts().filter(|slot| self.at(*slot).state == State::Flying);
-        flying.min_by_key(|slot| self.at(*slot).until)
+    /// The one that is to be given up next.
+    pub fn next_expiry(&self) -> Option<(Place, Flight)> {
+        self.flights.next_expiry().filter(|(_, flight)| !flight.is_late())
     }
 
-    /// The list of a slot.
-    fn list(&self, slot: Slot) -> usize {
-        let flight = self.at(slot);
-        if flight.state == State::Gone { GONE } else { usize::from(flight.probe.span.class) }
+    /// A flight was given up; its answer may still come.
+    pub fn give_up(&mut self, slot: Place) {
+        self.flights.let_linger(slot, Instant::MAX);
     }
 
-    /// A flight was given up.
-    pub fn give_up(&mut self, slot: Slot) {
-        self.unlink(slot);
-        self.link(slot, State::Gone);
-    }
-
-    /// A slot is needed no longer.
-    pub fn end(&mut self, slot: Slot) {
-        self.unlink(slot);
+    /// A slot is needed no longer; gives what flew there.
+    pub fn end(&mut self, slot: Place) -> Option<Flight> {
+        let flight = self.flights.end(slot)?;
         self.free.push(slot);
+        Some(flight)
     }
 
-    /// Ends what flies to these addresses.
+    /// Ends what goes to these addresses.
     pub fn end_to(&mut self, addresses: &Ranges) {
-        for slot in 0..Slot::try_from(self.all.len()).expect("there are fewer flights than 2^32") {
-            let Flight { state, probe, .. } = self.at(slot);
-            if *state == State::Flying && addresses.contains(addr_to_u128(probe.target.ip())) {
-                self.end(slot);
-            }
+        for slot in self.flights.to(addresses).collect::<Vec<_>>() {
+            self.end(slot);
         }
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
         *self = Self::new(self.most, self.ports);
-    }
-
-    fn link(&mut self, slot: Slot, state: State) {
-        self.all[slot as usize].state = state;
-        self.queues.push(self.list(slot), slot);
-        self.flying += usize::from(state == State::Flying);
-    }
-
-    fn unlink(&mut self, slot: Slot) {
-        self.queues.remove(self.list(slot), slot);
-        let state = std::mem::replace(&mut self.all[slot as usize].state, State::Free);
-        self.flying -= usize::from(state == State::Flying);
     }
 }
 
@@ -177,30 +120,33 @@ mod tests {
 
     #[test]
     fn an_answer_leads_to_its_probe_while_that_flies_and_for_a_while_after() {
-        let mut flights = Flights::new(8, (30_000, 4));
+        let mut flights = Ported::new(8, (30_000, 4));
         let probes = probes(20);
-        let at = |probe: &Probe| (probe.target.ip(), probe.target.port());
-        let slots: Vec<Slot> = probes[..8].iter().map(|probe| flights.begin(*probe, 0, 0)).collect();
+        let found = |flights: &Ported, probe: &Probe, port| {
+            let target = (probe.target.ip(), probe.target.port());
+            flights.find(target, port).map(|(slot, flight)| (slot, flight.is_late()))
+        };
+        let slots: Vec<Place> = probes[..8].iter().map(|probe| flights.begin(*probe, 0, 0)).collect();
         for (probe, slot) in probes.iter().zip(&slots) {
-            assert_eq!(flights.find(at(probe), flights.port(*slot)), Some((*slot, State::Flying)));
-            assert_eq!(flights.find(at(probe), flights.port(*slot) ^ 1), None, "another port");
-            assert_eq!(flights.find(at(probe), 30_004), None, "none of the ports");
+            assert_eq!(found(&flights, probe, flights.port(*slot)), Some((*slot, false)));
+            assert_eq!(found(&flights, probe, flights.port(*slot) ^ 1), None, "another port");
+            assert_eq!(found(&flights, probe, 30_004), None, "none of the ports");
         }
         for slot in &slots {
             flights.give_up(*slot);
         }
-        assert_eq!(flights.flying(), 0);
+        assert_eq!(8 - flights.room(), 0);
         // Two slots are left that had none; then those that are gone longest are used again.
         for probe in &probes[8..12] {
             flights.begin(*probe, 1, 0);
         }
-        let found = |place: usize| flights.find(at(&probes[place]), flights.port(slots[place]));
-        assert_eq!([found(0), found(1)], [None, None]);
-        assert_eq!(found(2), Some((slots[2], State::Gone)));
-        assert_eq!(flights.flying(), 4);
+        let late = |place: usize| found(&flights, &probes[place], flights.port(slots[place]));
+        assert_eq!([late(0), late(1)], [None, None]);
+        assert_eq!(late(2), Some((slots[2], true)));
+        assert_eq!(8 - flights.room(), 4);
         flights.end_to(&Ranges::parse("10.0.0.8").unwrap());
-        assert_eq!(flights.flying(), 4);
+        assert_eq!(8 - flights.room(), 4);
         flights.end_to(&Ranges::parse("10.0.0.8/29").unwrap());
-        assert_eq!((flights.flying(), flights.next_expiry()), (0, None));
+        assert_eq!((8 - flights.room(), flights.next_expiry()), (0, None));
     }
 }

@@ -9,7 +9,7 @@
 //! The kernel knows nothing of these connections: it answers a SYN-ACK with a reset, and so closes what the SYN had
 //! opened. The source ports lie outside the range from which it takes its own.
 //!
-//! Loopback, this machine's own addresses, and what is not reached over Ethernet are connected to.
+//! Loopback, this machine's own addresses, and what is not reached over Ethernet have no way here: they are connected to.
 
 mod filter;
 mod flights;
@@ -27,18 +27,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use portolan_scanner::net::packet::{self, Mac, Message, Why};
 use portolan_scanner::net::{Ranges, addr_to_u128};
-use portolan_scanner::wire::Reason;
+use portolan_scanner::wire::{Job, Reason};
 
-use self::flights::{Flights, Slot, State};
+use self::flights::Ported;
 use self::frames::{Template, who_has};
 use self::neighbours::{Known, Neighbours};
 use self::netlink::Netlink;
 use self::routes::Routes;
-use super::clock::Clock;
-use super::connect::Connect;
-use super::method::{Ends, Method, Room};
+use super::flights::Place;
+use super::method::Ends;
 use super::pace::Instant;
-use super::preset::Numbers;
+use super::preset::{Numbers, numbers};
 use super::schedule::Probe;
 use crate::sys::errno;
 use crate::sys::packet::{BATCH, FRAME, Frames, PacketSocket};
@@ -62,21 +61,18 @@ struct Wire {
     card: Mac,
     out: Frames,
     /// The slots of the frames in `out`.
-    slots: Vec<Slot>,
+    slots: Vec<Place>,
 }
 
 /// Sends SYN packets.
 #[derive(Debug)]
 pub struct Syn {
-    /// For what is not reached over Ethernet; its set of descriptors is also that of the wires.
-    connect: Connect,
     routes: Routes,
     /// As many as there are ways.
     templates: Vec<Template>,
     /// As many as there are links.
     wires: Vec<Wire>,
-    flights: Flights,
-    most: usize,
+    flights: Ported,
     neighbours: Neighbours,
     key: RandomState,
     /// Not everything that came in was read.
@@ -85,16 +81,29 @@ pub struct Syn {
 }
 
 impl Syn {
-    /// Opens what it takes to reach the targets; nothing is sent yet. Orders on `input` end a wait.
-    ///
-    /// # Errors
-    /// What the kernel says: most often that this process may not.
-    pub fn open(numbers: &Numbers, targets: &Ranges, input: Option<BorrowedFd<'_>>) -> io::Result<Self> {
+    /// Opens what it takes to reach the targets of a job; nothing is sent yet. Says what is connected to instead.
+    pub fn open_or_say(job: &Job) -> Option<Self> {
+        match Self::open(numbers(job.preset), &job.targets) {
+            Ok(syn) => {
+                let others = job.targets.subtract(&syn.routes.reached());
+                if !others.is_empty() {
+                    crate::say!("connecting to {others}: this machine itself, or not reached over Ethernet");
+                }
+                return Some(syn);
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                crate::say!("syn needs CAP_NET_RAW; connecting instead");
+            }
+            Err(error) => crate::say!("syn cannot be had here ({error}); connecting instead"),
+        }
+        None
+    }
+
+    fn open(numbers: &Numbers, targets: &Ranges) -> io::Result<Self> {
         let mut kernel = Netlink::open()?;
         let routes = Routes::find(&mut kernel, targets)?;
         let ports = source_ports()?;
         let filter = filter::filter(ports.0, ports.1);
-        let connect = Connect::open(numbers, input)?;
         let mut wires = Vec::new();
         for link in &routes.links {
             let socket = PacketSocket::open(link.number, &filter).map_err(io::Error::from_raw_os_error)?;
@@ -110,11 +119,9 @@ impl Syn {
         let most = (numbers.in_flight * FLYING) as usize;
         Ok(Self {
             templates: templates.collect(),
-            flights: Flights::new(most, ports),
-            connect,
+            flights: Ported::new(most, ports),
             routes,
             wires,
-            most,
             neighbours,
             key: RandomState::new(),
             behind: false,
@@ -125,11 +132,6 @@ impl Syn {
     /// The sockets that send and hear frames.
     pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.wires.iter().map(|wire| wire.socket.as_fd())
-    }
-
-    /// The targets that SYN packets reach; the others are connected to.
-    pub fn reached(&self) -> Ranges {
-        self.routes.reached()
     }
 
     /// How many messages came that answer nothing that was sent.
@@ -155,7 +157,7 @@ impl Syn {
         if self.wires[link].slots.len() == BATCH {
             self.flush_wire(link, now, ends);
         }
-        let slot = self.flights.begin(probe, now, u32::try_from(way).expect("ways are few"));
+        let slot = self.flights.begin(probe, now, way);
         let port = self.flights.port(slot);
         let sequence = self.cookie((source, port), (probe.target.ip(), probe.target.port()));
         let (template, wire) = (&self.templates[way], &mut self.wires[link]);
@@ -176,8 +178,9 @@ impl Syn {
             }
         }
         for slot in &wire.slots[sent..] {
-            ends.put_off(self.flights.at(*slot).probe, now);
-            self.flights.end(*slot);
+            if let Some(flight) = self.flights.end(*slot) {
+                ends.put_off(flight.probe, now);
+            }
         }
         wire.out.clear();
         wire.slots.clear();
@@ -195,7 +198,7 @@ impl Syn {
     }
 
     /// Takes in what came; returns whether there was anything.
-    fn receive(&mut self, now: Instant, ends: &mut impl Ends) -> bool {
+    pub fn receive(&mut self, now: Instant, ends: &mut impl Ends) -> bool {
         let mut frame = [0; FRAME];
         let mut count = 0;
         self.behind = false;
@@ -231,22 +234,93 @@ impl Syn {
             Message::Unreachable { from, to, sequence, why } => (from, to, sequence, reason(why)),
         };
         let found = self.flights.find(target, own.1);
-        if sequence != self.cookie(own, target)
-            || found
-                .is_some_and(|(slot, _)| self.routes.ways[self.flights.at(slot).way as usize].link != link)
-        {
+        let elsewhere = found.is_some_and(|(slot, _)| self.routes.ways[self.flights.way(slot)].link != link);
+        if elsewhere || sequence != self.cookie(own, target) {
             self.forged += 1;
             return;
         }
         // Else it was answered before, and this is the same again.
-        let Some((slot, state)) = found else { return };
-        let flight = self.flights.at(slot);
+        let Some((slot, flight)) = found else { return };
         let micros = u32::try_from(now.saturating_sub(flight.since) / 1_000).unwrap_or(u32::MAX);
-        match state {
-            State::Flying => ends.answered(flight.probe, reason, micros),
-            State::Gone | State::Free => ends.late(flight.probe, reason, micros),
+        if flight.is_late() {
+            ends.late(flight.probe, reason, micros);
+        } else {
+            ends.answered(flight.probe, reason, micros);
         }
         self.flights.end(slot);
+    }
+
+    /// Whether one more may fly.
+    pub fn has_room(&self) -> bool {
+        self.neighbours.waiting() < self.flights.room()
+    }
+
+    /// The way of a probe; none if it is to be connected to.
+    pub fn way(&self, probe: &Probe) -> Option<usize> {
+        self.routes.way(addr_to_u128(probe.target.ip()))
+    }
+
+    /// Sends a probe by its way, with what is flushed next, or keeps it until its neighbour is known.
+    pub fn send(&mut self, probe: Probe, way: usize, now: Instant, ends: &mut impl Ends) {
+        let place = (self.routes.ways[way].link, self.routes.ways[way].gateway.unwrap_or(probe.target.ip()));
+        match self.neighbours.find(place, probe, now) {
+            Known::Card(card) => self.launch(probe, way, card, now, ends),
+            Known::Absent => ends.answered(probe, Reason::HostUnreachable, 0),
+            Known::Busy => ends.put_off(probe, now),
+            Known::Waits => {}
+            Known::Ask => self.ask(place),
+        }
+    }
+
+    /// Sends what is kept.
+    pub fn flush(&mut self, now: Instant, ends: &mut impl Ends) {
+        for link in 0..self.wires.len() {
+            self.flush_wire(link, now, ends);
+        }
+    }
+
+    /// Gives up what has had its time.
+    pub fn expire(&mut self, now: Instant, ends: &mut impl Ends) {
+        if self.behind {
+            return;
+        }
+        while let Some((slot, flight)) = self.flights.next_expiry().filter(|(_, flight)| flight.until <= now)
+        {
+            ends.unanswered(flight.probe, now);
+            self.flights.give_up(slot);
+        }
+        while let Some((place, waited)) = self.neighbours.overdue(now) {
+            match waited {
+                None => self.ask(place),
+                Some(probes) => {
+                    for probe in probes {
+                        ends.answered(probe, Reason::HostUnreachable, 0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When something has had its time.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let flight = self.flights.next_expiry().map(|(_, flight)| flight.until);
+        flight.into_iter().chain(self.neighbours.due()).min()
+    }
+
+    /// Gives up everything.
+    pub fn abandon(&mut self) {
+        self.flights.clear();
+        self.neighbours.abandon();
+        for wire in &mut self.wires {
+            wire.out.clear();
+            wire.slots.clear();
+        }
+    }
+
+    /// Gives up what is on its way to these addresses.
+    pub fn abandon_to(&mut self, addresses: &Ranges) {
+        self.neighbours.abandon_to(addresses);
+        self.flights.end_to(addresses);
     }
 }
 
@@ -277,109 +351,6 @@ fn beside(first: u16, last: u16) -> (u16, u16) {
         (last + 1, PORTS)
     } else {
         (u16::MAX - PORTS + 1, PORTS)
-    }
-}
-
-impl Method for Syn {
-    fn room(&self, now: Instant) -> Room {
-        if self.flights.flying() + self.neighbours.waiting() < self.most {
-            self.connect.room(now)
-        } else {
-            Room::Later
-        }
-    }
-
-    fn send(&mut self, probe: Probe, now: Instant, ends: &mut impl Ends) {
-        let target = probe.target.ip();
-        let Some(way) = self.routes.way(addr_to_u128(target)) else {
-            return self.connect.send(probe, now, ends);
-        };
-        let place = (self.routes.ways[way].link, self.routes.ways[way].gateway.unwrap_or(target));
-        match self.neighbours.find(place, probe, now) {
-            Known::Card(card) => self.launch(probe, way, card, now, ends),
-            Known::Absent => ends.answered(probe, Reason::HostUnreachable, 0),
-            Known::Busy => ends.put_off(probe, now),
-            Known::Waits => {}
-            Known::Ask => self.ask(place),
-        }
-    }
-
-    fn flush(&mut self, now: Instant, ends: &mut impl Ends) {
-        for link in 0..self.wires.len() {
-            self.flush_wire(link, now, ends);
-        }
-    }
-
-    fn wait(&mut self, at_most_ms: u32, clock: &Clock, ends: &mut impl Ends) -> io::Result<bool> {
-        // While frames come, nobody needs to be woken for each of them.
-        if self.receive(clock.now(), ends) || at_most_ms == 0 {
-            self.flush(clock.now(), ends);
-            return self.connect.wait(0, clock, ends);
-        }
-        for wire in &self.wires {
-            self.connect.watch(wire.socket.as_fd())?;
-        }
-        let ordered = self.connect.wait(at_most_ms, clock, ends)?;
-        for wire in &self.wires {
-            self.connect.unwatch(wire.socket.as_fd())?;
-        }
-        self.receive(clock.now(), ends);
-        self.flush(clock.now(), ends);
-        Ok(ordered)
-    }
-
-    fn expire(&mut self, now: Instant, ends: &mut impl Ends) {
-        self.connect.expire(now, ends);
-        if self.behind {
-            return;
-        }
-        while let Some(slot) = self.flights.next_expiry() {
-            let flight = self.flights.at(slot);
-            if flight.until > now {
-                break;
-            }
-            ends.unanswered(flight.probe, now);
-            self.flights.give_up(slot);
-        }
-        while let Some((place, waited)) = self.neighbours.overdue(now) {
-            match waited {
-                None => self.ask(place),
-                Some(probes) => {
-                    for probe in probes {
-                        ends.answered(probe, Reason::HostUnreachable, 0);
-                    }
-                }
-            }
-        }
-    }
-
-    fn next_expiry(&self) -> Option<Instant> {
-        let flight = self.flights.next_expiry().map(|slot| self.flights.at(slot).until);
-        flight.into_iter().chain(self.connect.next_expiry()).chain(self.neighbours.due()).min()
-    }
-
-    fn relax(&mut self) {
-        self.connect.relax();
-    }
-
-    fn starved(&self) -> Option<Instant> {
-        self.connect.starved()
-    }
-
-    fn abandon(&mut self) {
-        self.connect.abandon();
-        self.flights.clear();
-        self.neighbours.abandon();
-        for wire in &mut self.wires {
-            wire.out.clear();
-            wire.slots.clear();
-        }
-    }
-
-    fn abandon_to(&mut self, addresses: &Ranges) {
-        self.connect.abandon_to(addresses);
-        self.neighbours.abandon_to(addresses);
-        self.flights.end_to(addresses);
     }
 }
 

@@ -5,12 +5,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::probe::clock::Clock;
 use crate::probe::guard::Guard;
+use crate::probe::method::Method;
 use crate::probe::method::contract_tests::{Site, kept};
 use crate::probe::pace::SECOND;
-use crate::probe::preset::numbers;
 use crate::probe::schedule::{Next, Schedule};
-use portolan_scanner::wire::Preset;
+use crate::probe::testing::job;
+use portolan_scanner::wire;
 
 /// Two namespaces; the one called `near` scans the one called `far`. They go when this does.
 struct Cable(String);
@@ -94,12 +96,14 @@ fn helper_scans() {
     {
         let [open, closed, silent] = [open, closed, silent].map(|at| at.parse::<SocketAddr>().unwrap());
         let site = Site { open, closed, silent: Some(silent) };
-        let targets =
-            [open, silent].map(|at| addr_to_u128(at.ip())).map(portolan_scanner::net::Range::single);
-        let targets = targets.into_iter().collect();
-        let numbers = numbers(Preset::Fast);
-        kept(&site, |input| Syn::open(numbers, &targets, input).unwrap());
-        kept(&site, |input| Connect::open(numbers, input).unwrap());
+        for by in [wire::Method::Syn, wire::Method::Connect] {
+            let job = Job { method: by, ..job(&format!("{}, {}", open.ip(), silent.ip()), "1") };
+            kept(&site, |input| {
+                let method = Method::open(&job, input).unwrap();
+                assert_eq!(method.sockets().is_empty(), by == wire::Method::Connect);
+                method
+            });
+        }
     }
     println!("kept");
 }
@@ -219,9 +223,9 @@ fn helper_is_answered_with_tricks() {
     if std::env::var("PORTOLAN_TEST_END").is_err() {
         return;
     }
-    let job = crate::probe::testing::job("10.96.1.1", "1-6");
+    let job = Job { method: wire::Method::Syn, ..job("10.96.1.1", "1-6") };
     let mut schedule = Schedule::new(job.clone(), &Guard::default()).unwrap();
-    let mut syn = Syn::open(numbers(Preset::Fast), &job.targets, None).unwrap();
+    let mut syn = Method::open(&job, None).unwrap();
     let (clock, mut told) = (Clock::start(), Told::default());
     let mut sent = 0;
     while sent < TRICKS.len() {
