@@ -52,6 +52,8 @@ pub struct Connect {
     held_until: Instant,
     /// Since when not a single socket could be had.
     dry_since: Option<Instant>,
+    /// Whether there ever was no socket, or no port for one.
+    short: bool,
 }
 
 impl Connect {
@@ -75,6 +77,7 @@ impl Connect {
             close: numbers.close,
             held_until: 0,
             dry_since: None,
+            short: false,
         })
     }
 
@@ -104,12 +107,17 @@ impl Connect {
         if let Outcome::Answer(reason) = outcome(Err(number)) {
             return ends.answered(probe, reason, 0);
         }
-        ends.put_off(probe, now);
+        self.put_off(probe, now, ends);
         self.slots.shrink();
         self.held_until = now + HOLD;
         if self.slots.flights.flying() == 0 {
             self.dry_since.get_or_insert(now);
         }
+    }
+
+    fn put_off(&mut self, probe: Probe, now: Instant, ends: &mut impl Ends) {
+        self.short = true;
+        ends.put_off(probe, now);
     }
 
     /// Something happened at a place: asks what became of the connect there, if there is one.
@@ -137,7 +145,7 @@ impl Connect {
                 self.slots.end(place, true);
                 return match outcome {
                     _ if flight.is_late() => {}
-                    Outcome::NoRoom => ends.put_off(probe, now),
+                    Outcome::NoRoom => self.put_off(probe, now, ends),
                     _ => _ = ends.unanswered(probe, now),
                 };
             }
@@ -238,6 +246,10 @@ impl Connect {
 
     pub fn starved(&self) -> Option<Instant> {
         self.dry_since
+    }
+
+    pub fn is_short(&self) -> bool {
+        self.short
     }
 
     pub fn abandon(&mut self) {

@@ -78,6 +78,10 @@ pub enum End {
     NoSockets,
 }
 
+/// What is said when probes wait for sockets.
+const SHORT: &str =
+    "this machine has no socket or port to spare: what cannot go yet waits, up to ten seconds";
+
 /// What is said of [`End::NoSockets`].
 pub const NO_SOCKETS: &str = "no socket could be opened for ten seconds (descriptors or memory are used up)";
 
@@ -96,7 +100,7 @@ const DROUGHT: u64 = 10 * SECOND;
 /// # Errors
 /// Whatever the driver or the method says; results not handed over until then are lost.
 pub fn run(schedule: Schedule, method: Method, driver: &mut impl Driver, clock: &Clock) -> io::Result<End> {
-    let mut engine = Engine { ends: Listening::new(schedule), method, driver, clock };
+    let mut engine = Engine { ends: Listening::new(schedule), method, driver, clock, short: false };
     let end = engine.run();
     let forged = engine.method.forged();
     if forged > 0 {
@@ -110,6 +114,8 @@ struct Engine<'a, D> {
     method: Method,
     driver: &'a mut D,
     clock: &'a Clock,
+    /// It was said that the machine is short of sockets.
+    short: bool,
 }
 
 /// Until when there is nothing to send.
@@ -153,6 +159,9 @@ impl<D: Driver> Engine<'_, D> {
             if seen >= tick {
                 tick = seen + SECOND;
                 self.method.relax();
+                if self.method.is_short() && !std::mem::replace(&mut self.short, true) {
+                    self.driver.note(SHORT);
+                }
                 self.driver.progress(self.ends.schedule.progress(), seen)?;
                 self.driver.keep(&self.ends.schedule, seen)?;
             }

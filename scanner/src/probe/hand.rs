@@ -52,10 +52,8 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     sys::stop_on_signals()?;
     let Flags { mut job, format, never_scan, resume } = flags;
     let mut guard = Guard::load(&never_scan)?;
-    let (resume, found) = match resume.map(|file| Resume::open(&file, &job)).transpose()? {
-        Some((resume, found)) => (Some(resume), found),
-        None => (None, None),
-    };
+    let (resume, found) = resume.map(|file| Resume::open(&file, &job)).transpose()?.unzip();
+    let found = found.flatten();
     if let Some(found) = &found {
         job.seed = found.job.seed;
     }
@@ -80,8 +78,8 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         out: io::stdout().lock(),
         totals: found.as_ref().map_or_else(Totals::default, |found| found.totals),
         before: schedule.progress().done,
-        goes_on: found.is_some(),
         resume,
+        untold: String::new(),
         last: Last::default(),
     };
     close_inherited(None);
@@ -92,13 +90,11 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
     } else {
         confine(&method.sockets(), screen.job.hints)?;
     }
-    // A file that cannot be written is a wrong command line: to be said before anything is sent.
-    if let Some(resume) = &screen.resume {
-        resume.write(&schedule, &screen.totals, clock.time_of_day(0))?;
-    }
-    if !screen.goes_on {
+    if found.is_none() {
         screen.begin()?;
     }
+    // A file that cannot be written is a wrong command line: to be said before anything is sent.
+    screen.keep(&schedule, 0)?;
     let end = engine::run(schedule, method, &mut screen, &clock)?;
     screen.close(end, clock.now())?;
     Ok(match end {
@@ -144,15 +140,14 @@ struct Screen<'a> {
     totals: Totals,
     /// Probes made by an earlier process.
     before: u64,
-    /// An earlier process began this scan.
-    goes_on: bool,
     resume: Option<Resume>,
+    /// What was not printed yet: with a file of the scan it waits until that is about to count it.
+    untold: String,
     last: Last,
 }
 
 impl Driver for Screen<'_> {
     fn block(&mut self, block: &Finished, _clock: &Clock, _now: Instant) -> io::Result<()> {
-        let mut text = String::new();
         for host in &block.hosts {
             for (sum, count) in self.totals.counts.iter_mut().zip(host.counts(&self.job.ports)) {
                 *sum += count;
@@ -160,11 +155,11 @@ impl Driver for Screen<'_> {
             self.totals.hosts += host.last - host.first + 1;
             self.totals.short |= host.base == Reason::LocalLimit
                 || host.exceptions.iter().any(|run| run.reason == Reason::LocalLimit);
-            self.output.host(host, &self.job.ports, &mut text);
+            self.output.host(host, &self.job.ports, &mut self.untold);
         }
         self.totals.sent += block.sent;
         self.totals.sample += block.sample;
-        self.write(&text)
+        if self.resume.is_none() { self.print() } else { Ok(()) }
     }
 
     fn progress(&mut self, progress: Progress, now: Instant) -> io::Result<()> {
@@ -197,9 +192,12 @@ impl Driver for Screen<'_> {
     }
 
     fn keep(&mut self, schedule: &Schedule, now: Instant) -> io::Result<()> {
-        let Some(resume) = &self.resume else { return Ok(()) };
+        let Some(resume) = self.resume.take() else { return Ok(()) };
         let millis = self.totals.millis + now / (SECOND / 1_000);
-        resume.write(schedule, &Totals { millis, ..self.totals }, self.clock.time_of_day(0))
+        let (totals, zero) = (Totals { millis, ..self.totals }, self.clock.time_of_day(0));
+        let kept = resume.write(schedule, &totals, zero, || self.print());
+        self.resume = Some(resume);
+        kept
     }
 
     fn keeps_the_rest(&self, _end: End) -> bool {
@@ -210,15 +208,15 @@ impl Driver for Screen<'_> {
 impl Screen<'_> {
     fn begin(&mut self) -> io::Result<()> {
         let command: Vec<String> = std::env::args().collect();
-        let text = self.output.begin(&self.job, &command.join(" "), self.clock.time_of_day(0));
-        self.write(&text)
+        self.untold = self.output.begin(&self.job, &command.join(" "), self.clock.time_of_day(0));
+        if self.resume.is_none() { self.print() } else { Ok(()) }
     }
 
-    fn write(&mut self, text: &str) -> io::Result<()> {
+    fn print(&mut self) -> io::Result<()> {
         if self.terminal {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
-        self.out.write_all(text.as_bytes())?;
+        self.out.write_all(std::mem::take(&mut self.untold).as_bytes())?;
         self.out.flush()
     }
 
@@ -252,7 +250,8 @@ impl Screen<'_> {
             sample: self.totals.sample,
         };
         let (text, aside) = self.output.end(&closing, self.clock.time_of_day(now));
-        self.write(&text)?;
+        self.untold = text;
+        self.print()?;
         let _ = write!(io::stderr(), "{aside}");
         Ok(())
     }

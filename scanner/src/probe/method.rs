@@ -135,6 +135,11 @@ impl Method {
         self.connect.relax();
     }
 
+    /// Whether this machine ever had no socket, or no port for one: then probes wait.
+    pub fn is_short(&self) -> bool {
+        self.connect.is_short()
+    }
+
     /// Since when this machine has had nothing to send a single probe with.
     pub fn starved(&self) -> Option<Instant> {
         self.connect.starved()

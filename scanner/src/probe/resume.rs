@@ -1,8 +1,9 @@
 //! `--resume FILE`: a scan by hand that can be ended at any moment, a power cut included, and gone on with.
 //!
 //! The file holds what was reported in sum, the job, and the schedule. It is written once a second and whenever
-//! blocks were reported, beside its place and then renamed, so that there is always a whole one. A process that is
-//! killed in the moment between reporting a block and noting that leaves a block that is reported again.
+//! blocks are reported, beside its place and then renamed, so that there is always a whole one. Blocks are reported when
+//! the file that counts them is on the disk, just before it takes its place: only a process that is killed between these
+//! two calls leaves a block that is reported again.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -71,11 +72,18 @@ impl Resume {
         Ok((resume, Some(found)))
     }
 
-    /// Writes what is to be known for going on; `zero` is the time of day at the clock's start.
+    /// Writes what is to be known for going on; `zero` is the time of day at the clock's start. `report` prints what it
+    /// counts and was not printed before.
     ///
     /// # Errors
     /// The first thing that fails; what was there before is still there.
-    pub fn write(&self, schedule: &Schedule, totals: &Totals, zero: i64) -> io::Result<()> {
+    pub fn write(
+        &self,
+        schedule: &Schedule,
+        totals: &Totals,
+        zero: i64,
+        report: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         let Totals { counts, hosts, sent, millis, short, sample } = totals;
         let [open, closed, filtered, unreachable, not_probed] = counts;
         let Sample { probed, answered, missed } = sample;
@@ -91,8 +99,10 @@ impl Resume {
             )?;
             file.sync_data()
         });
-        let kept = written.and_then(|()| fs::rename(&beside, &self.path));
-        kept.map_err(|error| self.wrong(format_args!("cannot be written: {error}")))
+        let failed = |error| self.wrong(format_args!("cannot be written: {error}"));
+        written.map_err(failed)?;
+        report()?;
+        fs::rename(&beside, &self.path).map_err(failed)
     }
 
     /// Removes the file: the scan is done.
