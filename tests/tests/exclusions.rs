@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 /// How soon a running probe must leave an address alone.
 const SOON: Duration = Duration::from_secs(5);
 
-/// The host that is watched.
+/// The host that is watched, and one of IPv6.
 const TARGET: &str = "127.90.0.5";
+const SIX: &str = "::1";
 
 /// Every port of a range of a host is open, and notes when it was connected to.
 struct Watched {
@@ -78,13 +79,13 @@ impl Drop for Watched {
     }
 }
 
-/// A slow scan of sixteen hosts x 200 ports, of which the target has had some connections.
+/// A slow scan of sixteen hosts and one of IPv6 x 200 ports, of which the target has had some connections.
 fn under_way(site: &Site, ports: &str, watched: &Watched) -> (Client, Scanner, String) {
     let owner = site.set_up();
     let (scanner_id, scanner) = owner.enrol(site, "one", &owner.vantage("Lab"));
     let template = owner.template(&Template {
         name: "Slow",
-        subnets: vec![owner.subnet("Field", "127.90.0.0/28")],
+        subnets: vec![owner.subnet("Field", "127.90.0.0/28"), owner.subnet("Six", "::1/128")],
         port_lists: vec![owner.port_list("Ports", ports)],
         scanners: vec![scanner_id],
         rate: Some(200),
@@ -99,35 +100,41 @@ fn under_way(site: &Site, ports: &str, watched: &Watched) -> (Client, Scanner, S
 fn an_exclusion_made_while_a_scan_runs_holds_within_five_seconds_and_is_in_the_results() {
     let site = Site::start();
     let watched = Watched::on(TARGET, 21_000..21_200);
+    let six = Watched::on(SIX, 21_000..21_200);
     let (owner, scanner, scan) = under_way(&site, "21000-21199", &watched);
-    let body = json!({ "addresses": format!("{TARGET}, 192.0.2.0/24"), "reason": "it hums" });
+    wait_until("the other to be connected to", PATIENCE, || (six.count() > 0).then_some(()));
+    let body = json!({ "addresses": format!("{TARGET}, {SIX}, 192.0.2.0/24"), "reason": "it hums" });
     let made = owner.post("/exclusions", &body).expect(201).json();
     let told = Instant::now();
     let ended = owner.ended(&scan, PATIENCE, |_| {});
     assert!(told.elapsed() > SOON, "the scan went on long enough to tell");
-    let last = watched.last().expect("there were connections");
-    let late = last.saturating_duration_since(told);
-    println!("the last connection came {late:?} after the exclusion, number {}", watched.count());
-    assert!(late < SOON, "{late:?}\n{}", scanner.log());
-    assert!(watched.count() < 200, "{}", watched.count());
+    for host in [&watched, &six] {
+        let last = host.last().expect("there were connections");
+        let late = last.saturating_duration_since(told);
+        println!("the last connection came {late:?} after the exclusion, number {}", host.count());
+        assert!(late < SOON, "{late:?}\n{}", scanner.log());
+        assert!(host.count() < 200, "{}", host.count());
+    }
     assert_eq!(text(&ended, "state"), "partial", "{ended}\n{}", scanner.log());
-    assert_eq!(text(&ended, "excluded_since"), TARGET, "{ended}");
-    assert!(text(&ended, "detail").contains("1 of 16 hosts were excluded after the launch"), "{ended}");
-    let host = owner.get(&format!("/scans/{scan}/hosts/{TARGET}")).expect(200);
-    assert!(host.describe().contains("excluded"), "{}", host.describe());
+    assert_eq!(text(&ended, "excluded_since"), format!("{SIX}, {TARGET}"), "{ended}");
+    assert!(text(&ended, "detail").contains("2 of 17 hosts were excluded after the launch"), "{ended}");
+    for target in [TARGET, SIX] {
+        let host = owner.get(&format!("/scans/{scan}/hosts/{target}")).expect(200);
+        assert!(host.describe().contains("excluded"), "{}", host.describe());
+    }
     let covered: u64 = list(&ended, "vantages").iter().map(|vantage| number(&vantage["closed"])).sum();
     assert_eq!(covered, 15 * 200, "every other host is covered: {ended}");
 
     // The next scan leaves it out from the beginning, and is whole without it.
-    let before = watched.count();
+    let before = (watched.count(), six.count());
     let template = id(&ended["template"]);
     let next = owner.ended(&owner.launch(&template), PATIENCE, |_| {});
     assert_eq!(
         (text(&next, "state").as_str(), text(&next, "excluded").as_str()),
-        ("completed", TARGET),
+        ("completed", format!("{SIX}, {TARGET}").as_str()),
         "{next}"
     );
-    assert_eq!(watched.count(), before);
+    assert_eq!((watched.count(), six.count()), before);
     let _ = owner.delete(&format!("/exclusions/{}", id(&made))).expect(200);
 }
 
@@ -165,5 +172,5 @@ fn a_paused_scan_sends_nothing_and_a_resumed_one_goes_on_to_its_end() {
     let sampled: u64 =
         list(&ended, "vantages").iter().map(|vantage| number(&vantage["recall"]["probed"])).sum();
     let twice = times.iter().sum::<u64>() - 200;
-    assert!(twice <= sampled, "{twice} ports of this host twice, {sampled} of all sixteen in the sample");
+    assert!(twice <= sampled, "{twice} ports of this host twice, {sampled} of all in the sample");
 }

@@ -262,7 +262,7 @@ fn a_revoked_scanner_ends_and_says_what_to_do() {
 #[test]
 fn an_exclusion_reaches_a_running_probe_and_a_pause_holds_it() {
     let (appliance, folder) = enrolled("excluded");
-    let job = job("127.84.1.0/26", "1-200", 2000);
+    let job = job("127.84.1.0/26,::1", "1-200", 2000);
     appliance.state().excluded = "127.84.1.1";
     appliance.state().job = Some(appliance.sign(&job));
     let _running = Running::start(&folder);
@@ -273,7 +273,7 @@ fn an_exclusion_reaches_a_running_probe_and_a_pause_holds_it() {
     let blocks = appliance.state().frames.len();
     appliance.until("two renewals", |state| state.renewals.len() > renewals + 3);
     assert_eq!(appliance.state().frames.len(), blocks, "nothing comes while it rests");
-    appliance.state().excluded = "127.84.1.0/24";
+    appliance.state().excluded = "127.84.1.0/24, ::1";
     appliance.state().renew = None;
     appliance.until("the end", |state| !state.ends.is_empty());
     check_coverage(&appliance, &job);

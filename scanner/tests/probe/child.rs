@@ -25,7 +25,7 @@ fn a_job_goes_in_and_blocks_come_out_that_answer_it() {
 
 #[test]
 fn a_whole_frame_is_read_as_well_as_its_text() {
-    let job = job("127.82.1.1", "1-5");
+    let job = job("127.82.1.1,::1", "1-5");
     let frame = portolan_scanner::wire::seal(job.encode(), |_| [0; 64]);
     let (blocks, end) = Link::start_with(&format!("{frame}.\n")).finish();
     assert_eq!((blocks.len(), end.as_str()), (1, "done"));
@@ -99,9 +99,9 @@ fn what_a_killed_probe_had_told_of_its_state_is_not_probed_again() {
 
 #[test]
 fn a_state_that_is_not_of_the_job_is_said_and_not_gone_by() {
-    let job = job("127.82.11.0/28", "1-5");
+    let job = job("127.82.11.0/28,::1", "1-5");
     let (blocks, end) = Link::start(&job, "state step 9\nstate .\nstart 0\n").finish();
-    assert_eq!((blocks.len(), end.as_str()), (4, "done"));
+    assert_eq!((blocks.len(), end.as_str()), (5, "done"));
 }
 
 #[test]
@@ -167,25 +167,26 @@ fn a_pause_holds_and_a_resume_goes_on() {
 
 #[test]
 fn an_exclusion_holds_from_the_first_probe_on_and_from_the_moment_it_comes() {
-    let mut job = job("127.82.8.0/27", "1-200");
+    let mut job = job("127.82.8.0/27,::1", "1-200");
     job.rate = 2_000;
     let (first, one) = listen("127.82.8.1");
     let (second, two) = listen("127.82.8.31");
-    for listener in [&first, &second] {
+    let (third, six) = listen("::1");
+    for listener in [&first, &second, &third] {
         listener.set_nonblocking(true).unwrap();
     }
-    job.ports = Ports::parse(&format!("1-200,{},{}", one.port(), two.port())).unwrap();
+    job.ports = Ports::parse(&format!("1-200,{},{},{}", one.port(), two.port(), six.port())).unwrap();
     let mut link = Link::start(&job, "exclude 127.82.8.1\npause\n");
-    link.order("exclude 127.82.8.31, 127.82.8.16-127.82.8.20");
+    link.order("exclude 127.82.8.31, 127.82.8.16-127.82.8.20, ::1");
     link.order("resume");
     let (blocks, end) = link.finish();
-    assert_eq!((blocks.len(), end.as_str()), (8, "done"));
+    assert_eq!((blocks.len(), end.as_str()), (9, "done"));
     for block in &blocks {
         block.check(&job);
     }
     let excluded = blocks.iter().flat_map(|block| &block.hosts).filter(|host| host.base == Reason::Excluded);
-    assert_eq!(excluded.map(|host| host.last - host.first + 1).sum::<u128>(), 7);
-    assert!(first.accept().is_err() && second.accept().is_err(), "nobody connected");
+    assert_eq!(excluded.map(|host| host.last - host.first + 1).sum::<u128>(), 8);
+    assert!([first, second, third].iter().all(|open| open.accept().is_err()), "nobody connected");
 }
 
 #[test]
@@ -213,7 +214,7 @@ fn a_scan_that_nobody_controls_ends() {
 
 #[test]
 fn a_file_as_input_runs_to_its_end() {
-    let job = job("127.82.6.0/28", "1-50");
+    let job = job("127.82.6.0/28,::1", "1-50");
     let folder = std::env::temp_dir().join(format!("portolan-probe-{}", std::process::id()));
     std::fs::write(&folder, format!("start 1\n{}.\n", job.encode())).unwrap();
     let input = std::fs::File::open(&folder).unwrap();
@@ -222,7 +223,7 @@ fn a_file_as_input_runs_to_its_end() {
     std::fs::remove_file(&folder).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.ends_with("end done\n"), "{text}");
-    assert_eq!(text.lines().filter(|line| line.starts_with("block ")).count(), 3);
+    assert_eq!(text.lines().filter(|line| line.starts_with("block ")).count(), 4);
 }
 
 #[test]

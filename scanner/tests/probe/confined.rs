@@ -25,7 +25,7 @@ fn start(arguments: &str) -> Child {
     }
     let begun = Instant::now();
     while !status(&child).contains("Seccomp:\t2") {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{}", status(&child));
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", status(&child));
         std::thread::sleep(Duration::from_millis(5));
     }
     child

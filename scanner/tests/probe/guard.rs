@@ -89,13 +89,15 @@ fn a_job_cannot_reach_what_is_on_a_list() {
 
 #[test]
 fn a_gentle_job_leaves_fragile_ports_out() {
-    let mut job = job("127.84.3.1", "101-103,502");
+    let mut job = job("127.84.3.1,::1", "101-103,502");
     (job.preset, job.host_rate) = (Preset::Gentle, 1_000);
     let (blocks, _) = Link::start(&job, "").finish();
-    let says = |port| blocks[0].says((std::net::Ipv4Addr::new(127, 84, 3, 1), port).into());
-    assert_eq!([101, 103].map(says), [Some(Reason::Refused); 2]);
-    assert_eq!([102, 502].map(says), [Some(Reason::Excluded); 2]);
-    assert_eq!(blocks[0].sent, 2);
+    for address in ["127.84.3.1", "::1"] {
+        let says = |port| blocks[0].says((address.parse::<std::net::IpAddr>().unwrap(), port).into());
+        assert_eq!([101, 103].map(says), [Some(Reason::Refused); 2]);
+        assert_eq!([102, 502].map(says), [Some(Reason::Excluded); 2]);
+    }
+    assert_eq!(blocks[0].sent, 4);
 }
 
 #[test]

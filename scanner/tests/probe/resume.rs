@@ -32,7 +32,7 @@ fn a_scan_that_was_killed_and_interrupted_goes_on_and_reports_everything_once() 
     let file = std::env::temp_dir().join(format!("portolan-resume-{}", std::process::id()));
     let name = file.to_str().unwrap();
     let line = format!(
-        "--targets 127.86.0.64/26 --ports 1-3000,{} --rate 30000 --host-rate 30000 --preset fast \
+        "--targets 127.86.0.64/26,::1 --ports 1-3000,{} --rate 30000 --host-rate 30000 --preset fast \
          --output csv --resume {name}",
         one.port()
     );
@@ -50,7 +50,7 @@ fn a_scan_that_was_killed_and_interrupted_goes_on_and_reports_everything_once() 
     let whole = [killed.as_str(), &interrupted, text(&last)].concat();
     let open = format!("127.86.0.77,127.86.0.77,{0},{0},open,syn-ack,", one.port());
     assert_eq!(whole.matches(&open).count(), 1);
-    assert_eq!(pairs_told_once(&whole), 64 * 3_001);
+    assert_eq!(pairs_told_once(&whole), 65 * 3_001);
 }
 
 /// How many pairs of host and port the rows of a CSV hold; none may be there twice, nor the header.
