@@ -1,10 +1,9 @@
 //! A block: a bounded number of hosts, every port of each, and what is known of every pair.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::IpAddr;
 use std::ops::Range;
 
-use portolan_scanner::net::{Permutation, addr_to_u128, u128_to_addr};
+use portolan_scanner::net::Permutation;
 use portolan_scanner::wire::hint::MAX_HINTS;
 use portolan_scanner::wire::{Hint, Job, Reason, Said, Sample, State};
 
@@ -22,10 +21,10 @@ pub use kept::Reading;
 pub type Pair = u32;
 
 /// What is known of one host while its block is worked on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Host {
     /// Where it is.
-    pub address: IpAddr,
+    pub address: u128,
     /// When it may be probed next.
     pub pace: Pace,
     /// How many of its probes have no answer yet.
@@ -155,18 +154,7 @@ impl Block {
             .block_targets(number)
             .iter()
             .flat_map(|range| range.first..=range.last)
-            .map(|address| Host {
-                address: u128_to_addr(address),
-                pace: Pace::default(),
-                in_flight: 0,
-                queued: false,
-                waiting: VecDeque::new(),
-                asked: 0,
-                said: 0,
-                over: None,
-                round_trip: RoundTrip::default(),
-                watch: Watch::default(),
-            })
+            .map(|address| Host { address, ..Host::default() })
             .collect();
         let ports = job.ports.count();
         let left = u32::try_from(hosts.len()).expect("a job counts a block's hosts in 32 bits") * ports;
@@ -202,7 +190,7 @@ impl Block {
         let before = self.left;
         for host in 0..self.hosts.len() {
             let pairs = self.pairs_of(host);
-            if !spared.hosts.contains(addr_to_u128(self.hosts[host].address)) {
+            if !spared.hosts.contains(self.hosts[host].address) {
                 spared.ports.iter().for_each(|port| _ = self.settle(pairs.start + port, Reason::Excluded, 0));
                 continue;
             }

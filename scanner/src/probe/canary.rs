@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
-use portolan_scanner::net::{Ports, Range, addr_to_u128};
+use portolan_scanner::net::{Range, addr_to_u128};
 use portolan_scanner::wire::{self, HostRecord, Job, Preset, Reason, State};
 
 use super::clock::Clock;
@@ -34,7 +34,6 @@ pub fn sing(job: &Job) -> io::Result<()> {
 }
 
 fn judge(address: IpAddr, ports: [(u16, State); 2], job: &Job) -> io::Result<()> {
-    let numbers: Vec<String> = ports.iter().map(|(port, _)| port.to_string()).collect();
     let canary = Job {
         preset: Preset::Fast,
         method: wire::Method::Connect,
@@ -45,15 +44,15 @@ fn judge(address: IpAddr, ports: [(u16, State); 2], job: &Job) -> io::Result<()>
         retries: 3,
         hints: false,
         block_hosts: 1,
-        targets: [Range::single(addr_to_u128(address))].into_iter().collect(),
-        ports: Ports::parse(&numbers.join(",")).map_err(io::Error::other)?,
+        targets: Range::single(addr_to_u128(address)).into(),
+        ports: ports.iter().map(|(port, _)| (*port, *port)).collect(),
         ..job.clone()
     };
-    let mut heard = Heard(Vec::new());
+    let mut heard = Vec::new();
     let method = Method::open(&canary, None)?;
     let schedule = Schedule::new(canary, &Guard::default()).map_err(io::Error::other)?;
     engine::run(schedule, method, &mut heard, &Clock::start())?;
-    for host in &heard.0 {
+    for host in &heard {
         for (port, state) in ports {
             let found = host.port(port).0;
             // Loopback may be down, this machine out of ports, or the user in a hurry: the scan will say that itself.
@@ -68,11 +67,10 @@ fn judge(address: IpAddr, ports: [(u16, State); 2], job: &Job) -> io::Result<()>
     Ok(())
 }
 
-struct Heard(Vec<HostRecord>);
-
-impl Driver for Heard {
+/// Hears of every host.
+impl Driver for Vec<HostRecord> {
     fn block(&mut self, block: &Finished, _clock: &Clock, _now: Instant) -> io::Result<()> {
-        self.0.extend_from_slice(&block.hosts);
+        self.extend_from_slice(&block.hosts);
         Ok(())
     }
 }

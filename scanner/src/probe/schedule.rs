@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 
-use portolan_scanner::net::{Permutation, Ranges};
+use portolan_scanner::net::{Permutation, Ranges, u128_to_addr};
 use portolan_scanner::wire::{HostRecord, Job, Reason, Sample};
 
 use super::block::{self, Block, Host, Look, Turn};
@@ -462,10 +462,8 @@ impl Schedule {
         }
         let (address, round_trip) = (host.address, host.round_trip);
         self.queue_host(index, place);
-        let target = match turn.look {
-            Look::Decoy(number) => SocketAddr::new(address, self.decoy_port(address, number)),
-            _ => SocketAddr::new(address, port),
-        };
+        let port = if let Look::Decoy(number) = turn.look { self.decoy_port(address, number) } else { port };
+        let target = SocketAddr::new(u128_to_addr(address), port);
         let fragile = self.blocks[index].is_fragile(turn.pair);
         let (class, wait) = self.patience.class(self.due_in(turn, round_trip, fragile));
         let span = Span { since: now, until: now + wait, class };

@@ -113,7 +113,6 @@ impl<'a> Run<'a> {
     /// Runs probes until every block is done or there is no use in it.
     pub fn run(&mut self) -> Result<Outcome, Error> {
         let mut failures = 0;
-        let mut ended = (EndState::Done, String::new());
         // Nothing is sent before it is known what must be left alone.
         while !self.shared.is_known() && !self.keeper.journal.complete() {
             if (self.desk.stopping)() {
@@ -135,10 +134,7 @@ impl<'a> Run<'a> {
             }
             let trouble = match (ending, self.cancel) {
                 (Ending::Lost, _) => return Ok(Outcome::Lost),
-                (_, Some((_, state, detail))) => {
-                    ended = (state, detail.to_owned());
-                    break;
-                }
+                (_, Some((_, state, detail))) => return Ok(Outcome::Ended(state, detail.into())),
                 (Ending::Said(EndState::Done, _), None) if self.keeper.journal.complete() => break,
                 (Ending::Said(EndState::Done, _), None) => {
                     "it said that it was done, but blocks are missing".into()
@@ -152,11 +148,10 @@ impl<'a> Run<'a> {
                 self.keeper.journal.forget_kept()?;
             }
             if failures == TRIES {
-                ended = (EndState::Failed, trouble);
-                break;
+                return Ok(Outcome::Ended(EndState::Failed, trouble));
             }
         }
-        Ok(Outcome::Ended(ended.0, ended.1))
+        Ok(Outcome::Ended(EndState::Done, String::new()))
     }
 
     /// Starts one probe process and keeps what it finds until it ends.

@@ -1,6 +1,5 @@
 //! What was found in a block, as the results say it.
 
-use portolan_scanner::net::addr_to_u128;
 use portolan_scanner::wire::{Hint, HostRecord, PortRecord, Reason};
 
 use super::{Block, Slot, commonest, open};
@@ -16,7 +15,7 @@ impl Block {
             // Open ports are never the base, as each is written by itself.
             let base = commonest(row, |reason| !open(reason));
             let exceptions = exceptions(ports, row, base, &mut round_trips);
-            let address = addr_to_u128(self.hosts[host].address);
+            let address = self.hosts[host].address;
             let alike = |before: &&mut HostRecord| {
                 (before.base, before.last + 1) == (base, address) && before.exceptions.is_empty()
             };

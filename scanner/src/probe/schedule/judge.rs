@@ -1,9 +1,8 @@
 //! What an answer, or none, means beyond its pair: for the host, for the rate, for the sample.
 
 use std::cmp::Reverse;
-use std::net::IpAddr;
 
-use portolan_scanner::net::{Permutation, addr_to_u128};
+use portolan_scanner::net::{Permutation, u128_to_addr};
 use portolan_scanner::wire::{Reason, State};
 
 use super::{
@@ -114,7 +113,8 @@ impl Schedule {
         {
             return;
         }
-        self.notes.push(format!("{} shows distress: it {found}; it is left alone", host.address));
+        let address = u128_to_addr(host.address);
+        self.notes.push(format!("{address} shows distress: it {found}; it is left alone"));
         self.progress.done += u64::from(self.blocks[index].leave(place, Reason::Distress));
     }
 
@@ -134,16 +134,16 @@ impl Schedule {
         let (open, settled) = self.blocks[index].opens_all(place);
         self.progress.open -= open;
         self.progress.done += u64::from(settled);
-        let address = self.blocks[index].hosts[place].address;
+        let address = u128_to_addr(self.blocks[index].hosts[place].address);
         self.notes
             .push(format!("{address} opens every port it is asked for: what listens there cannot be told"));
     }
 
     /// A port of those that a host which opens everything is asked beside what is asked anyway: of the job's, if it
     /// has many, else one that it does not ask for; never one of fragile equipment. Different for each number.
-    pub(super) fn decoy_port(&self, host: IpAddr, number: u8) -> u16 {
-        let [.., low] = addr_to_u128(host).to_be_bytes().as_chunks::<8>().0[..] else { return u16::MAX };
-        let key = Permutation::key_for(self.job.seed, u64::from_be_bytes(low));
+    pub(super) fn decoy_port(&self, host: u128, number: u8) -> u16 {
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half tells hosts apart")]
+        let key = Permutation::key_for(self.job.seed, host as u64);
         let inside = self.ports.len() >= ENOUGH_PORTS;
         let count = if inside { self.ports.len() } else { usize::from(u16::MAX - HIGH_PORTS) + 1 };
         let order = Permutation::new(key, count as u128);

@@ -201,7 +201,7 @@ fn no_port_outside_the_job_and_none_of_fragile_equipment_is_asked_to_see_if_a_ho
     job.preset = Preset::Gentle;
     let schedule = schedule(job);
     for host in 0..1_024 {
-        let host = std::net::Ipv4Addr::from(0x0a00_0000 + host).into();
+        let host = 0xffff_0a00_0000 + host;
         let mut ports: Vec<u16> = (0..8).map(|number| schedule.decoy_port(host, number)).collect();
         assert!(!ports.iter().any(|port| crate::probe::guard::is_fragile(*port)), "{host} {ports:?}");
         assert!(ports.iter().all(|port| schedule.job().ports.contains(*port)));
