@@ -3,13 +3,13 @@
 use crate::wire::Sample;
 
 /// How sure the bound is: in at least 95 of 100 scans the recall is not below it.
-pub const CONFIDENCE: f64 = 0.95;
+const CONFIDENCE: f64 = 0.95;
 
 /// Counts are not kept exactly beyond this.
 const MOST: u64 = 1_000_000_000;
 
 /// The recall is the share of the ports that answer, open or closed, which the scan has heard answer. Gives its
-/// one-sided lower bound at [`CONFIDENCE`] (Clopper and Pearson 1934: the smallest recall with which so few misses
+/// one-sided lower bound at 95 % confidence (Clopper and Pearson 1934: the smallest recall with which so few misses
 /// would come about in more than 5 of 100 samples); nothing if no second look was answered, as then nothing was
 /// measured.
 ///
@@ -47,7 +47,7 @@ pub fn percent(share: f64) -> String {
 
 /// The smallest probability of a hit with which `hits` or more `of` so many have a chance above `1 - CONFIDENCE`.
 /// Good to seven digits for counts up to 10^9.
-pub fn lower_bound(hits: u64, of: u64) -> f64 {
+fn lower_bound(hits: u64, of: u64) -> f64 {
     if hits == 0 || of == 0 {
         return 0.0;
     }

@@ -16,6 +16,7 @@
 )))]
 compile_error!("the constants in sys.rs were checked for Linux on x86-64, aarch64 and riscv64 only");
 
+pub mod bpf;
 pub mod confine;
 #[cfg(panic = "abort")]
 mod lean;

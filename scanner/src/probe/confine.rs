@@ -21,7 +21,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::sys::confine::{self as kernel, Instruction, Ruleset};
+use crate::sys::bpf::{AND, IF_AT_LEAST, IF_EQUAL, Instruction, LOAD_32, RETURN};
+use crate::sys::confine::{self as kernel, Ruleset};
 use crate::sys::errno;
 
 /// Closes what was inherited. To be called when every file has been read, and no descriptor is owned but the one to
@@ -193,12 +194,7 @@ fn calls(hints: bool) -> impl Iterator<Item = &'static Call<'static>> {
     CALLS.iter().chain(HINT_CALLS.iter().filter(move |_| hints))
 }
 
-// What the program is made of (`linux/bpf_common.h`, `linux/seccomp.h`).
-const LOAD: u16 = 0x20;
-const AND: u16 = 0x54;
-const IF_EQUAL: u16 = 0x15;
-const IF_AT_LEAST: u16 = 0x35;
-const RETURN: u16 = 0x06;
+// What the program answers with (`linux/seccomp.h`).
 const ALLOW: u32 = 0x7FFF_0000;
 const REFUSE: u32 = 0x0005_0000 | errno::EPERM.cast_unsigned();
 const KILL: u32 = 0x8000_0000;
@@ -222,10 +218,10 @@ const SENDMMSG: [u32; 2] = [307, 269];
 /// The list of calls as a program for the kernel: one block a call, which allows it or goes on to the next.
 fn program(machine: Machine, packets: &[BorrowedFd<'_>], hints: bool) -> Vec<Instruction> {
     let mut all = vec![
-        instruction(LOAD, MACHINE, 0, 0),
+        instruction(LOAD_32, MACHINE, 0, 0),
         instruction(IF_EQUAL, machine.0, 1, 0),
         instruction(RETURN, KILL, 0, 0),
-        instruction(LOAD, NUMBER, 0, 0),
+        instruction(LOAD_32, NUMBER, 0, 0),
         instruction(IF_AT_LEAST, X32, 0, 1),
         instruction(RETURN, KILL, 0, 0),
     ];
@@ -249,11 +245,11 @@ fn allow(machine: Machine, (_, numbers, when): &Call<'_>, all: &mut Vec<Instruct
     }
     // Each argument takes three instructions, and behind the last one is the block's end.
     let mut left = u8::try_from(3 * when.len() + 1).expect("a call has at most six arguments");
-    all.push(instruction(LOAD, NUMBER, 0, 0));
+    all.push(instruction(LOAD_32, NUMBER, 0, 0));
     all.push(instruction(IF_EQUAL, number, 0, left));
     for argument in *when {
         left -= 3;
-        all.push(instruction(LOAD, ARGUMENTS + 8 * u32::from(argument.index), 0, 0));
+        all.push(instruction(LOAD_32, ARGUMENTS + 8 * u32::from(argument.index), 0, 0));
         all.push(instruction(AND, argument.mask, 0, 0));
         all.push(instruction(IF_EQUAL, argument.value, 0, left));
     }

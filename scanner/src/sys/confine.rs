@@ -7,6 +7,7 @@
 use std::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use super::bpf::Instruction;
 use super::{RLIMIT_NOFILE, RawLimit, done, errno, getrlimit, last_errno};
 
 const PR_CAPBSET_DROP: c_int = 24;
@@ -55,19 +56,6 @@ pub struct Ruleset {
     pub network: u64,
     /// What does not reach beyond this process and its children.
     pub scoped: u64,
-}
-
-/// `struct sock_filter`: one instruction of a filter program.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Instruction {
-    /// What it does.
-    pub code: u16,
-    /// How many instructions are skipped if a comparison holds, and if it does not.
-    pub yes: u8,
-    pub no: u8,
-    /// What it does it with.
-    pub value: u32,
 }
 
 /// `struct sock_fprog`.

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::confine::{Instruction, RawProgram};
+use super::bpf::Instruction;
+use super::confine::RawProgram;
 use super::{SOCK_NONBLOCK, SOL_SOCKET, bind, done, last_errno, open_socket, set_option, size_u32};
 
 /// How many frames go or come with one call.

@@ -22,7 +22,7 @@ fn judge_by(program: &[Instruction], name: u32, number: u32, arguments: [u64; 6]
         let Instruction { code, yes, no, value } = program[at];
         at += 1;
         let holds = match code {
-            LOAD => {
+            LOAD_32 => {
                 held = match value {
                     NUMBER => number,
                     MACHINE => name,
@@ -166,7 +166,7 @@ fn helper_tries() {
         Some("without-landlock") => {
             // A kernel that has no Landlock, as far as this process can tell.
             let without = [
-                instruction(LOAD, NUMBER, 0, 0),
+                instruction(LOAD_32, NUMBER, 0, 0),
                 instruction(IF_EQUAL, 444, 0, 1),
                 instruction(RETURN, 0x0005_0000 | errno::ENOSYS.cast_unsigned(), 0, 0),
                 instruction(RETURN, ALLOW, 0, 0),

@@ -2,24 +2,11 @@
 
 use portolan_scanner::net::packet::{ACK, ARP, ICMP, ICMPV6, IPV4, IPV6, RST, SYN, TCP};
 
-use crate::sys::confine::Instruction;
+use crate::sys::bpf::{
+    AND, HEADER, HEADER_IS, IF_ANY_BIT, IF_AT_LEAST, IF_EQUAL, IF_MORE, Instruction, LOAD_8, LOAD_8_BEHIND,
+    LOAD_16, LOAD_16_BEHIND, LOAD_32, RETURN,
+};
 use crate::sys::packet::FRAME;
-
-// What the program is made of (`linux/bpf_common.h`).
-const LOAD_32: u16 = 0x20;
-const LOAD_16: u16 = 0x28;
-const LOAD_8: u16 = 0x30;
-/// The length of the IP header, read from the IPv4 header at a place or known, for the two below: they count from behind it.
-const HEADER: u16 = 0xB1;
-const HEADER_IS: u16 = 0x01;
-const LOAD_16_BEHIND: u16 = 0x48;
-const LOAD_8_BEHIND: u16 = 0x50;
-const IF_EQUAL: u16 = 0x15;
-const IF_MORE: u16 = 0x25;
-const IF_AT_LEAST: u16 = 0x35;
-const IF_ANY_BIT: u16 = 0x45;
-const AND: u16 = 0x54;
-const RETURN: u16 = 0x06;
 
 /// Where the kernel says to whom a frame was sent (`SKF_AD_OFF + SKF_AD_PKTTYPE`); 0 is "to us".
 const PACKET_TYPE: u32 = 0xFFFF_F000 + 4;

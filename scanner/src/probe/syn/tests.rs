@@ -173,7 +173,7 @@ fn helper_forges() {
         return;
     }
     let links = Netlink::open().unwrap().links().unwrap();
-    let take_all = [crate::sys::confine::Instruction { code: 0x06, yes: 0, no: 0, value: 256 }];
+    let take_all = [crate::sys::bpf::Instruction { code: 0x06, yes: 0, no: 0, value: 256 }];
     let mut socket = PacketSocket::open(links[0].number, &take_all).unwrap();
     println!("forging");
     let mut frame = [0; FRAME];
