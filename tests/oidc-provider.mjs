@@ -25,17 +25,35 @@ const provider = new Provider(`https://localhost:${port}`, {
   cookies: { keys: ["a key for tests"] },
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...JSON.parse(file("people.json"))[id] }) }),
   jwks: { keys: [key] },
+  features: {
+    rpInitiatedLogout: {
+      enabled: true,
+      // Who comes with a token of their own session is signed out without a question, as other providers do.
+      logoutSource: (ctx, form) => {
+        const known = ctx.oidc.entities.IdTokenHint?.payload.sub === ctx.oidc.session.accountId;
+        const go = '<script>document.forms[0].insertAdjacentHTML("beforeend", \'<input name="logout" value="yes">\'); document.forms[0].submit()</script>';
+        ctx.body = `<!doctype html><body>${form}${known ? go : "Do you want to sign out?"}</body>`;
+      },
+    },
+  },
   pkce: { required: () => true },
 });
-// What no honest provider does: a token that it signed for someone else.
+// What no honest provider does: a token that it signed for someone else, or of a sign-in that was long ago.
+const lies = {
+  "wrong-audience": () => ({ aud: "someone-else" }),
+  stale: (claims) => ({ auth_time: claims.auth_time - 3600 }),
+  silent: () => ({ auth_time: undefined }),
+};
 provider.use(async (ctx, next) => {
   await next();
-  if (ctx.oidc?.route === "token" && ctx.body?.id_token && file("mode") === "wrong-audience") {
-    const claims = { ...decodeJwt(ctx.body.id_token), aud: "someone-else" };
+  if (ctx.oidc?.route === "token" && ctx.body?.id_token && lies[file("mode")]) {
+    const said = decodeJwt(ctx.body.id_token);
+    const claims = { ...said, ...lies[file("mode")](said) };
     ctx.body.id_token = await new SignJWT(claims).setProtectedHeader({ alg: "RS256", kid: "one" }).sign(await importJWK(key, "RS256"));
   }
   const to = ctx.response.get("location") ?? "";
   if (to.startsWith(redirect)) console.log(`back ${to}`);
 });
+provider.on("end_session.success", () => console.log("ended"));
 https.createServer({ key: file("key.pem"), cert: file("cert.pem") }, provider.callback())
   .listen(Number(port), "localhost", () => console.log("ready"));

@@ -74,6 +74,9 @@ pub enum Error {
     /// A person does this, not a token.
     #[error("not with an API token")]
     InPerson,
+    /// This needs an account, and this machine's operator is none.
+    #[error("this needs an account")]
+    NoAccount,
     /// The appliance has no owner yet.
     #[error("not set up yet")]
     Setup,

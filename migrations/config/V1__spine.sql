@@ -87,6 +87,8 @@ CREATE TABLE session (
   -- 'full', or what is still missing: 'second-factor' or 'new-password'
   stage TEXT NOT NULL DEFAULT 'full' CHECK (stage IN ('full', 'second-factor', 'new-password')),
   method TEXT NOT NULL DEFAULT 'password', -- how they signed in: 'password', 'password+totp', 'security-key', 'oidc'
+  -- a second factor was given in it, or a provider vouched for one: a role that asks for one later is content
+  strong INTEGER NOT NULL DEFAULT 0 CHECK (strong IN (0, 1)),
   proved_at INTEGER NOT NULL DEFAULT 0,  -- when they last proved who they are
   created_at INTEGER NOT NULL,
   last_seen INTEGER NOT NULL,

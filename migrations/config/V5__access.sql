@@ -44,9 +44,12 @@ CREATE TABLE user_role (
   user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
   role TEXT NOT NULL REFERENCES role (id),
   origin TEXT NOT NULL DEFAULT 'local' CHECK (origin IN ('local', 'oidc')), -- what a provider gave it takes again
-  PRIMARY KEY (user, role, origin)
+  provider TEXT REFERENCES oidc_provider (id), -- which one
+  PRIMARY KEY (user, role, origin),
+  CHECK ((origin = 'oidc') = (provider IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX user_role_role ON user_role (role);
+CREATE INDEX user_role_provider ON user_role (provider) WHERE provider IS NOT NULL;
 
 -- Roles as they are listed: with what each gives, and how many accounts hold it.
 CREATE VIEW role_listed AS
@@ -128,6 +131,7 @@ CREATE TABLE security_key (
   name TEXT NOT NULL,
   credential_id BLOB NOT NULL UNIQUE,
   credential TEXT NOT NULL,              -- JSON: public key, counter
+  alone INTEGER NOT NULL DEFAULT 0 CHECK (alone IN (0, 1)), -- it has signed in by itself, so it can
   created_at INTEGER NOT NULL,
   last_used INTEGER
 ) STRICT;
@@ -151,3 +155,12 @@ CREATE TABLE oidc_link (
   created_at INTEGER NOT NULL,
   PRIMARY KEY (provider, subject)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX oidc_link_user ON oidc_link (user);
+
+-- Sessions that a provider began.
+CREATE TABLE session_origin (
+  session BLOB PRIMARY KEY REFERENCES session (id_hash) ON UPDATE CASCADE ON DELETE CASCADE,
+  provider TEXT NOT NULL REFERENCES oidc_provider (id) ON DELETE CASCADE,
+  id_token BLOB                          -- what the provider signed, sealed: it asks for it at the sign-out
+) STRICT, WITHOUT ROWID;
+CREATE INDEX session_origin_provider ON session_origin (provider);

@@ -79,6 +79,10 @@ impl Provider {
         format!("{site}sign-in/provider/{id}/back")
     }
 
+    fn printed(&self, line: &str) -> bool {
+        self.process.as_ref().is_some_and(|process| process.printed(line).is_some())
+    }
+
     fn came_back(&self) -> String {
         self.process.as_ref().expect("it runs").printed("back ").expect("it sent a browser back")
     }
@@ -90,6 +94,24 @@ fn me(browser: &Browser) -> Value {
 
 fn may(browser: &Browser, scope: &str) -> bool {
     me(browser)["scopes"].as_array().is_some_and(|scopes| scopes.iter().any(|one| one == scope))
+}
+
+/// Proves by the provider that it is still who signed in, as `login` there, and waits for this text.
+fn prove(browser: &Browser, login: &str, until: &str) {
+    browser.goto("/prove");
+    browser.press("Sign in again by Site login");
+    wait_until("the provider's form", PATIENCE, || browser.has("[name=login]").then_some(()));
+    browser.fill("login", login);
+    browser.fill("password", "any");
+    browser.submit("button[type=submit]");
+    // The provider may ask whether we may know.
+    wait_until("what we say", PATIENCE, || {
+        let asks = !browser.has("[name=login]") && browser.has("form[action*=\"/interaction/\"]");
+        if asks {
+            browser.click("button[type=submit]");
+        }
+        browser.text().contains(until).then_some(())
+    });
 }
 
 /// Begins at our sign-in page and waits until the browser is at home again, or somewhere with this text.
@@ -141,17 +163,37 @@ fn people_sign_in_by_a_real_provider_and_their_groups_decide_what_they_may() {
     assert!(browser.text().contains("Invalid audiences"), "{}", browser.text());
     provider.says("mode", "honest");
 
+    // What is dangerous asks again: the provider has her sign in once more, though it knows her.
+    provider.groups(&["readers"]);
+    by_provider(&browser, "Grace Hopper");
+    prove(&browser, "grace", "Proved, for five minutes");
+    assert_eq!((browser.path().as_str(), &me(&browser)["user"]["name"]), ("/account", &json!("grace")));
+    let proofs = || owner.get("/audit?class=sign-in&action=prove").json()["total"].clone();
+    assert_eq!(proofs(), json!(1));
+    for mode in ["stale", "silent"] {
+        provider.says("mode", mode);
+        prove(&browser, "grace", "does not say that you signed in there just now");
+    }
+    provider.says("mode", "honest");
+    prove(&browser, "mallory", "it was someone else who signed in");
+    browser.goto("/account");
+    assert_eq!(me(&browser)["user"]["name"], "grace", "nor does mallory get her session");
+    assert_eq!(proofs(), json!(4), "each is written down, and three were refused");
+    prove(&browser, "grace", "Proved, for five minutes");
+
     // Nobody whose groups give nothing gets an account; grace, who has one, loses what her groups gave.
     provider.groups(&[]);
     by_provider(&browser, "Grace Hopper");
     assert!(!may(&browser, "scans:view"), "{}", me(&browser));
 
-    // Signing out here leads on to the provider.
+    // Signing out here signs out there, without a question: the provider gets its own token back.
     browser.goto("/account");
     browser.run("document.querySelector('form[action=\"/sign-out\"]').submit()");
-    wait_until("the provider's sign-out", PATIENCE, || {
-        browser.path().starts_with(&format!("https://localhost:{}/session/end", provider.port)).then_some(())
+    wait_until("our sign-in page, by way of the provider", PATIENCE, || {
+        (browser.path() == "/sign-in" && provider.printed("ended")).then_some(())
     });
+    browser.press("Sign in by Site login");
+    wait_until("the provider, which knows nobody", PATIENCE, || browser.has("[name=login]").then_some(()));
 
     // With the provider gone the page says so, and passwords still sign in.
     provider.process.take().unwrap().kill();

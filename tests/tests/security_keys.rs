@@ -44,6 +44,12 @@ fn a_key_is_added_used_after_the_password_and_used_alone() {
     browser.submit("form[data-key] button");
     wait_until("home", PATIENCE, || (browser.path() == "/").then_some(()));
     assert_eq!(browser.accessibility(), Vec::<String>::new());
+    // The same key shows again who it is, before what is dangerous.
+    browser.goto("/prove");
+    assert_eq!(browser.accessibility(), Vec::<String>::new());
+    browser.submit("form[data-key] button");
+    wait_until("the account", PATIENCE, || (browser.path() == "/account").then_some(()));
+    assert!(browser.text().contains("Proved, for five minutes"), "{}", browser.text());
     browser.goto("/account/second-factor");
     assert!(browser.text().contains("blue"), "{}", browser.text());
     assert_eq!(browser.accessibility(), Vec::<String>::new());

@@ -1,7 +1,7 @@
 //! Who asks a service of this room: a request's caller, or the administrator of the machine, at its command line.
 
 use crate::audit::Actor;
-use crate::identity::{User, scopes};
+use crate::identity::scopes;
 use crate::web::{Call, Caller, Via};
 use uuid::Uuid;
 
@@ -15,7 +15,7 @@ pub trait By: Clone + Send + Sync + 'static {
 
     /// Whether this account is their own.
     fn is_own(&self, account: Uuid) -> bool {
-        self.caller().user.as_ref().is_some_and(|user: &User| user.id == account)
+        self.caller().is(account)
     }
 }
 

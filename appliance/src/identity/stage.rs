@@ -1,7 +1,7 @@
 //! What a sign-in still lacks. A session that is not [`Stage::Full`] reaches only the page that completes it.
 
-use super::factors;
 use super::users::store;
+use super::{factors, roles};
 use crate::error::Result;
 use rusqlite::Connection;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -49,6 +49,18 @@ impl Stage {
             Self::Full => "Nothing is missing.",
             Self::SecondFactor => "A second factor is missing.",
             Self::NewPassword => "The password must be replaced first.",
+        }
+    }
+
+    /// Where a session of `user` stands now that was kept at this stage. One that is complete falls back once a role asks
+    /// for a second factor, if none was given in it (`strong`): at the next request, not at the next sign-in.
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub(super) fn now(self, db: &Connection, user: Uuid, strong: bool) -> Result<Self> {
+        match self {
+            Self::Full if !strong && roles::second_factor_needed(db, user)? => Ok(Self::SecondFactor),
+            kept => Ok(kept),
         }
     }
 

@@ -42,6 +42,8 @@ struct OverviewPage {
     open_ports: Vec<Point>,
     /// The two last completed scans of the template that was scanned last.
     last_diff: Option<LastDiff>,
+    /// By how many seconds the appliance's clock is probably behind others' (negative: ahead), for who may see settings.
+    clock_behind_s: Option<i64>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -118,7 +120,9 @@ async fn overview(call: Call, _: NoInput) -> Answer<OverviewPage> {
         total: presence(Presence::Online) + presence(Presence::Offline),
     };
     let scans = Scans { running, recent };
-    Ok(Reply::ok(OverviewPage { counts, scanners, scans, template, open_ports, last_diff }))
+    let clock_behind_s =
+        if call.caller.may("settings:view") { app.factors.clocks(&call).await?.behind_s } else { None };
+    Ok(Reply::ok(OverviewPage { counts, scanners, scans, template, open_ports, last_diff, clock_behind_s }))
 }
 
 /// The last completed scan against the one before it of the same template.

@@ -46,6 +46,18 @@ impl Caller {
         self.scopes.contains(scope)
     }
 
+    /// Whether the caller is the user of this id.
+    #[must_use]
+    pub fn is(&self, user: Uuid) -> bool {
+        self.user.as_ref().is_some_and(|own| own.id == user)
+    }
+
+    /// Whether the caller owns the appliance.
+    #[must_use]
+    pub fn owns(&self) -> bool {
+        self.user.as_ref().is_some_and(|own| own.owner)
+    }
+
     /// Whether it is known who this is.
     #[must_use]
     pub fn is_known(&self) -> bool {
@@ -96,17 +108,24 @@ impl Call {
     /// Who calls.
     ///
     /// # Errors
-    /// `SignIn` when nobody does.
+    /// `SignIn` when nobody does; `NoAccount` for this machine's operator, who is nobody's account.
     pub fn user(&self) -> Result<&User, Error> {
-        self.caller.user.as_ref().ok_or(Error::SignIn)
+        self.caller.user.as_ref().ok_or(match self.caller.via {
+            Via::Operator | Via::Files => Error::NoAccount,
+            Via::Nobody | Via::Session | Via::Token(_) => Error::SignIn,
+        })
     }
 
     /// The caller's session.
     ///
     /// # Errors
-    /// `SignIn` for who came without one.
+    /// `SignIn` for who came with nothing; `InPerson` for who came with a token, `NoAccount` for this machine's operator.
     pub fn held(&self) -> Result<&Held, Error> {
-        self.caller.session.as_ref().ok_or(Error::SignIn)
+        self.caller.session.as_ref().ok_or(match self.caller.via {
+            Via::Operator | Via::Files => Error::NoAccount,
+            Via::Token(_) => Error::InPerson,
+            Via::Nobody | Via::Session => Error::SignIn,
+        })
     }
 
     /// Refuses the caller who has not proved lately who they are: before what is dangerous.

@@ -29,9 +29,26 @@ struct Asked {
     call: Call,
     path: String,
     query: String,
+    /// The request changes something.
+    changes: bool,
     headers: HeaderMap,
     /// The token of the header `Authorization`; empty where that holds something else.
     bearer: Option<String>,
+}
+
+impl Asked {
+    /// The page to go on from after a proof: the one that was asked for, or the one whose button was pressed. Whoever
+    /// is sent there is sent to a path of this site, whatever stands here.
+    fn begun_at(&self) -> String {
+        let referer = self.headers.get(header::REFERER).and_then(|value| value.to_str().ok());
+        let page =
+            referer.and_then(|url| url.strip_prefix("https://")?.strip_prefix(self.call.host.as_str()));
+        match page.filter(|_| self.changes) {
+            Some(page) => page.to_owned(),
+            None if self.changes || self.query.is_empty() => self.path.clone(),
+            None => format!("{}?{}", self.path, self.query),
+        }
+    }
 }
 
 /// Answers one request to `route`. `api` is the same row under `/api/v1`: JSON only.
@@ -104,6 +121,7 @@ fn asked(site: &Site, parts: &Parts, params: Vec<(String, String)>, api: bool) -
         },
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
+        changes: !parts.method.is_safe(),
         headers: parts.headers.clone(),
         bearer,
     }
@@ -360,7 +378,7 @@ fn problem(site: &Site, asked: &Asked, error: Error) -> Response {
             Error::Setup => Some("/setup".to_owned()),
             Error::SignIn => Some(format!("/sign-in?next={}", encode(&asked.path))),
             Error::Unfinished(stage) => Some(format!("{}?next={}", stage.page(), encode(&asked.path))),
-            Error::Prove => Some(format!("/prove?next={}", encode(&asked.path))),
+            Error::Prove => Some(format!("/prove?next={}", encode(&asked.begun_at()))),
             _ => None,
         };
         if let Some(to) = to {

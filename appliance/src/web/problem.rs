@@ -68,7 +68,7 @@ impl Problem {
                 "prove",
                 "Prove who you are",
                 Some(
-                    "This is dangerous: send your password to /prove first. It holds for five minutes."
+                    "This is dangerous: prove at /prove who you are, then do it again. It holds for five minutes."
                         .to_owned(),
                 ),
             ),
@@ -84,6 +84,16 @@ impl Problem {
             Error::InPerson => {
                 (403, "in-person", "Only in person", Some("An API token cannot do this: sign in.".to_owned()))
             }
+            Error::NoAccount => (
+                403,
+                "no-account",
+                "Needs an account",
+                Some(
+                    "This is about the caller's own account, and this machine's operator has none: sign in, or come \
+                     with an account's token."
+                        .to_owned(),
+                ),
+            ),
             Error::CrossSite => (
                 403,
                 "cross-site",

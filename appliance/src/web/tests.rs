@@ -284,6 +284,26 @@ async fn wrong_passwords_are_few_a_minute_whatever_their_pace() {
     assert_eq!(site.send_json(Method::POST, "/sign-in", &right).await.status, StatusCode::OK);
 }
 
+#[test]
+fn every_route_of_a_sign_in_and_of_tokens_is_limited_by_source() {
+    let site = TestSite::empty();
+    // They take and give nothing that could be guessed.
+    let plain = ["/sign-out", "/theme"];
+    let rooms = ["/sign-in", "/prove", "/reset", "/setup", "/tokens", "/statements"];
+    let bare: Vec<String> = site
+        .site
+        .rows()
+        .filter(|row| row.method != Method::GET && !row.rate_limited && !plain.contains(&row.path.as_str()))
+        .filter(|row| {
+            let open = matches!(row.access, Access::Public | Access::Pending);
+            let ends = row.path.ends_with("/revoke");
+            open || !ends && rooms.iter().any(|room| row.path.starts_with(room))
+        })
+        .map(Route::name)
+        .collect();
+    assert!(bare.is_empty(), "say .rate_limited() in the table: {bare:?}");
+}
+
 /// Resources that are not for everyone: who sees them leaves an entry.
 const SENSITIVE: [&str; 7] = ["audit", "users", "sessions", "tokens", "settings", "siem", "oidc"];
 

@@ -313,3 +313,34 @@ async fn the_pages_sign_show_and_test() {
         assert_eq!(site.get(path).await.status, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn compliance_tests_a_checkpoint_and_reads_no_raw_audit() {
+    let site = TestSite::new().await;
+    let signed = site.send_json(Method::POST, "/audit/checkpoints", &json!({})).await.json();
+    let grace = site.person("grace", &["compliance"]).await;
+    let given = json!({ "checkpoint": signed["text"] });
+    let tested = grace.send_json(Method::POST, "/audit/checkpoints/test", &given).await;
+    assert_eq!((tested.status.as_u16(), &tested.json()["whole"]), (200, &json!(true)), "{}", tested.text);
+    for page in
+        ["/audit/checkpoints", "/audit/checkpoints/test", &format!("/audit/checkpoints/{}", signed["seq"])]
+    {
+        let shown = grace.page(page).await;
+        assert_eq!(shown.status.as_u16(), 200, "{page}: {}", shown.text);
+        let raw = ["href=\"/audit\"".to_owned(), format!("href=\"/audit/{}\"", signed["seq"])];
+        assert!(
+            !raw.iter().any(|link| shown.text.contains(link.as_str())),
+            "{page}: no link that is refused"
+        );
+    }
+    assert!(grace.page("/audit/compliance").await.text.contains("/audit/checkpoints"));
+    for refused in ["/audit", "/audit/1", "/audit/export"] {
+        assert_eq!(grace.get(refused).await.status.as_u16(), 403, "{refused}");
+    }
+    let sign = grace.send_json(Method::POST, "/audit/checkpoints", &json!({})).await;
+    assert_eq!(sign.status.as_u16(), 403, "nor does it sign");
+    for other in ["operator", "viewer"] {
+        let who = site.person(other, &[other]).await;
+        assert_eq!(who.get("/audit/checkpoints").await.status.as_u16(), 403, "{other}");
+    }
+}

@@ -4,6 +4,7 @@
 //! and has none is led to set one up before anything else. A factor is added and removed by its owner, who proves
 //! first who they are; an administrator can take away another's, never see or use them.
 
+mod clocks;
 pub mod keys;
 mod qr;
 mod recovery;
@@ -14,7 +15,7 @@ pub(super) mod tests;
 mod totp;
 
 use super::passwords::lockout;
-use super::sessions::Held;
+use super::sessions::{Held, store as sessions};
 use super::users::{store as accounts, within};
 use super::{By, Identity, SignedIn, Stage, User, roles};
 use crate::audit::{Entry, Outcome};
@@ -25,6 +26,7 @@ use crate::secrets::MasterKey;
 use crate::secrets::rotation::Sealed;
 use crate::store::Store;
 use crate::web::Call;
+pub use clocks::Clocks;
 use keys::{Challenges, Key};
 use qr::Qr;
 use recovery::Codes;
@@ -194,7 +196,7 @@ impl Factors {
         let codes = recovery::make(&self.0.random);
         let hashes: Vec<[u8; 32]> = codes.iter().map(|code| self.0.codes.hash(user.id, code)).collect();
         let (now, master) = (self.0.clock.now(), self.0.master.clone());
-        let (step, source) = (self.step(call, "totp")?, call.source);
+        let (step, source, own) = (self.step(call, "totp")?, call.source, call.held()?.hash);
         let change = move |tx: &Transaction| {
             let kept = store::totp(tx, user.id)?.filter(|kept| kept.confirmed_at.is_none());
             let kept = kept.ok_or(Error::not_found("authenticator app to set up", user.id))?;
@@ -205,6 +207,8 @@ impl Factors {
             }
             store::confirm_totp(tx, user.id, now)?;
             store::keep_codes(tx, user.id, &hashes)?;
+            // Who just gave a code of it need not give another for the session that goes on.
+            sessions::strengthen(tx, &own)?;
             let done = step.map(|step| step.take(tx, user, source, now)).transpose()?;
             Ok((entry, Ok(done)))
         };
@@ -331,7 +335,8 @@ impl Factors {
         self.0.store.read(move |db| store::name(db, user)).await
     }
 
-    /// Who may add a factor: one who is signed in and proved it just now, or one who is held until they have one.
+    /// Who may add a factor: one who proved just now who they are, and is signed in or held until they have one. A role
+    /// can ask for one in the midst of a session: whoever found it open is not to be the one who sets it up.
     async fn may_add(&self, call: &Call) -> Result<User, Error> {
         if call.held()?.stage == Stage::Full {
             return self.proved(call);
@@ -342,6 +347,7 @@ impl Factors {
         if self.0.store.read(move |db| store::has_factor(db, id)).await? {
             return Err(Error::Forbidden);
         }
+        self.0.identity.proved(call)?;
         Ok(user)
     }
 
@@ -386,7 +392,7 @@ struct Step {
 impl Step {
     fn take(self, tx: &Transaction, user: User, source: IpAddr, now: Timestamp) -> Result<SignedIn, Error> {
         let stage = Stage::after(tx, user.id, Some(Stage::SecondFactor))?;
-        let held = Held { method: self.method, ..self.held };
+        let held = Held { method: self.method, strong: true, ..self.held };
         let token = self.identity.turn(tx, &held, stage, now)?;
         lockout::forget(tx, user.id, Some(source))?;
         Ok(SignedIn { user, stage, token })

@@ -1,6 +1,6 @@
 //! The pages of second factors: the second step of a sign-in, one's own, and an administrator's reset.
 
-use super::{NewCodes, Own, Shown};
+use super::{Clocks, NewCodes, Own, Shown};
 use crate::error::Error;
 use crate::identity::{SignedIn, Stage, inside, signed_in};
 use crate::noun::Link;
@@ -16,6 +16,12 @@ pub fn routes() -> Routes {
         .summary("What second factors a user has, and the question whether to take them away")
         .delete("/users/{id}/second-factor", Access::Scope("users:manage"), reset)
         .summary("Take all second factors from a user who has lost them")
+        .get("/settings/time", Access::Scope("settings:view"), clocks)
+        .page("identity/factors/time.html")
+        .summary("The appliance's time, and how far the clocks of apps and scanners are from it")
+        .docs("identity/time")
+        .viewed("setting")
+        .nav("System", "Time", "running", 891)
 }
 
 /// For a session that waits for its second factor.
@@ -33,6 +39,7 @@ fn second(routes: Routes) -> Routes {
         .summary("The secret for an authenticator app, for one who must have a second factor")
         .post("/sign-in/second-factor/app", Access::Pending, begin)
         .summary("Make a secret for an authenticator app, for one who must have a second factor")
+        .rate_limited()
         .post("/sign-in/second-factor/app/confirm", Access::Pending, confirm)
         .page("identity/factors/first_codes.html")
         .form("/sign-in/second-factor/app")
@@ -90,6 +97,9 @@ async fn second_page(call: Call, query: NextQuery) -> Answer<SecondPage> {
     let user = super::waiting(&call)?.id;
     let own = call.app.factors.of(user).await?;
     let (app, key) = (own.app.is_some(), !own.keys.is_empty());
+    if !app && !key {
+        call.proved()?;
+    }
     Ok(Reply::ok(SecondPage { to_set_up: !app && !key, app, key, next: inside(query.next.as_deref(), "/") }))
 }
 
@@ -156,6 +166,10 @@ async fn remove_app(call: Call, _: NoInput) -> Answer<Nothing> {
 async fn renew(call: Call, _: NoInput) -> Answer<NewCodes> {
     let codes = call.app.factors.renew_codes(&call).await?;
     Ok(Reply::once(NewCodes { codes, next: "/account/second-factor".to_owned() }))
+}
+
+async fn clocks(call: Call, _: NoInput) -> Answer<Clocks> {
+    Ok(Reply::ok(call.app.factors.clocks(&call).await?))
 }
 
 #[derive(Serialize, JsonSchema)]

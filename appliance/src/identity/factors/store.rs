@@ -1,10 +1,12 @@
 //! The SQL of second factors, and nothing else.
 
+use super::clocks::Device;
 use super::keys::{self, Credential, Kept};
+use super::totp::STEP;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::listing::rows;
-use crate::noun::Key;
+use crate::noun::{Key, Link};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use uuid::Uuid;
@@ -73,6 +75,18 @@ pub fn note_drift(tx: &Transaction, user: Uuid, away: i64, burnt: &[i64], at: Ti
         params![away, at, serde_json::to_string(burnt)?, Key(user)],
     )?;
     Ok(())
+}
+
+/// The clocks of apps whose codes came after `since`, the newest first.
+pub fn devices(db: &Connection, since: Timestamp) -> Result<Vec<Device>> {
+    let sql = format!(
+        "SELECT u.id, u.name, t.away * {STEP}, t.away_at FROM totp t JOIN user u ON u.id = t.user
+         WHERE t.away IS NOT NULL AND t.away_at > ? ORDER BY t.away_at DESC, u.name LIMIT 200"
+    );
+    rows(db, &sql, [since], |row| {
+        let Key(id) = row.get(0)?;
+        Ok(Device { user: Link { id, name: row.get(1)? }, ahead_s: row.get(2)?, seen_at: row.get(3)? })
+    })
 }
 
 pub fn delete_totp(tx: &Transaction, user: Uuid) -> Result<bool> {
@@ -161,9 +175,16 @@ pub fn insert_key(tx: &Transaction, kept: &Kept) -> Result<()> {
     Ok(())
 }
 
-pub fn used_key(tx: &Transaction, id: Uuid, credential: &Credential, at: Timestamp) -> Result<()> {
-    let sql = "UPDATE security_key SET credential = ?, last_used = ? WHERE id = ?";
-    tx.execute(sql, params![serde_json::to_string(credential)?, at, Key(id)])?;
+/// A key was used; `alone` without anything beside it.
+pub fn used_key(
+    tx: &Transaction,
+    id: Uuid,
+    credential: &Credential,
+    alone: bool,
+    at: Timestamp,
+) -> Result<()> {
+    let sql = "UPDATE security_key SET credential = ?, last_used = ?, alone = alone OR ? WHERE id = ?";
+    tx.execute(sql, params![serde_json::to_string(credential)?, at, alone, Key(id)])?;
     Ok(())
 }
 

@@ -255,3 +255,106 @@ async fn a_secret_is_shown_until_its_first_code_and_is_nowhere_in_the_clear() {
     assert!(!sealed.windows(secret.len()).any(|part| part == secret));
     assert!(!audit.contains(&text) && !audit.contains("ABCD"), "{audit}");
 }
+
+async fn sql(site: &TestSite, sql: String) {
+    let change = move |tx: &rusqlite::Transaction| {
+        tx.execute_batch(&sql)?;
+        Ok((Entry::event("test.made", &()), ()))
+    };
+    site.app.store.change(&Actor::system("test"), change).await.unwrap();
+}
+
+/// From now on the role viewer asks for a second factor.
+async fn viewers_need_one(site: &TestSite) {
+    sql(site, "UPDATE role SET second_factor = 1 WHERE name = 'viewer'".into()).await;
+}
+
+#[tokio::test]
+async fn a_role_that_comes_to_ask_for_a_factor_holds_running_sessions_at_their_next_request() {
+    let site = TestSite::new().await;
+    let mut grace = site.person("grace", &["viewer"]).await;
+    assert_eq!(grace.get("/scans").await.status, StatusCode::OK);
+    site.hand.advance(Duration::from_secs(6 * 60));
+    viewers_need_one(&site).await;
+    let held = grace.get("/scans").await;
+    assert_eq!(
+        (held.status, &held.json()["type"]),
+        (StatusCode::UNAUTHORIZED, &json!("/docs/errors#unfinished"))
+    );
+    assert_eq!(grace.page("/scans?q=x").await.header("location"), "/sign-in/second-factor?next=%2Fscans");
+    let stage = site.get("/sessions?q=grace").await.json()["items"][0]["stage"].clone();
+    assert_eq!(stage, "second-factor", "an administrator sees it too");
+
+    // Whoever found the session open is not the one who sets a factor up.
+    let asked = grace.page("/sign-in/second-factor?next=%2Fscans").await;
+    assert_eq!(asked.header("location"), "/prove?next=%2Fsign-in%2Fsecond-factor%3Fnext%3D%252Fscans");
+    for path in ["app", "keys/options"] {
+        let stale = post(&grace, &format!("/sign-in/second-factor/{path}"), json!({})).await;
+        assert_eq!(stale.json()["type"], "/docs/errors#prove", "{path}");
+    }
+    assert_eq!(grace.page("/prove").await.status, StatusCode::OK);
+    let proved = post(&grace, "/prove", json!({ "password": PASSWORD })).await;
+    assert_eq!(proved.status, StatusCode::OK, "{}", proved.text);
+    grace.take_cookie(&proved);
+    assert_eq!(grace.get("/scans").await.status, StatusCode::UNAUTHORIZED, "a password is one factor");
+    let (_, done) = set_up(&grace, "/sign-in/second-factor").await;
+    grace.take_cookie(&done);
+    assert_eq!(grace.get("/scans").await.status, StatusCode::OK, "led there, and in: nobody is locked out");
+}
+
+#[tokio::test]
+async fn a_session_in_which_a_factor_was_given_goes_on_and_another_of_the_same_person_is_asked() {
+    let site = TestSite::new().await;
+    let strong = site.person("grace", &["viewer"]).await;
+    let mut weak = site.stranger();
+    let answer = weak.sign_in("grace", PASSWORD).await;
+    weak.take_cookie(&answer);
+    let (secret, _) = set_up(&strong, BASE).await;
+    viewers_need_one(&site).await;
+    assert_eq!(strong.get("/scans").await.status, StatusCode::OK);
+    assert_eq!(weak.get("/scans").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(post(&weak, "/sign-in/second-factor/app", json!({})).await.status, StatusCode::FORBIDDEN);
+    let given = give(&weak, &code(&site, &secret, 1)).await;
+    assert_eq!(given.status, StatusCode::OK, "{}", given.text);
+    weak.take_cookie(&given);
+    assert_eq!(weak.get("/scans").await.status, StatusCode::OK);
+    // With the role's wish goes what it asked for.
+    let third = site.person("alan", &["viewer"]).await;
+    assert_eq!(third.get("/scans").await.status, StatusCode::UNAUTHORIZED);
+    sql(&site, "UPDATE role SET second_factor = 0".into()).await;
+}
+
+#[tokio::test]
+async fn a_proof_changes_nothing_about_what_a_session_lacks() {
+    let site = TestSite::new().await;
+    let mut grace = site.person("grace", &["viewer"]).await;
+    viewers_need_one(&site).await;
+    let proved = post(&grace, "/prove", json!({ "password": PASSWORD })).await;
+    grace.take_cookie(&proved);
+    assert_eq!(grace.get("/scans").await.status, StatusCode::UNAUTHORIZED);
+    sql(&site, "UPDATE role SET second_factor = 0".into()).await;
+    assert_eq!(grace.get("/scans").await.status, StatusCode::OK, "nor does it leave anything behind");
+}
+
+#[tokio::test]
+async fn administrators_see_the_measured_clocks_and_which_one_is_probably_wrong() {
+    let site = TestSite::new().await;
+    let at = site.app.clock.now().micros();
+    assert_eq!(site.get("/settings/time").await.json()["behind_s"], Value::Null);
+    for (name, away) in [("grace", 10), ("alan", 11), ("mary", 10)] {
+        let id = site.person(name, &["viewer"]).await.own_id().await;
+        let row = format!("VALUES ('{id}', x'00', {at}, {away}, {at})");
+        sql(&site, format!("INSERT INTO totp (user, sealed, confirmed_at, away, away_at) {row}")).await;
+    }
+    let told = site.get("/settings/time").await.json();
+    assert_eq!((&told["behind_s"], told["devices"].as_array().unwrap().len()), (&json!(300), 3), "{told}");
+    assert!(site.page("/settings/time").await.text.contains("clock is probably wrong"));
+    assert_eq!(site.get("/").await.json()["clock_behind_s"], 300);
+    let viewer = site.stranger();
+    assert_eq!(viewer.get("/settings/time").await.status, StatusCode::UNAUTHORIZED);
+    site.hand.advance(Duration::from_secs(31 * 86_400));
+    let mut later = site.stranger();
+    let answer = later.sign_in("ada", PASSWORD).await;
+    later.take_cookie(&answer);
+    assert_eq!(later.get("/settings/time").await.json()["devices"], json!([]), "what is old says nothing");
+}

@@ -20,6 +20,7 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// What is remembered between the way there and the way back, sealed in a cookie of the browser that went.
@@ -35,8 +36,52 @@ pub struct Trip {
     pub verifier: String,
     /// The page to go on to.
     pub next: String,
+    /// When it began.
+    pub began: Timestamp,
     /// When it is too late.
     pub until: Timestamp,
+    /// The session whose user is to show that it is still they; none: a sign-in.
+    pub proves: Option<String>,
+}
+
+/// What a browser sets out for.
+pub struct Errand {
+    /// Where the provider sends it back to.
+    pub back: String,
+    /// The page to go on to.
+    pub next: String,
+    /// When it sets out.
+    pub began: Timestamp,
+    /// When it is too late.
+    pub until: Timestamp,
+    /// The session whose user is to show that it is still they; none: a sign-in.
+    pub proves: Option<String>,
+}
+
+/// What a provider said of whoever came back.
+pub struct Said {
+    /// The claims, proved.
+    pub claims: Map<String, Value>,
+    /// The token that it signed, as it came.
+    pub id_token: String,
+    /// How many seconds before that the person signed in there, if the token says so.
+    pub ago_s: Option<i64>,
+}
+
+/// How much later a provider may say that somebody signed in than it can have been: clocks tick in seconds.
+const ROUNDING: i64 = 5;
+
+/// How many seconds before the token was issued its person signed in at the provider, by the provider's own clock: it may
+/// differ from ours.
+fn signed_in_ago(claims: &Map<String, Value>) -> Option<i64> {
+    let time = |name: &str| claims.get(name).and_then(Value::as_i64);
+    time("iat")?.checked_sub(time("auth_time")?)
+}
+
+/// Whether somebody signed in at the provider in the course of a trip that took this many seconds.
+#[must_use]
+pub fn is_fresh(ago_s: Option<i64>, took_s: i64) -> bool {
+    ago_s.is_some_and(|ago| (-ROUNDING..=took_s.saturating_add(ROUNDING)).contains(&ago))
 }
 
 /// The signatures that are taken: none with a shared secret.
@@ -102,21 +147,17 @@ pub async fn metadata(provider: &Provider, client: &Client) -> Result<ProviderMe
     Ok(made.set_token_endpoint(Some(token)).set_userinfo_endpoint(user).set_jwks(keys))
 }
 
-/// The address that leads to the provider, and what must be remembered. `again`: the provider asks for the password
-/// even of one whom it knows.
-pub async fn there(
-    provider: &Provider,
-    client: &Client,
-    (back, next, until): (&str, String, Timestamp),
-    again: bool,
-) -> Result<(String, Trip), Error> {
+/// The address that leads to the provider, and what must be remembered. For a proof the provider asks who it is even of
+/// one whom it knows, and says when it did.
+pub async fn there(provider: &Provider, client: &Client, errand: Errand) -> Result<(String, Trip), Error> {
+    let Errand { back, next, began, until, proves } = errand;
     let metadata = metadata(provider, client).await?;
     let core = CoreClient::from_provider_metadata(
         metadata,
         ClientId::new(provider.settings.client_id.clone()),
         None,
     )
-    .set_redirect_uri(RedirectUrl::new(back.to_owned()).map_err(Error::internal)?);
+    .set_redirect_uri(RedirectUrl::new(back).map_err(Error::internal)?);
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let mut asked = core
         .authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random)
@@ -124,8 +165,8 @@ pub async fn there(
     for scope in provider.settings.scopes.split_whitespace().filter(|scope| *scope != "openid") {
         asked = asked.add_scope(Scope::new(scope.to_owned()));
     }
-    if again {
-        asked = asked.add_prompt(CoreAuthPrompt::Login);
+    if proves.is_some() {
+        asked = asked.add_prompt(CoreAuthPrompt::Login).set_max_age(Duration::ZERO);
     }
     let (url, state, nonce) = asked.url();
     let trip = Trip {
@@ -134,13 +175,15 @@ pub async fn there(
         nonce: nonce.secret().clone(),
         verifier: verifier.secret().clone(),
         next,
+        began,
         until,
+        proves,
     };
     Ok((url.to_string(), trip))
 }
 
 /// What the provider says of whoever came back with `code`: the claims of its signed token, checked, and where it has
-/// more of them, those.
+/// more of them, those; with the token itself.
 ///
 /// # Errors
 /// `Unavailable` when it cannot be reached; `Conflict` when what it says is not taken.
@@ -151,7 +194,7 @@ pub async fn back(
     (back, code): (&str, String),
     trip: &Trip,
     now: Timestamp,
-) -> Result<Map<String, Value>, Error> {
+) -> Result<Said, Error> {
     let metadata = metadata(provider, client).await?;
     let more = metadata.userinfo_endpoint().cloned();
     let secret = secret.map(|secret| ClientSecret::new(String::from_utf8_lossy(secret).into_owned()));
@@ -180,6 +223,7 @@ pub async fn back(
     let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let claims: Option<Map<String, Value>> = payload.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let mut claims = claims.ok_or_else(|| refused("its token cannot be read".to_owned()))?;
+    let ago_s = signed_in_ago(&claims);
     let wanted = ["email", "email_verified", "preferred_username", "name", provider.settings.claim.as_str()];
     let missing = wanted.iter().any(|name| !claims.contains_key(*name));
     if let (Some(url), true) = (more, missing) {
@@ -195,5 +239,33 @@ pub async fn back(
             }
         }
     }
-    Ok(claims)
+    Ok(Said { claims, id_token: text, ago_s })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_sign_in_is_fresh_that_came_after_the_trip_began_by_the_providers_own_clock() {
+        let fresh = |claims: Value, took| is_fresh(signed_in_ago(claims.as_object().unwrap()), took);
+        for (signed_in, took, is) in [
+            (1_000, 0, true),
+            (990, 10, true),
+            (985, 10, true),
+            (984, 10, false),
+            (0, 600, false),
+            (1_006, 10, false),
+        ] {
+            let claims = json!({ "iat": 1_000, "auth_time": signed_in });
+            assert_eq!(fresh(claims, took), is, "{signed_in} {took}");
+        }
+        for silent in
+            [json!({ "iat": 1_000 }), json!({ "auth_time": 1_000 }), json!({ "iat": 1, "auth_time": "1" })]
+        {
+            assert!(!fresh(silent, 600), "who does not say when has not shown it");
+        }
+        assert!(!fresh(json!({ "iat": i64::MAX, "auth_time": i64::MIN }), 600));
+    }
 }

@@ -10,6 +10,7 @@ mod http;
 mod input;
 pub mod local;
 pub mod routes;
+mod settle;
 mod sign_in;
 mod store;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::audit::Entry;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::identity::roles;
+use crate::identity::sessions::store as sessions;
 use crate::ids::{Ids, Random};
 use crate::noun::{self, Kept, Link};
 use crate::secrets::MasterKey;
@@ -33,6 +35,7 @@ use local::LocalSignIn;
 use rusqlite::{Connection, Transaction};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
@@ -86,6 +89,14 @@ pub struct Provider {
     pub mapping: String,
     /// The address to register there, under the name that this page was opened by.
     pub redirect_uri: String,
+    /// How many accounts it knows.
+    pub people: u64,
+    /// How many accounts hold roles by its word.
+    pub holders: u64,
+    /// How many accounts have no way in but this one.
+    pub only_way: u64,
+    /// How many sessions stand on its word.
+    pub sessions: u64,
     /// Counts its changes.
     pub version: i64,
     /// When it was made or last changed.
@@ -150,6 +161,14 @@ impl Oidc {
         self.0.parts.store.read(store::offered).await
     }
 
+    /// The providers that are offered and know this user.
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub async fn known_by(&self, user: Uuid) -> Result<Vec<Link>> {
+        self.0.parts.store.read(move |db| store::known_by(db, user)).await
+    }
+
     /// Configures a provider.
     ///
     /// # Errors
@@ -169,10 +188,11 @@ impl Oidc {
         self.0.parts.store.change(&call.actor(), make).await
     }
 
-    /// Changes a provider. Its secret stays where none is sent.
+    /// Changes a provider. Its secret stays where none is sent. With one that is no longer offered go the roles that it
+    /// gave, and the sessions that it began.
     ///
     /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`, `Prove`; any from the database.
+    /// `NotFound`, `Stale`, `Invalid`, `Prove`; `Conflict` where nobody could sign in any more; any from the database.
     pub async fn update(&self, call: &Call, id: Uuid, input: ProviderInput) -> Result<Provider> {
         self.0.parts.identity.proved(call)?;
         let (this, parts, now) = (call.clone(), self.clone(), self.0.parts.clock.now());
@@ -190,6 +210,9 @@ impl Oidc {
             if !entries.is_empty() {
                 store::update(tx, id, &fields, sealed.as_deref(), now)?;
             }
+            if kept.fields.enabled && !fields.enabled {
+                entries.extend(withdraw(tx, id)?);
+            }
             if sealed.is_some() {
                 entries.push(Entry::event("provider.secret-replaced", &()).on("provider", id));
             }
@@ -198,19 +221,22 @@ impl Oidc {
         self.0.parts.store.changes(&call.actor(), change).await
     }
 
-    /// Deletes a provider, and with it who of its people is who here. Their accounts stay.
+    /// Deletes a provider, and with it who of its people is who here, the roles that it gave, and the sessions that it
+    /// began. The accounts stay.
     ///
     /// # Errors
-    /// `NotFound`, `Stale`, `Prove`; any from the database.
+    /// `NotFound`, `Stale`, `Prove`; `Conflict` where nobody could sign in any more; any from the database.
     pub async fn delete(&self, call: &Call, id: Uuid, version: Option<i64>) -> Result<()> {
         self.0.parts.identity.proved(call)?;
         let change = move |tx: &Transaction| {
             let (kept, _) = store::one(tx, id)?;
             noun::if_based_on(version, kept.version)?;
+            let mut entries = withdraw(tx, id)?;
             store::delete(tx, id)?;
-            Ok((Entry::deleted("provider", id, &kept.fields), ()))
+            entries.push(Entry::deleted("provider", id, &kept.fields));
+            Ok((entries, ()))
         };
-        self.0.parts.store.change(&call.actor(), change).await
+        self.0.parts.store.changes(&call.actor(), change).await
     }
 
     /// Asks a provider for its ends and keys, as a sign-in would.
@@ -276,7 +302,55 @@ fn shown(db: &Connection, (kept, has_secret): (Kept<Fields>, bool), host: &str) 
     let Kept { id, fields: Fields { name, enabled, settings }, version, updated_at } = kept;
     let mapping = input::written(&settings.roles, &store::role_names(db)?);
     let redirect_uri = back_to(host, id);
-    Ok(Provider { id, name, enabled, has_secret, settings, mapping, redirect_uri, version, updated_at })
+    let (people, holders, only_way) = store::people(db, id)?;
+    Ok(Provider {
+        id,
+        name,
+        enabled,
+        has_secret,
+        settings,
+        mapping,
+        redirect_uri,
+        people,
+        holders,
+        only_way,
+        sessions: sessions::of_provider(db, id)?,
+        version,
+        updated_at,
+    })
+}
+
+/// Takes back what stands on a provider's word: roles, user by user, and sessions.
+fn withdraw(tx: &Transaction, provider: Uuid) -> Result<Vec<Entry>> {
+    let passwords = settings::current::<LocalSignIn>(tx)?.value.local;
+    if passwords == local::Local::Off && !store::is_another_offered(tx, provider)? {
+        return Err(Error::conflict(
+            "this is the last way in, as passwords sign in nobody: let the owner sign in by password first",
+        ));
+    }
+    let mut entries = Vec::new();
+    loop {
+        let some = store::holders(tx, provider)?;
+        if some.is_empty() {
+            break;
+        }
+        for user in some {
+            let before = store::given(tx, user)?;
+            store::take(tx, user, provider)?;
+            entries.push(regiven(user, &before, &store::given(tx, user)?));
+        }
+    }
+    let ended = sessions::end_of_provider(tx, provider)?;
+    if ended > 0 {
+        entries.push(Entry::sign_in("session.revoked", &json!({ "count": ended })).on("provider", provider));
+    }
+    Ok(entries)
+}
+
+/// The entry of a user whose roles by a provider's word are others now.
+fn regiven(user: Uuid, before: &[Link], after: &[Link]) -> Entry {
+    let roles = |roles: &[Link]| json!({ "provider_roles": roles });
+    Entry::updated("user", user, &roles(before), &roles(after)).action("user.provider-roles")
 }
 
 /// Where a provider sends a browser back to.

@@ -1,13 +1,14 @@
 //! Providers as they are configured, and signing in by one.
 
 use super::local::LocalSignIn;
-use super::sign_in::Back;
+use super::sign_in::{Arrived, Back};
 use super::{Provider, ProviderInput, ProviderQuery};
 use crate::error::Error;
+use crate::identity::sign_in::routes::proved;
 use crate::identity::{SignedIn, inside, signed_in};
 use crate::noun::{DeletePage, Deletion, EditPage};
 use crate::settings::Current;
-use crate::web::Access::{Public, Scope};
+use crate::web::Access::{Pending, Public, Scope};
 use crate::web::{Answer, Call, NoInput, Page, Reply, Routes};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,11 @@ pub fn routes() -> Routes {
         .post("/sign-in/provider/{id}", Public, begin)
         .page("identity/providers/go.html")
         .summary("Begin to sign in by a provider; the answer has the address to go to")
+        .rate_limited()
+        .post("/prove/provider/{id}", Pending, begin_proof)
+        .page("identity/providers/go.html")
+        .summary("Begin to prove by a provider who one is; the answer has the address to go to")
+        .docs("identity/prove")
         .rate_limited()
         .get("/sign-in/provider/{id}/back", Public, back)
         .leads_on()
@@ -144,9 +150,6 @@ struct Begin {
     /// The page to go on to.
     #[serde(default)]
     next: Option<String>,
-    /// The provider is to ask for the password even of one whom it knows.
-    #[serde(default)]
-    again: bool,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -159,8 +162,13 @@ struct Go {
 
 async fn begin(call: Call, form: Begin) -> Answer<Go> {
     let next = inside(form.next.as_deref(), "/");
-    let (provider, location, trip) =
-        call.app.oidc.begin(&call, call.id("provider")?, next, form.again).await?;
+    let (provider, location, trip) = call.app.oidc.begin(&call, call.id("provider")?, next).await?;
+    Ok(Reply::ok(Go { provider: provider.name, location }).trip(Some(trip)))
+}
+
+async fn begin_proof(call: Call, form: Begin) -> Answer<Go> {
+    let next = inside(form.next.as_deref(), "/account");
+    let (provider, location, trip) = call.app.oidc.begin_proof(&call, call.id("provider")?, next).await?;
     Ok(Reply::ok(Go { provider: provider.name, location }).trip(Some(trip)))
 }
 
@@ -181,10 +189,12 @@ async fn back(call: Call, query: BackQuery) -> Answer<SignedIn> {
     let BackQuery { code, state, error } = query;
     let id = call.id("provider")?;
     let done = call.app.oidc.come_back(&call, id, Back { code, state, error }).await;
-    let (done, next) = done.map_err(|error| match error {
+    let Arrived { done, next, proof } = done.map_err(|error| match error {
         // Said on the sign-in page's own words: the reason is for whoever reads it.
         Error::Invalid(fields) => Error::Conflict(fields.into_iter().map(|field| field.message).collect()),
         other => other,
     })?;
-    Ok(signed_in(done, Some(&next)).trip(None))
+    let reply =
+        if proof { proved(done.token.clone(), Some(&next), done) } else { signed_in(done, Some(&next)) };
+    Ok(reply.trip(None))
 }

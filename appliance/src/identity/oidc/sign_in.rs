@@ -1,12 +1,14 @@
 //! A sign-in by a provider: the way there, the way back, and which account it is.
 
 use super::claims::Person;
-use super::flow::{self, Trip};
-use super::{Oidc, Provider, back_to, client, place, store};
+use super::flow::{self, Errand, Trip};
+use super::settle::{Settled, settle};
+use super::{Oidc, Provider, back_to, client, place, sessions, store};
 use crate::audit::{Actor, Entry, Outcome};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::identity::users::{Fields, Kind, store as users};
+use crate::identity::sessions::Vouched;
+use crate::identity::users::store as users;
 use crate::identity::{SignedIn, Stage};
 use crate::web::Call;
 use base64::Engine as _;
@@ -21,6 +23,8 @@ use uuid::Uuid;
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// What the trip is sealed as.
 const TRIP: &str = "oidc/trip";
+/// The longest signed token that is kept for the sign-out, in bytes: it goes into an address then.
+const TOKEN: usize = 4 * 1024;
 
 /// What came back in the address.
 pub struct Back {
@@ -29,10 +33,27 @@ pub struct Back {
     pub error: Option<String>,
 }
 
-/// How a person of a provider becomes a user here, and what was done to get there.
-struct Settled {
+/// How somebody's way to a provider ended.
+pub struct Arrived {
+    /// The session that goes on.
+    pub done: SignedIn,
+    /// The page to go on to.
+    pub next: String,
+    /// It was a proof of one who was signed in already, not a sign-in.
+    pub proof: bool,
+}
+
+/// What a sign-out here leaves to do at a provider.
+pub struct Parting {
+    provider: Uuid,
+    id_token: Option<String>,
+}
+
+/// Whoever came back, their session's token from the provider, and what they had set out for.
+struct Vouch {
     user: Uuid,
-    entries: Vec<Entry>,
+    vouched: Vouched,
+    trip: Trip,
 }
 
 impl Oidc {
@@ -40,63 +61,124 @@ impl Oidc {
     ///
     /// # Errors
     /// `NotFound` where it is not offered; `Unavailable` where it does not answer.
-    pub async fn begin(
+    pub async fn begin(&self, call: &Call, id: Uuid, next: String) -> Result<(Provider, String, String)> {
+        self.set_out(call, id, next, None).await
+    }
+
+    /// As [`Oidc::begin`], for one who is signed in and shows by it that it is still they.
+    ///
+    /// # Errors
+    /// As [`Oidc::begin`]; also `NotFound` where the provider does not know the caller; `SignIn` and the like without a
+    /// session.
+    pub async fn begin_proof(
         &self,
         call: &Call,
         id: Uuid,
         next: String,
-        again: bool,
+    ) -> Result<(Provider, String, String)> {
+        let (session, user) = (call.held()?.id(), call.user()?.id);
+        if !self.known_by(user).await?.iter().any(|known| known.id == id) {
+            return Err(Error::not_found("provider", id));
+        }
+        self.set_out(call, id, next, Some(session)).await
+    }
+
+    async fn set_out(
+        &self,
+        call: &Call,
+        id: Uuid,
+        next: String,
+        proves: Option<String>,
     ) -> Result<(Provider, String, String)> {
         let provider = self.enabled(call, id).await?;
-        let until = self.0.parts.clock.now() + PATIENCE;
-        let back = back_to(&call.host, id);
-        let (url, trip) = flow::there(&provider, &client(&provider)?, (&back, next, until), again).await?;
+        let began = self.0.parts.clock.now();
+        let errand = Errand { back: back_to(&call.host, id), next, began, until: began + PATIENCE, proves };
+        let (url, trip) = flow::there(&provider, &client(&provider)?, errand).await?;
         let text = serde_json::to_vec(&trip)?;
         let cookie = URL_SAFE_NO_PAD.encode(self.0.parts.master.seal(TRIP, &text, &self.0.parts.random));
         Ok((provider, url, cookie))
     }
 
-    /// Ends a sign-in that the provider sent back: the session, and the page to go on to.
+    /// Ends a sign-in or a proof that the provider sent back.
     ///
     /// # Errors
     /// `Conflict` with the reason; `Unavailable` where the provider does not answer.
-    pub async fn come_back(&self, call: &Call, id: Uuid, back: Back) -> Result<(SignedIn, String)> {
+    pub async fn come_back(&self, call: &Call, id: Uuid, back: Back) -> Result<Arrived> {
         let provider = self.enabled(call, id).await?;
         self.0.parts.identity.0.wrong.check(call.source)?;
-        match self.settled(call, &provider, back).await {
-            Ok((user, next)) => {
+        let mut action = "sign-in";
+        match self.settled(call, &provider, back, &mut action).await {
+            Ok(Vouch { vouched, trip, .. }) if trip.proves.is_some() => {
+                let done = self.prove(call, &provider, vouched).await?;
+                Ok(Arrived { done, next: trip.next, proof: true })
+            }
+            Ok(Vouch { user, vouched, trip }) => {
                 let read = move |db: &rusqlite::Connection| users::known(db, user);
                 let known = self.0.parts.store.read(read).await?;
                 let passed = if provider.settings.second_factor { None } else { Some(Stage::NewPassword) };
-                let done = self.0.parts.identity.begin(call, &known.user, "oidc", passed).await?;
-                Ok((done, next))
+                let identity = &self.0.parts.identity;
+                let done = identity.begin_vouched(call, &known.user, ("oidc", passed), Some(vouched)).await?;
+                Ok(Arrived { done, next: trip.next, proof: false })
             }
             Err(error) => {
                 let _ = self.0.parts.identity.0.wrong.take(call.source);
                 let why: String = error.to_string().chars().take(500).collect();
                 let detail = json!({ "method": "oidc", "provider": provider.name, "why": why });
-                let entry = Entry::sign_in("sign-in", &detail).on("provider", id).outcome(Outcome::Refused);
+                let entry = Entry::sign_in(action, &detail).on("provider", id).outcome(Outcome::Refused);
                 self.0.parts.store.change(&call.actor(), move |_| Ok((entry, ()))).await?;
                 Err(error)
             }
         }
     }
 
-    /// Where the caller's session, if a provider began it, is ended there too.
-    pub async fn leave(&self, call: &Call) -> Option<(String, String)> {
-        let held = call.held().ok().filter(|held| held.method.starts_with("oidc"))?;
-        let user = call.user().ok()?.id;
-        tracing::debug!(session = held.id(), "signing out at the provider");
-        let id = self.0.parts.store.read(move |db| store::provider_of(db, user)).await.ok()??;
-        let provider = self.provider(call, id).await.ok()?;
+    /// The caller's session, whose user just showed at the provider that it is still they, under its new secret.
+    async fn prove(&self, call: &Call, provider: &Provider, vouched: Vouched) -> Result<SignedIn> {
+        let (held, user) = (call.held()?.clone(), call.user()?.clone());
+        let (identity, id) = (self.0.parts.identity.clone(), user.id);
+        let detail = json!({ "method": "oidc", "provider": provider.name });
+        let stage = held.stage;
+        let change = move |tx: &Transaction| {
+            // Only where the provider began the session is it left there, too.
+            if sessions::origin(tx, &held.hash)?.is_some_and(|origin| origin.provider == vouched.provider) {
+                sessions::keep_origin(tx, &held.hash, &vouched)?;
+            }
+            identity.proven(tx, &held, id, &detail)
+        };
+        let token = self.0.parts.store.change(&call.actor(), change).await?;
+        Ok(SignedIn { user, stage, token })
+    }
+
+    /// What is left to do at a provider once the caller's session is over; none where no provider began it.
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub async fn parting(&self, call: &Call) -> Result<Option<Parting>> {
+        let (Ok(held), Ok(user)) = (call.held(), call.user()) else { return Ok(None) };
+        let (hash, user) = (held.hash, user.id);
+        let origin = self.0.parts.store.read(move |db| sessions::origin(db, &hash)).await?;
+        Ok(origin.map(|Vouched { provider, id_token }| {
+            let opened =
+                id_token.and_then(|sealed| self.0.parts.master.open(&kept_at(user, provider), &sealed).ok());
+            let id_token = opened.map(|text| String::from_utf8_lossy(&text).into_owned());
+            Parting { provider, id_token }
+        }))
+    }
+
+    /// What the provider is called, and the address at which it ends the session there too, with its own token, so that
+    /// it knows whose without asking. None where it has no such address, or does not answer.
+    pub async fn leave(&self, call: &Call, parting: Parting) -> Option<(String, String)> {
+        let provider = self.provider(call, parting.provider).await.ok()?;
         let metadata = flow::metadata(&provider, &client(&provider).ok()?).await.ok()?;
         let end = metadata.additional_metadata().end_session_endpoint.as_ref()?;
-        let query = form_urlencoded::Serializer::new(String::new())
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query
             .append_pair("client_id", &provider.settings.client_id)
-            .append_pair("post_logout_redirect_uri", &format!("https://{}/sign-in", call.host))
-            .finish();
+            .append_pair("post_logout_redirect_uri", &format!("https://{}/sign-in", call.host));
+        if let Some(token) = &parting.id_token {
+            query.append_pair("id_token_hint", token);
+        }
         let sign = if end.as_str().contains('?') { '&' } else { '?' };
-        Some((provider.name, format!("{}{sign}{query}", end.as_str())))
+        Some((provider.name, format!("{}{sign}{}", end.as_str(), query.finish())))
     }
 
     async fn enabled(&self, call: &Call, id: Uuid) -> Result<Provider> {
@@ -104,10 +186,26 @@ impl Oidc {
         if provider.enabled { Ok(provider) } else { Err(Error::not_found("provider", id)) }
     }
 
-    async fn settled(&self, call: &Call, provider: &Provider, back: Back) -> Result<(Uuid, String)> {
+    /// Who came back. `action` becomes what it was that they had set out for, as the audit calls it.
+    async fn settled(
+        &self,
+        call: &Call,
+        provider: &Provider,
+        back: Back,
+        action: &mut &'static str,
+    ) -> Result<Vouch> {
         let parts = &self.0.parts;
         let now = parts.clock.now();
         let trip = self.trip(call, provider.id, back.state.as_deref(), now)?;
+        let own = match &trip.proves {
+            Some(session) => {
+                *action = "prove";
+                // The cookie of the trip is the browser's; the session in which it is used must be the one that began it.
+                call.held().ok().filter(|held| held.id() == *session).ok_or_else(lost)?;
+                Some(call.user()?.id)
+            }
+            None => None,
+        };
         if let Some(error) = back.error {
             let error: String = error.chars().filter(|letter| !letter.is_control()).take(100).collect();
             return Err(Error::conflict(format!("“{}” refused: {error}", provider.name)));
@@ -117,26 +215,37 @@ impl Oidc {
         let sealed = parts.store.read(move |db| store::sealed(db, id)).await?;
         let secret = sealed.map(|sealed| parts.master.open(&place(id), &sealed)).transpose()?;
         let to = back_to(&call.host, id);
-        let claims =
-            flow::back(provider, &client(provider)?, secret.as_ref(), (&to, code), &trip, now).await?;
-        let person = Person::read(&claims, &provider.settings.claim)
+        let said = flow::back(provider, &client(provider)?, secret.as_ref(), (&to, code), &trip, now).await?;
+        let took_s = parts.clock.now().seconds() - trip.began.seconds();
+        if own.is_some() && !flow::is_fresh(said.ago_s, took_s) {
+            return Err(Error::conflict(format!(
+                "“{}” does not say that you signed in there just now: it was asked to have you sign in again",
+                provider.name
+            )));
+        }
+        let person = Person::read(&said.claims, &provider.settings.claim)
             .ok_or_else(|| Error::conflict("the provider does not say who it is"))?;
         let (known, new) = (provider.clone(), parts.ids.new());
         let actor = call.acting(Actor::system(&format!("provider {}", provider.name)));
         let settle = move |tx: &Transaction| {
-            let settled = settle(tx, &known, &person, new, now)?;
-            Ok((settled.entries, settled.user))
+            if own.is_some() && store::linked(tx, known.id, &person.subject)? != own {
+                return Err(Error::conflict(format!(
+                    "it was someone else who signed in at “{}”",
+                    known.name
+                )));
+            }
+            let Settled { user, entries } = settle(tx, &known, &person, new, now)?;
+            Ok((entries, user))
         };
-        Ok((parts.store.changes(&actor, settle).await?, trip.next))
+        let user = parts.store.changes(&actor, settle).await?;
+        let seal = |text: &[u8]| parts.master.seal(&kept_at(user, id), text, &parts.random);
+        let id_token =
+            Some(said.id_token).filter(|text| text.len() <= TOKEN).map(|text| seal(text.as_bytes()));
+        Ok(Vouch { user, vouched: Vouched { provider: id, id_token }, trip })
     }
 
     /// What this browser took along, if what came back answers it; each trip ends once.
     fn trip(&self, call: &Call, provider: Uuid, state: Option<&str>, now: Timestamp) -> Result<Trip> {
-        let lost = || {
-            Error::conflict(
-                "this sign-in was not begun in this browser, or not in the last ten minutes: begin again",
-            )
-        };
         let sealed = call.trip().and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie).ok()).ok_or_else(lost)?;
         let text = self.0.parts.master.open(TRIP, &sealed).map_err(|_| lost())?;
         let trip: Trip = serde_json::from_slice(&text).map_err(|_| lost())?;
@@ -153,104 +262,11 @@ impl Oidc {
     }
 }
 
-/// Finds or makes the account of a person, and gives the roles that their groups give now.
-fn settle(
-    tx: &Transaction,
-    provider: &Provider,
-    person: &Person,
-    new: Uuid,
-    now: Timestamp,
-) -> Result<Settled> {
-    let mut entries = Vec::new();
-    let mappings = &provider.settings.roles;
-    let roles: Vec<Uuid> =
-        mappings.iter().filter(|one| person.groups.contains(&one.value)).map(|one| one.role).collect();
-    let linked = store::linked(tx, provider.id, &person.subject)?;
-    let user = match linked {
-        Some(user) => user,
-        None => found(tx, provider, person, !roles.is_empty(), new, now, &mut entries)?,
-    };
-    let known = users::known(tx, user)?;
-    if known.user.owner {
-        return Err(Error::conflict("the owner signs in here, with the password: a provider is not enough"));
-    }
-    if !known.may_sign_in() {
-        return Err(Error::conflict("your account here is disabled: ask an administrator"));
-    }
-    let before = store::given(tx, user)?;
-    store::give(tx, user, &roles)?;
-    let after = store::given(tx, user)?;
-    if before != after {
-        let entry = Entry::updated(
-            "user",
-            user,
-            &json!({ "provider_roles": before }),
-            &json!({ "provider_roles": after }),
-        );
-        entries.push(entry.action("user.provider-roles"));
-    }
-    if before == after && entries.is_empty() {
-        // Nothing changed; the sign-in has its own entry.
-        return Ok(Settled {
-            user,
-            entries: vec![
-                Entry::event("user.vouched-for", &json!({ "provider": provider.name })).on("user", user),
-            ],
-        });
-    }
-    Ok(Settled { user, entries })
+fn lost() -> Error {
+    Error::conflict("this sign-in was not begun in this browser, or not in the last ten minutes: begin again")
 }
 
-/// The account of a person who comes by this provider for the first time: one with their address, or a new one.
-fn found(
-    tx: &Transaction,
-    provider: &Provider,
-    person: &Person,
-    has_role: bool,
-    new: Uuid,
-    now: Timestamp,
-    entries: &mut Vec<Entry>,
-) -> Result<Uuid> {
-    let by_email = person.email.as_deref().filter(|_| provider.settings.link_by_email);
-    let user = match by_email.map(|email| store::by_email(tx, email)).transpose()?.flatten() {
-        Some(user) => user,
-        None if provider.settings.make_accounts && has_role => {
-            let fields = account(tx, person)?;
-            let row = users::New { id: new, password_hash: None, owner: false, now };
-            users::insert(tx, &row, &fields)?;
-            entries.push(Entry::created("user", new, &fields));
-            new
-        }
-        None if provider.settings.make_accounts => {
-            return Err(Error::conflict("none of your groups has a role here: ask an administrator"));
-        }
-        None => return Err(Error::conflict("you have no account here: ask an administrator")),
-    };
-    store::keep_link(tx, provider.id, &person.subject, user, now)?;
-    let detail = json!({ "provider": provider.name, "subject": person.subject });
-    entries.push(Entry::event("user.linked", &detail).on("user", user));
-    Ok(user)
-}
-
-/// The fields of a new account: a name that nobody has.
-fn account(tx: &Transaction, person: &Person) -> Result<Fields> {
-    let mut name = person.name.clone();
-    let mut more = 2;
-    while store::name_is_taken(tx, &name)? {
-        name = format!("{}-{more}", person.name);
-        more += 1;
-        if more > 99 {
-            return Err(Error::conflict(
-                "there are too many accounts of this name here: ask an administrator",
-            ));
-        }
-    }
-    Ok(Fields {
-        name,
-        display: person.display.clone(),
-        email: person.email.clone().unwrap_or_default(),
-        kind: Kind::Person,
-        must_change: false,
-        roles: vec![],
-    })
+/// What a session's token from a provider is sealed as.
+fn kept_at(user: Uuid, provider: Uuid) -> String {
+    format!("session_origin/{user}/{provider}/id_token")
 }

@@ -135,22 +135,53 @@ pub fn given(db: &Connection, user: Uuid) -> Result<Vec<Link>> {
     rows(db, sql, [Key(user)], link)
 }
 
-/// Gives these roles in place of those that providers gave before. A role that is gone meanwhile is left out.
-pub fn give(tx: &Transaction, user: Uuid, roles: &[Uuid]) -> Result<()> {
+/// Gives these roles by the word of a provider, in place of those that providers gave before. A role that is gone
+/// meanwhile is left out.
+pub fn give(tx: &Transaction, user: Uuid, provider: Uuid, roles: &[Uuid]) -> Result<()> {
     tx.execute("DELETE FROM user_role WHERE user = ? AND origin = 'oidc'", [Key(user)])?;
     for role in roles {
         tx.execute(
-            "INSERT OR IGNORE INTO user_role (user, role, origin) SELECT ?, id, 'oidc' FROM role WHERE id = ?",
-            params![Key(user), Key(*role)],
+            "INSERT OR IGNORE INTO user_role (user, role, origin, provider) SELECT ?, id, 'oidc', ? FROM role WHERE id = ?",
+            params![Key(user), Key(provider), Key(*role)],
         )?;
     }
     Ok(())
 }
 
-/// The provider that this user came by last and that is still offered.
-pub fn provider_of(db: &Connection, user: Uuid) -> Result<Option<Uuid>> {
-    let sql = "SELECT p.id FROM oidc_link l JOIN oidc_provider p ON p.id = l.provider
-               WHERE l.user = ? AND p.enabled = 1 ORDER BY l.created_at DESC LIMIT 1";
-    let found = db.query_row(sql, [Key(user)], |row| row.get::<_, Key>(0)).optional()?;
-    Ok(found.map(|Key(id)| id))
+/// Takes the roles that a provider gave this user.
+pub fn take(tx: &Transaction, user: Uuid, provider: Uuid) -> Result<()> {
+    tx.execute("DELETE FROM user_role WHERE user = ? AND provider = ?", [Key(user), Key(provider)])?;
+    Ok(())
+}
+
+/// Some of those who hold roles by the word of a provider.
+pub fn holders(db: &Connection, provider: Uuid) -> Result<Vec<Uuid>> {
+    let sql = "SELECT DISTINCT user FROM user_role WHERE provider = ? ORDER BY user LIMIT 500";
+    rows(db, sql, [Key(provider)], |row| row.get(0).map(|Key(id)| id))
+}
+
+/// How many accounts a provider knows, how many hold roles by its word, and how many of those it knows have no other way
+/// in.
+pub fn people(db: &Connection, provider: Uuid) -> Result<(u64, u64, u64)> {
+    let sql = "SELECT (SELECT count(DISTINCT user) FROM oidc_link WHERE provider = ?1),
+                 (SELECT count(DISTINCT user) FROM user_role WHERE provider = ?1),
+                 (SELECT count(*) FROM user u WHERE u.password_hash IS NULL
+                    AND EXISTS (SELECT 1 FROM oidc_link l WHERE l.user = u.id AND l.provider = ?1)
+                    AND NOT EXISTS (SELECT 1 FROM oidc_link l JOIN oidc_provider p ON p.id = l.provider
+                                    WHERE l.user = u.id AND p.id <> ?1 AND p.enabled)
+                    AND NOT EXISTS (SELECT 1 FROM security_key k WHERE k.user = u.id AND k.alone))";
+    Ok(db.query_row(sql, [Key(provider)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
+}
+
+/// Whether a provider is offered beside this one.
+pub fn is_another_offered(db: &Connection, provider: Uuid) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM oidc_provider WHERE enabled = 1 AND id <> ?)";
+    Ok(db.query_row(sql, [Key(provider)], |row| row.get(0))?)
+}
+
+/// The providers that are offered and know this user.
+pub fn known_by(db: &Connection, user: Uuid) -> Result<Vec<Link>> {
+    let sql = "SELECT DISTINCT p.id, p.name FROM oidc_link l JOIN oidc_provider p ON p.id = l.provider
+               WHERE l.user = ? AND p.enabled = 1 ORDER BY p.name LIMIT 20";
+    rows(db, sql, [Key(user)], link)
 }

@@ -134,3 +134,148 @@ async fn passwords_can_be_left_to_the_owner_and_switched_off_by_nobody_who_came_
     let stale = post(&site, "/providers/local", &json!({ "local": "on", "version": 1 })).await;
     assert_eq!(stale.status, StatusCode::FORBIDDEN, "a fresh proof is needed: {}", stale.text);
 }
+
+async fn sql(site: &TestSite, sql: String) {
+    let change = move |tx: &rusqlite::Transaction| {
+        tx.execute_batch(&sql)?;
+        Ok((crate::audit::Entry::event("test.made", &()), ()))
+    };
+    site.app.store.change(&crate::audit::Actor::system("test"), change).await.unwrap();
+}
+
+/// A person who came by this provider, and holds the role operator by its word.
+async fn came_by(site: &TestSite, provider: &str, name: &str) -> TestSite {
+    let person = site.person(name, &["viewer"]).await;
+    let id = person.own_id().await;
+    sql(
+        site,
+        format!(
+            "INSERT INTO oidc_link (provider, subject, user, created_at) VALUES ('{provider}', '{name}', '{id}', 0);
+             INSERT INTO user_role (user, role, origin, provider)
+               SELECT '{id}', id, 'oidc', '{provider}' FROM role WHERE name = 'operator';
+             UPDATE session SET method = 'oidc' WHERE user = '{id}';
+             INSERT INTO session_origin (session, provider)
+               SELECT id_hash, '{provider}' FROM session WHERE user = '{id}';"
+        ),
+    )
+    .await;
+    assert!(person.get("/me").await.text.contains("scans:run"));
+    person
+}
+
+#[tokio::test]
+async fn with_a_provider_goes_what_stands_on_its_word() {
+    for deleted in [true, false] {
+        let site = TestSite::new().await;
+        let made = post(&site, "/providers", &input()).await.json();
+        let provider = made["id"].as_str().unwrap().to_owned();
+        let path = format!("/providers/{provider}");
+        let grace = came_by(&site, &provider, "grace").await;
+        let id = grace.own_id().await;
+        let other = site.person("alan", &["operator"]).await;
+        let bare = site.person("bare", &[]).await.own_id().await;
+        sql(
+            &site,
+            format!(
+                "UPDATE user SET password_hash = NULL WHERE id = '{bare}';
+                 INSERT INTO oidc_link (provider, subject, user, created_at) VALUES ('{provider}', 'bare', '{bare}', 0)"
+            ),
+        )
+        .await;
+        let shown = site.get(&path).await.json();
+        let counts = ["people", "holders", "sessions", "only_way"].map(|name| shown[name].as_u64().unwrap());
+        assert_eq!(counts, [2, 1, 1, 1]);
+        let page = site.page(&format!("{path}/delete")).await.text;
+        assert!(
+            page.contains("Lose the roles that it gave") && page.contains("<dd>1 account</dd>"),
+            "{page}"
+        );
+        let done = if deleted {
+            site.send_json(Method::DELETE, &path, &Value::Null).await
+        } else {
+            let mut edit = input();
+            (edit["version"], edit["enabled"], edit["ca"]) = (json!(1), json!(false), made["ca"].clone());
+            edit["client_secret"] = json!("");
+            site.send_json(Method::PUT, &path, &edit).await
+        };
+        assert_eq!(done.status, StatusCode::OK, "{}", done.text);
+        assert_eq!(grace.get("/me").await.status, StatusCode::UNAUTHORIZED, "a session by its word is over");
+        let account = site.get(&format!("/users/{id}")).await.json();
+        assert_eq!(account["provider_roles"], json!([]));
+        assert_eq!(account["roles"][0]["name"], "viewer", "what was given here stays");
+        assert!(other.get("/me").await.text.contains("scans:run"), "and so does everyone else");
+        let audit = site.get(&format!("/audit?resource_id={id}&action=user.provider-roles")).await.json();
+        assert_eq!(audit["total"], 1, "{audit}");
+        if !deleted {
+            assert_eq!(site.get(&path).await.json()["holders"], 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn while_no_password_signs_in_the_last_provider_stays() {
+    let site = TestSite::new().await;
+    let made = post(&site, "/providers", &input()).await.json();
+    let path = format!("/providers/{}", made["id"].as_str().unwrap());
+    sql(&site, "INSERT INTO setting (name, value) VALUES ('local-sign-in', '{\"local\":\"off\"}')".into())
+        .await;
+    let mut off = input();
+    (off["version"], off["enabled"]) = (json!(1), json!(false));
+    for refused in [
+        site.send_json(Method::DELETE, &path, &Value::Null).await,
+        site.send_json(Method::PUT, &path, &off).await,
+    ] {
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text);
+        assert!(refused.text.contains("the last way in"), "{}", refused.text);
+    }
+    assert_eq!(site.get(&path).await.json()["enabled"], true, "nothing of it was done");
+    let mut second = input();
+    second["name"] = json!("Another");
+    assert_eq!(post(&site, "/providers", &second).await.status, StatusCode::CREATED);
+    assert_eq!(site.send_json(Method::DELETE, &path, &Value::Null).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn who_signs_in_by_a_password_is_as_it_was_decided() {
+    let site = TestSite::new().await;
+    site.person("grace", &["viewer"]).await;
+    for (local, owner, other) in [("owner-only", true, false), ("off", false, false), ("on", true, true)] {
+        let value = format!("{{\"local\":\"{local}\"}}");
+        let sql_text =
+            format!("INSERT OR REPLACE INTO setting (name, value) VALUES ('local-sign-in', '{value}')");
+        sql(&site, sql_text).await;
+        for (name, may) in [("ada", owner), ("grace", other)] {
+            let answer = site.stranger().sign_in(name, PASSWORD).await;
+            assert_eq!(answer.status == StatusCode::OK, may, "{local} {name}: {}", answer.text);
+            if !may {
+                assert_eq!(answer.fields(), ["password"], "and says no more than of a wrong one");
+            }
+        }
+        site.hand.advance(Duration::from_secs(3600));
+    }
+}
+
+#[tokio::test]
+async fn only_a_provider_that_knows_the_caller_is_asked_who_they_are() {
+    let site = TestSite::new().await;
+    let made = post(&site, "/providers", &input()).await.json();
+    let provider = made["id"].as_str().unwrap().to_owned();
+    let grace = came_by(&site, &provider, "grace").await;
+    let alan = site.person("alan", &["viewer"]).await;
+    let ask = format!("/prove/provider/{provider}");
+    assert!(grace.page("/prove").await.text.contains(&ask));
+    assert!(!alan.page("/prove").await.text.contains(&ask));
+    // It is down here: asked all the same.
+    assert_eq!(post(&grace, &ask, &json!({})).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(post(&alan, &ask, &json!({})).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(post(&site.stranger(), &ask, &json!({})).await.status, StatusCode::UNAUTHORIZED);
+    // Who has a provider that is offered can do without a password; not once it is no longer offered.
+    assert!(grace.page("/account").await.text.contains("Remove password"));
+    sql(&site, "UPDATE oidc_provider SET enabled = 0".into()).await;
+    let last = grace.send_json(Method::DELETE, "/account/password", &Value::Null).await;
+    assert_eq!(last.status, StatusCode::CONFLICT, "{}", last.text);
+    sql(&site, "UPDATE oidc_provider SET enabled = 1".into()).await;
+    let path = format!("/users/{}/password", grace.own_id().await);
+    let gone = site.send_json(Method::DELETE, &path, &Value::Null).await;
+    assert_eq!((gone.status, &gone.json()["methods"]), (StatusCode::OK, &json!(["oidc"])), "{}", gone.text);
+}

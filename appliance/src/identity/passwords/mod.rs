@@ -8,7 +8,7 @@ pub(super) mod store;
 #[cfg(test)]
 mod tests;
 
-use super::users::{Kind, State, store as users, within};
+use super::users::{Account, Kind, Method, State, store as users, within};
 use super::{By, Identity, SignedIn, Stage, sessions};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
@@ -104,6 +104,39 @@ impl Identity {
             .await
     }
 
+    /// Takes the password from an account that has another way in. Its sessions end, but for the one that asks.
+    ///
+    /// # Errors
+    /// `NotFound`; `Forbidden`; `Conflict` for the owner, for one that has no password, and for one that has no other way
+    /// in; `Prove`; any from the database.
+    pub async fn remove_password(&self, call: &Call, id: Uuid) -> Result<Account> {
+        self.proved(call)?;
+        let (this, now) = (call.clone(), self.0.clock.now());
+        let keep = call.caller.session.as_ref().map(|held| held.hash);
+        let remove = move |tx: &rusqlite::Transaction| {
+            let account = users::one(tx, id, now)?;
+            within(tx, &this, &account)?;
+            let refused = match () {
+                () if account.owner => Some("the owner keeps a password: it is the last way in"),
+                () if !account.methods.contains(&Method::Password) => Some("this account has no password"),
+                () if !users::has_other_way(tx, id)? => Some(
+                    "there is no other way in yet: sign in once by a provider, or by a security key alone, then again",
+                ),
+                () => None,
+            };
+            if let Some(why) = refused {
+                return Err(Error::conflict(why));
+            }
+            users::set_password(tx, id, None, now)?;
+            lockout::forget(tx, id, None)?;
+            let ended = sessions::store::end_all(tx, id, keep.as_ref())?;
+            let entry =
+                Entry::event("user.password-removed", &json!({ "sessions_ended": ended })).on("user", id);
+            Ok((entry, users::one(tx, id, now)?))
+        };
+        self.0.store.change(&call.actor(), remove).await
+    }
+
     /// Makes a link by which whoever has it sets this account's password, once. Links made before are void; the password
     /// until now stays until the link is used.
     ///
@@ -119,7 +152,7 @@ impl Identity {
             let account = users::one(tx, id, now)?;
             within(tx, &this, &account)?;
             let refused = match () {
-                () if this.user()?.id == id => Some("change your own password on the page of your account"),
+                () if this.caller.is(id) => Some("change your own password on the page of your account"),
                 () if account.kind == Kind::Service => Some("a service has no password: make it a token"),
                 () if account.status == State::Disabled => Some("the account is disabled: enable it first"),
                 () => None,

@@ -1,6 +1,7 @@
 //! The ways to a new password: one's own, the one that a sign-in asks for, and by a link.
 
 use super::{NewPassword, ResetLink};
+use crate::identity::users::{Account, AccountPage};
 use crate::identity::{SignedIn, inside, signed_in};
 use crate::web::{Access, Answer, Call, NoInput, Reply, Routes};
 use schemars::JsonSchema;
@@ -16,6 +17,16 @@ pub fn routes() -> Routes {
         .form("/account/password")
         .summary("Change one's own password; the other sessions end")
         .rate_limited()
+        .get("/account/password/delete", Access::SignedIn, ask_own_removal)
+        .page("identity/passwords/remove.html")
+        .summary("What taking one's own password away would mean")
+        .delete("/account/password", Access::SignedIn, remove_own)
+        .summary("Take one's own password away, where there is another way in")
+        .get("/users/{id}/password/delete", Access::Scope("users:manage"), ask_removal)
+        .page("identity/passwords/remove.html")
+        .summary("What taking an account's password away would mean")
+        .delete("/users/{id}/password", Access::Scope("users:manage"), remove)
+        .summary("Take an account's password away, where it has another way in")
         .get("/sign-in/new-password", Access::Pending, replace_page)
         .page("identity/passwords/replace.html")
         .summary("The form of a password that must be replaced before the sign-in is complete")
@@ -102,7 +113,27 @@ async fn replace(call: Call, form: ReplaceForm) -> Answer<SignedIn> {
     Ok(signed_in(done, form.next.as_deref()))
 }
 
-async fn ask_link(call: Call, _: NoInput) -> Answer<crate::identity::users::AccountPage> {
+async fn ask_own_removal(call: Call, _: NoInput) -> Answer<AccountPage> {
+    Ok(Reply::ok(call.app.identity.user(&call, call.user()?.id).await?))
+}
+
+async fn remove_own(call: Call, _: NoInput) -> Answer<Account> {
+    call.held()?;
+    let account = call.app.identity.remove_password(&call, call.user()?.id).await?;
+    Ok(Reply::done("/account", "Your password is gone. Your other sessions are over.", account))
+}
+
+async fn ask_removal(call: Call, _: NoInput) -> Answer<AccountPage> {
+    Ok(Reply::ok(call.app.identity.user(&call, call.id("user")?).await?))
+}
+
+async fn remove(call: Call, _: NoInput) -> Answer<Account> {
+    let account = call.app.identity.remove_password(&call, call.id("user")?).await?;
+    let notice = format!("The password of {} is gone, and the sessions are over.", account.name);
+    Ok(Reply::done(format!("/users/{}", account.id), notice, account))
+}
+
+async fn ask_link(call: Call, _: NoInput) -> Answer<AccountPage> {
     Ok(Reply::ok(call.app.identity.user(&call, call.id("user")?).await?))
 }
 

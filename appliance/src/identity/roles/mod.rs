@@ -213,13 +213,14 @@ impl Roles {
         self.store.change(&call.actor(), change).await
     }
 
-    /// Changes a role. Who holds it has what it gives from the next request on. Only who holds all that the role gives,
-    /// before and after, may change it.
+    /// Changes a role. Who holds it has what it gives, and is asked for what it asks for, from the next request on. Only
+    /// who holds all that the role gives, before and after, may change it: to give people more, or to ask less of them, is
+    /// what giving them a role is.
     ///
     /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`; any from the database.
+    /// `NotFound`, `Stale`, `Invalid`; `Prove` where more changes than its name; any from the database.
     pub async fn update(&self, call: &Call, id: Uuid, input: RoleInput) -> Result<Role> {
-        let (may, now) = (call.caller.scopes.clone(), self.clock.now());
+        let (may, now, this) = (call.caller.scopes.clone(), self.clock.now(), call.clone());
         let change = move |tx: &Transaction| {
             let (kept, version) = (kept(store::one(tx, id)?), input.version);
             let fields = match Builtin::of(id) {
@@ -228,6 +229,9 @@ impl Roles {
             };
             held(&may, &kept.fields.scopes)?;
             held(&may, &fields.scopes)?;
+            if (&kept.fields.scopes, kept.fields.second_factor) != (&fields.scopes, fields.second_factor) {
+                this.proved()?;
+            }
             let entries = kept.change("role", version, &fields, || store::update(tx, id, &fields, now))?;
             Ok((entries, store::one(tx, id)?))
         };

@@ -34,7 +34,11 @@ pub const PROOF: Duration = Duration::from_secs(5 * 60);
 #[derive(Clone, Debug)]
 pub struct Held {
     pub(super) hash: [u8; 32],
-    /// How far the sign-in has come.
+    /// How far the sign-in has come, as the session's row has it.
+    pub(super) kept: Stage,
+    /// A second factor was given in it, or a provider vouched for one.
+    pub(super) strong: bool,
+    /// How far it has come in the light of what the user's roles ask for now.
     pub stage: Stage,
     /// How they signed in: `password`, `password+totp`, `security-key`, `oidc`.
     pub method: String,
@@ -77,6 +81,16 @@ pub struct Session {
     pub last_seen: Timestamp,
     /// When it ends at the latest.
     pub ends_at: Timestamp,
+    #[serde(skip)]
+    strong: bool,
+}
+
+/// What is kept of a provider's word for a session that it began.
+pub(super) struct Vouched {
+    /// The provider.
+    pub provider: Uuid,
+    /// What it signed, sealed; none where that was too long to keep.
+    pub id_token: Option<Vec<u8>>,
 }
 
 /// What the list of sessions takes.
@@ -118,6 +132,17 @@ impl Identity {
         method: &'static str,
         passed: Option<Stage>,
     ) -> Result<SignedIn> {
+        self.begin_vouched(call, user, (method, passed), None).await
+    }
+
+    /// As [`Identity::begin`], by a provider's word.
+    pub(super) async fn begin_vouched(
+        &self,
+        call: &Call,
+        user: &User,
+        (method, passed): (&'static str, Option<Stage>),
+        vouched: Option<Vouched>,
+    ) -> Result<SignedIn> {
         let minted = self.0.tokens.mint(&self.0.random);
         let before = call.session_token().and_then(|token| self.0.tokens.read(token));
         let (now, id, source, agent) = (self.0.clock.now(), user.id, call.source, call.agent.clone());
@@ -137,6 +162,8 @@ impl Identity {
                 hash: minted.hash,
                 user: id,
                 stage,
+                // Whatever passed the second factor's stage stands for one.
+                strong: passed.is_some(),
                 method,
                 now,
                 expires_at: now + limits.absolute(),
@@ -144,6 +171,9 @@ impl Identity {
                 agent: &agent,
             };
             store::insert(tx, &new)?;
+            if let Some(vouched) = &vouched {
+                store::keep_origin(tx, &minted.hash, vouched)?;
+            }
             store::seen(tx, &minted.hash, id, now)?;
             Ok((Entry::sign_in("sign-in", &json!({ "stage": stage })).on("user", id), stage))
         };
@@ -172,7 +202,8 @@ impl Identity {
         let now = self.0.clock.now();
         let read = move |db: &rusqlite::Connection| {
             let limits = settings::current::<Limits>(db)?.value;
-            let Some((held, user)) = store::live(db, &hash, &limits, now)? else { return Ok(None) };
+            let Some((mut held, user)) = store::live(db, &hash, &limits, now)? else { return Ok(None) };
+            held.stage = held.kept.now(db, user.id, held.strong)?;
             let scopes = match held.stage {
                 Stage::Full => super::roles::scopes_of(db, user.id, user.owner)?,
                 Stage::SecondFactor | Stage::NewPassword => super::Scopes::new(),
@@ -226,7 +257,10 @@ impl Identity {
             .read(move |db| {
                 let limits = settings::current::<Limits>(db)?.value;
                 let mut page = store::page(db, query, &limits, now)?;
-                page.items.iter_mut().for_each(|session| session.current = Some(&session.id) == own.as_ref());
+                for session in &mut page.items {
+                    session.current = Some(&session.id) == own.as_ref();
+                    session.stage = session.stage.now(db, session.user.id, session.strong)?;
+                }
                 Ok(page)
             })
             .await

@@ -1,7 +1,7 @@
 //! The rows of sessions: one's own on the page of the account, all of them, and how long they last.
 
 use super::{Limits, Session, SessionQuery};
-use crate::identity::users::Account;
+use crate::identity::users::{Account, AccountPage};
 use crate::settings::Current;
 use crate::web::Access::{Scope, SignedIn};
 use crate::web::{Answer, Call, NoInput, Page, Reply, Routes};
@@ -50,6 +50,8 @@ struct AccountView {
     account: Account,
     /// What it may do.
     scopes: Vec<String>,
+    /// Whether its password can be taken away: it has another way in, and is not the owner's.
+    password_may_go: bool,
     /// Its sessions.
     sessions: Page<Session>,
 }
@@ -70,8 +72,9 @@ async fn account(call: Call, query: OwnQuery) -> Answer<AccountView> {
     let id = call.user()?.id;
     let query = SessionQuery { user: Some(id), sort, limit, cursor, q: None };
     let sessions = call.app.identity.sessions(&call, query).await?;
-    let account = call.app.identity.user(&call, id).await?.account;
-    Ok(Reply::ok(AccountView { account, scopes: call.caller.scopes.iter().cloned().collect(), sessions }))
+    let AccountPage { account, password_may_go, .. } = call.app.identity.user(&call, id).await?;
+    let scopes = call.caller.scopes.iter().cloned().collect();
+    Ok(Reply::ok(AccountView { account, scopes, password_may_go, sessions }))
 }
 
 async fn end_own(call: Call, _: NoInput) -> Answer<Session> {

@@ -1,6 +1,6 @@
 //! The SQL of sessions.
 
-use super::{Held, Limits, Session, SessionQuery};
+use super::{Held, Limits, Session, SessionQuery, Vouched};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::users::store::{USER, user};
@@ -34,6 +34,7 @@ pub struct NewSession<'a> {
     pub hash: [u8; 32],
     pub user: Uuid,
     pub stage: Stage,
+    pub strong: bool,
     pub method: &'a str,
     pub now: Timestamp,
     pub expires_at: Timestamp,
@@ -42,10 +43,47 @@ pub struct NewSession<'a> {
 }
 
 pub fn insert(tx: &Transaction, new: &NewSession) -> Result<()> {
-    let sql = "INSERT INTO session (id_hash, user, stage, method, proved_at, created_at, last_seen, expires_at, source, agent)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let NewSession { hash, user, stage, method, now, expires_at, source, agent } = new;
-    tx.execute(sql, params![hash, Key(*user), stage, method, now, now, now, expires_at, source, agent])?;
+    let sql = "INSERT INTO session (id_hash, user, stage, strong, method, proved_at, created_at, last_seen, expires_at,
+                 source, agent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let NewSession { hash, user, stage, strong, method, now, expires_at, source, agent } = new;
+    let values = params![hash, Key(*user), stage, strong, method, now, now, now, expires_at, source, agent];
+    tx.execute(sql, values)?;
+    Ok(())
+}
+
+/// Keeps which provider's word a session stands on, in place of what was kept before.
+pub fn keep_origin(tx: &Transaction, hash: &[u8; 32], vouched: &Vouched) -> Result<()> {
+    let sql = "INSERT INTO session_origin (session, provider, id_token) VALUES (?, ?, ?)
+               ON CONFLICT (session) DO UPDATE SET provider = excluded.provider, id_token = excluded.id_token";
+    tx.execute(sql, params![hash, Key(vouched.provider), vouched.id_token])?;
+    Ok(())
+}
+
+/// The provider whose word a session stands on.
+pub fn origin(db: &Connection, hash: &[u8; 32]) -> Result<Option<Vouched>> {
+    let sql = "SELECT provider, id_token FROM session_origin WHERE session = ?";
+    let read = |row: &Row| {
+        let Key(provider) = row.get(0)?;
+        Ok(Vouched { provider, id_token: row.get(1)? })
+    };
+    Ok(db.query_row(sql, [hash], read).optional()?)
+}
+
+/// How many sessions stand on a provider's word.
+pub fn of_provider(db: &Connection, provider: Uuid) -> Result<u64> {
+    let sql = "SELECT count(*) FROM session_origin WHERE provider = ?";
+    Ok(db.query_row(sql, [Key(provider)], |row| row.get(0))?)
+}
+
+/// Ends the sessions that stand on a provider's word; gives how many.
+pub fn end_of_provider(tx: &Transaction, provider: Uuid) -> Result<usize> {
+    let sql = "DELETE FROM session WHERE id_hash IN (SELECT session FROM session_origin WHERE provider = ?)";
+    Ok(tx.execute(sql, [Key(provider)])?)
+}
+
+/// From now on a role that asks for a second factor is content with this session.
+pub fn strengthen(tx: &Transaction, hash: &[u8; 32]) -> Result<()> {
+    tx.execute("UPDATE session SET strong = 1 WHERE id_hash = ?", [hash])?;
     Ok(())
 }
 
@@ -57,7 +95,7 @@ pub fn live(
     now: Timestamp,
 ) -> Result<Option<(Held, User)>> {
     let sql = format!(
-        "SELECT {USER}, s.stage, s.method, s.proved_at, s.created_at AS began_at, s.last_seen FROM session s
+        "SELECT {USER}, s.stage, s.strong, s.method, s.proved_at, s.created_at AS began_at, s.last_seen FROM session s
          JOIN user u ON u.id = s.user
          WHERE s.id_hash = ? AND s.expires_at > ? AND s.created_at > ? AND s.last_seen > ? AND u.status = 'active'"
     );
@@ -66,6 +104,8 @@ pub fn live(
     let held = |row: &Row| {
         let held = Held {
             hash: *hash,
+            kept: row.get("stage")?,
+            strong: row.get("strong")?,
             stage: row.get("stage")?,
             method: row.get("method")?,
             proved_at: row.get("proved_at")?,
@@ -92,8 +132,9 @@ pub fn turn(
     stage: Stage,
     proved_at: Timestamp,
 ) -> Result<bool> {
-    let sql = "UPDATE session SET id_hash = ?, stage = ?, method = ?, proved_at = ? WHERE id_hash = ?";
-    Ok(tx.execute(sql, params![to, stage, held.method, proved_at, held.hash])? == 1)
+    let sql =
+        "UPDATE session SET id_hash = ?, stage = ?, strong = ?, method = ?, proved_at = ? WHERE id_hash = ?";
+    Ok(tx.execute(sql, params![to, stage, held.strong, held.method, proved_at, held.hash])? == 1)
 }
 
 pub fn end(tx: &Transaction, hash: &[u8; 32]) -> Result<()> {
@@ -125,6 +166,7 @@ fn session(row: &Row) -> rusqlite::Result<Session> {
         began_at: row.get("created_at")?,
         last_seen: row.get("last_seen")?,
         ends_at: row.get("expires_at")?,
+        strong: row.get("strong")?,
     })
 }
 

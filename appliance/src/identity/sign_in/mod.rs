@@ -9,7 +9,7 @@ mod tests;
 
 use super::passwords::{hash, lockout};
 use super::users::store::{self, Known};
-use super::{Identity, SignedIn};
+use super::{Held, Identity, SignedIn};
 use crate::audit::{Actor, Entry, Outcome};
 use crate::error::{Error, Result};
 use crate::identity::oidc::local::LocalSignIn;
@@ -82,15 +82,27 @@ impl Identity {
         if !self.tried(call, &call.actor(), "prove", &claimed, password).await? {
             return Err(Error::invalid("password", "is not yours"));
         }
-        let (this, now, source, id) = (self.clone(), self.0.clock.now(), call.source, call.user()?.id);
+        let (this, source, id) = (self.clone(), call.source, call.user()?.id);
         self.0
             .store
             .change(&call.actor(), move |tx| {
                 lockout::forget(tx, id, Some(source))?;
-                let token = this.turn(tx, &held, held.stage, now)?;
-                Ok((Entry::sign_in("prove", &json!({ "method": "password" })).on("user", id), token))
+                this.proven(tx, &held, id, &json!({ "method": "password" }))
             })
             .await
+    }
+
+    /// The caller's session, whose user just proved by something that they are who signed in: its entry and its new
+    /// secret. What its sign-in still lacks, it lacks.
+    pub(super) fn proven(
+        &self,
+        tx: &rusqlite::Transaction,
+        held: &Held,
+        user: Uuid,
+        detail: &serde_json::Value,
+    ) -> Result<(Entry, String)> {
+        let token = self.turn(tx, held, held.kept, self.0.clock.now())?;
+        Ok((Entry::sign_in("prove", detail).on("user", user), token))
     }
 
     /// The caller's own account, as it would be at a sign-in.

@@ -1,6 +1,6 @@
 //! Sign-in, sign-out, and proving again.
 
-use crate::error::Error;
+use crate::identity::users::Method;
 use crate::identity::{SignedIn, Stage, inside};
 use crate::noun::Link;
 use crate::web::{Access, Answer, Call, NoInput, Reply, Routes};
@@ -20,13 +20,13 @@ pub fn routes() -> Routes {
         .post("/sign-out", Access::Public, sign_out)
         .page("identity/providers/left.html")
         .summary("End this session")
-        .get("/prove", Access::SignedIn, prove_page)
+        .get("/prove", Access::Pending, prove_page)
         .page("identity/prove.html")
-        .summary("Asks again for the password, before what is dangerous")
+        .summary("Asks again who one is, before what is dangerous")
         .docs("identity/prove")
-        .post("/prove", Access::SignedIn, prove)
+        .post("/prove", Access::Pending, prove)
         .form("/prove")
-        .summary("Prove again who you are; holds for five minutes")
+        .summary("Prove again who you are, by the password; holds for five minutes")
         .docs("identity/prove")
         .rate_limited()
 }
@@ -94,8 +94,13 @@ struct Left {
 }
 
 async fn sign_out(call: Call, _: NoInput) -> Answer<Left> {
-    let leave = call.app.oidc.leave(&call).await;
+    // The session ends first: it does not wait for a provider that takes its time.
+    let parting = call.app.oidc.parting(&call).await?;
     call.app.identity.sign_out(&call).await?;
+    let leave = match parting {
+        Some(parting) => call.app.oidc.leave(&call, parting).await,
+        None => None,
+    };
     let (provider, location) = leave.unwrap_or_default();
     let reply = match location.as_str() {
         "" => Reply::done("/sign-in", "Signed out.", Left { provider, location }),
@@ -111,14 +116,27 @@ struct ProvePage {
     next: String,
     /// The sign-in name.
     name: String,
-    /// The providers by which one can sign in again instead.
+    /// Whether the password can be asked for.
+    password: bool,
+    /// Whether a security key can be asked for.
+    key: bool,
+    /// The providers that know the caller and can be asked.
     providers: Vec<Link>,
 }
 
 async fn prove_page(call: Call, query: NextQuery) -> Answer<ProvePage> {
-    let name = call.user()?.name.clone();
-    let providers = call.app.oidc.offered().await?;
-    Ok(Reply::ok(ProvePage { next: inside(query.next.as_deref(), "/account"), name, providers }))
+    let user = call.user()?.clone();
+    let (next, methods) =
+        (inside(query.next.as_deref(), "/account"), call.app.identity.methods(user.id).await?);
+    let has = |method| methods.contains(&method);
+    let providers = call.app.oidc.known_by(user.id).await?;
+    Ok(Reply::ok(ProvePage {
+        next,
+        name: user.name,
+        password: has(Method::Password),
+        key: has(Method::SecurityKey),
+        providers,
+    }))
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -131,12 +149,13 @@ struct ProveForm {
     next: Option<String>,
 }
 
+/// The answer to a proof that gave the session this secret.
+pub(in crate::identity) fn proved<T>(token: String, next: Option<&str>, value: T) -> Reply<T> {
+    let notice = "Proved, for five minutes. Now do again what you were about to do.";
+    Reply::done(inside(next, "/account"), notice, value).start_session(token)
+}
+
 async fn prove(call: Call, form: ProveForm) -> Answer<Nothing> {
-    if call.caller.session.is_none() {
-        return Err(Error::conflict("there is no session here to prove"));
-    }
     let token = call.app.identity.prove(&call, form.password).await?;
-    let next = inside(form.next.as_deref(), "/account");
-    Ok(Reply::done(next, "Proved, for five minutes. Now do again what you were about to do.", Nothing {})
-        .start_session(token))
+    Ok(proved(token, form.next.as_deref(), Nothing {}))
 }

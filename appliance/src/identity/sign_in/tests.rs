@@ -47,12 +47,17 @@ async fn what_is_dangerous_asks_again_who_it_is_after_five_minutes() {
     site.hand.advance(Duration::from_secs(301));
     let operator = json!(["00000000-0000-7000-8000-000000000002"]);
     let with_role = json!({ "name": "grace", "roles": operator, "version": 1 });
+    let viewers_safer = json!({ "name": "viewer", "second_factor": true, "version": 1 });
     for (method, way, body) in [
         (Method::DELETE, path.clone(), json!({})),
         (Method::POST, format!("{path}/reset"), json!({})),
         (Method::POST, format!("{path}/owner"), json!({})),
         (Method::PUT, path.clone(), with_role.clone()),
         (Method::POST, "/users".into(), json!({ "name": "eve", "roles": operator })),
+        (Method::DELETE, format!("{path}/password"), json!({})),
+        (Method::DELETE, format!("{path}/second-factor"), json!({})),
+        (Method::POST, "/tokens".into(), json!({ "name": "t", "scopes": ["scans:view"] })),
+        (Method::PUT, "/roles/00000000-0000-7000-8000-000000000003".into(), viewers_safer),
     ] {
         let answer = site.send_json(method.clone(), &way, &body).await;
         assert_eq!(
@@ -99,6 +104,31 @@ async fn what_is_dangerous_asks_again_who_it_is_after_five_minutes() {
     let session = session.split(';').next().unwrap().to_owned();
     site.set_cookie(&session);
     assert_eq!(site.send_json(Method::DELETE, &path, &Value::Null).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_proof_leads_back_to_the_page_whose_button_was_pressed_and_nowhere_else() {
+    let site = TestSite::new().await;
+    site.hand.advance(Duration::from_secs(301));
+    let host = crate::test::HOST;
+    for (referer, next) in [
+        (format!("https://{host}/account/second-factor"), "%2Faccount%2Fsecond-factor"),
+        ("https://evil.test/account".to_owned(), "%2Faccount%2Fsecond-factor%2Fapp"),
+        (format!("http://{host}/x"), "%2Faccount%2Fsecond-factor%2Fapp"),
+    ] {
+        let body = Some(("application/x-www-form-urlencoded", vec![]));
+        let headers = [("referer", referer.as_str())];
+        let path = "/account/second-factor/app";
+        let asked = site.send_with(Method::POST, path, "text/html", &headers, body).await;
+        assert_eq!(asked.header("location"), format!("/prove?next={next}"), "{referer}");
+    }
+    // One that only begins like ours is no path, and leads home.
+    let headers = [("referer", format!("https://{host}.evil.test/x"))];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let body = Some(("application/x-www-form-urlencoded", vec![]));
+    let asked = site.send_with(Method::POST, "/account/second-factor/app", "text/html", &headers, body).await;
+    let page = site.page(asked.header("location")).await.text;
+    assert!(page.contains("name=\"next\" value=\"&#x2f;account\""), "{page}");
 }
 
 #[tokio::test]

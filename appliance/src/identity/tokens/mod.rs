@@ -252,12 +252,13 @@ impl Tokens {
     }
 
     /// Makes a token of scopes that the caller holds, for the caller or for a service account. Only in person: what has
-    /// a token cannot make itself another.
+    /// a token cannot make itself another; and after a fresh proof, as a token outlives the session.
     ///
     /// # Errors
-    /// `InPerson`, `Invalid`; `Conflict` when there are too many; any from the database.
+    /// `InPerson`, `Prove`, `Invalid`; `Conflict` when there are too many; any from the database.
     pub async fn make(&self, call: &Call, input: TokenInput) -> Result<MadeToken> {
         call.in_person()?;
+        call.proved()?;
         let (now, account) = (self.clock.now(), input.account);
         let mut fields = Fields::check(input, now)?;
         roles::held(&call.caller.scopes, &fields.scopes)?;

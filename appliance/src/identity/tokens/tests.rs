@@ -396,3 +396,64 @@ async fn the_pages_of_a_token_lead_from_the_form_to_its_end() {
     assert!(site.page("/tokens?state=revoked").await.text.contains("Export"));
     assert!(!site.page("/tokens/all?state=in-force").await.text.contains("Export"));
 }
+
+#[tokio::test]
+async fn the_machines_operator_is_told_where_an_account_is_needed_and_manages_those_of_others() {
+    let site = TestSite::new().await;
+    let token = site.app.tokens.operator.renew();
+    let operator = site.stranger().showing(&token);
+    assert_eq!(operator.get("/me").await.json()["user"], Value::Null);
+    for (method, path) in [
+        (Method::GET, "/account"),
+        (Method::GET, "/account/second-factor"),
+        (Method::GET, "/prove"),
+        (Method::POST, "/account/second-factor/app"),
+        (Method::POST, "/account/sessions/end-others"),
+        (Method::DELETE, "/account/password"),
+    ] {
+        let refused = operator.send_json(method, path, &Value::Null).await;
+        let kind = refused.json()["type"].clone();
+        assert_eq!(
+            (refused.status, kind),
+            (StatusCode::FORBIDDEN, json!("/docs/errors#no-account")),
+            "{path}"
+        );
+        assert!(refused.text.contains("operator has none"), "{}", refused.text);
+    }
+    let made = operator.send_json(Method::POST, "/users", &json!({ "name": "grace" })).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.text);
+    let path = format!("/users/{}", made.json()["id"].as_str().unwrap());
+    let edit = json!({ "name": "grace", "roles": [Builtin::Viewer.id()], "version": 1 });
+    for (method, path, body) in [
+        (Method::PUT, path.clone(), edit),
+        (Method::GET, format!("{path}/edit"), Value::Null),
+        (Method::POST, format!("{path}/disable"), Value::Null),
+        (Method::POST, format!("{path}/enable"), Value::Null),
+        (Method::DELETE, path.clone(), Value::Null),
+    ] {
+        let answer = operator.send_json(method.clone(), &path, &body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{method} {path}: {}", answer.text);
+    }
+    let owners = format!("/users/{}/reset", site.own_id().await);
+    let link = operator.send_json(Method::POST, &owners, &Value::Null).await;
+    assert_eq!(link.status, StatusCode::FORBIDDEN, "the owner's account is the owner's");
+}
+
+#[tokio::test]
+async fn what_only_a_person_does_is_refused_to_a_token_by_name() {
+    let site = TestSite::new().await;
+    let (token, _) = made(&site, &json!({ "name": "t", "scopes": ["scans:view"] })).await;
+    let script = site.stranger().showing(&token);
+    assert_eq!(script.get("/me").await.status, StatusCode::OK);
+    for path in ["/prove", "/account/second-factor/app", "/account/second-factor/keys/options"] {
+        let body = if path == "/prove" { json!({ "password": "x" }) } else { json!({}) };
+        let refused = script.send_json(Method::POST, path, &body).await;
+        let kind = refused.json()["type"].clone();
+        assert!(
+            [StatusCode::FORBIDDEN, StatusCode::CONFLICT].contains(&refused.status),
+            "{path}: {}",
+            refused.text
+        );
+        assert_ne!(kind, json!("/docs/errors#sign-in"), "{path}");
+    }
+}

@@ -142,8 +142,10 @@ impl Identity {
     /// Hands the appliance over: `id` becomes its owner, the owner until now gets the role admin.
     ///
     /// # Errors
-    /// `Forbidden` for anyone but the owner; `NotFound`; `Conflict` for who cannot sign in; `Prove`; any from the database.
+    /// `Forbidden` for anyone but the owner; `NotFound`; `Conflict` for who cannot sign in; `InPerson`, `Prove`; any from
+    /// the database.
     pub async fn hand_over(&self, call: &Call, id: Uuid) -> Result<Account> {
+        call.in_person()?;
         self.proved(call)?;
         let (owner, at) = (call.user()?.clone(), self.0.clock.now());
         let admin = Builtin::Admin;

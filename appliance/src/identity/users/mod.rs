@@ -212,6 +212,10 @@ pub struct AccountPage {
     pub may_change: bool,
     /// Whether it is the caller's own.
     pub own: bool,
+    /// Whether its password can be taken away: it has another way in, and is not the owner's.
+    pub password_may_go: bool,
+    /// Whether the caller can hand the appliance over to it.
+    pub may_own: bool,
 }
 
 /// The form of an account.
@@ -273,7 +277,11 @@ impl Identity {
                 let account = store::one(db, id, now)?;
                 let limits = crate::settings::current(db)?.value;
                 let query = super::sessions::SessionQuery { user: Some(id), ..Default::default() };
+                let person = account.kind == Kind::Person && account.status != State::Disabled;
+                let password = account.methods.contains(&Method::Password);
                 Ok(AccountPage {
+                    password_may_go: password && !account.owner && store::has_other_way(db, id)?,
+                    may_own: by.caller().owns() && !account.owner && person && password,
                     locks: lockout::standing(db, id, now)?,
                     link_until: super::passwords::store::link_until(db, id, now)?,
                     sessions: super::sessions::store::page(db, query, &limits, now)?.total,
@@ -283,6 +291,15 @@ impl Identity {
                 })
             })
             .await
+    }
+
+    /// The ways in which an account signs in.
+    ///
+    /// # Errors
+    /// `NotFound`; any from the database.
+    pub async fn methods(&self, id: Uuid) -> Result<Vec<Method>> {
+        let now = self.0.clock.now();
+        Ok(self.0.store.read(move |db| store::one(db, id, now)).await?.methods)
     }
 
     /// The form of an account, or of a new one.
@@ -297,8 +314,7 @@ impl Identity {
             Ok(item)
         };
         let item = self.0.store.read(read).await?;
-        let own = call.user()?.id;
-        let may_change_roles = !item.as_ref().is_some_and(|item| item.owner || item.id == own);
+        let may_change_roles = !item.as_ref().is_some_and(|item| item.owner || call.caller.is(item.id));
         let had = |role: &Role| item.iter().any(|item| item.roles.iter().any(|had| had.id == role.id));
         let mut role_options = call.app.roles.all().await?;
         role_options.retain(|role| had(role) || role.scopes.is_subset(&call.caller.scopes));

@@ -89,6 +89,15 @@ pub fn known(db: &Connection, id: Uuid) -> Result<Known> {
     found.ok_or_else(|| Error::not_found("user", id))
 }
 
+/// Whether the account has a way in beside a password: a provider that is offered and knows it, or a security key that
+/// has signed in alone (others may not be able to).
+pub fn has_other_way(db: &Connection, id: Uuid) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM oidc_link l JOIN oidc_provider p ON p.id = l.provider
+                              WHERE l.user = ?1 AND p.enabled)
+                 OR EXISTS (SELECT 1 FROM security_key WHERE user = ?1 AND alone)";
+    Ok(db.query_row(sql, [Key(id)], |row| row.get(0))?)
+}
+
 /// Whether the account's password must be replaced at the next sign-in.
 pub fn must_change(db: &Connection, id: Uuid) -> Result<bool> {
     let sql = "SELECT must_change FROM user WHERE id = ?";

@@ -316,6 +316,76 @@ async fn the_list_is_searched_narrowed_and_sorted_by_what_it_shows() {
 }
 
 #[tokio::test]
+async fn each_filter_and_each_sort_of_the_list_does_what_it_says() {
+    let site = TestSite::new().await;
+    let now = site.app.clock.now();
+    let ago = |days: u64| (now - std::time::Duration::from_secs(days * 86_400)).micros();
+    let mut rows = String::from(
+        "INSERT INTO oidc_provider (id, name, settings, created_at, updated_at)
+           VALUES ('019aab00-0000-7000-8000-0000000000bb', 'p', '{}', 0, 0);",
+    );
+    for (number, (name, seen)) in
+        [("key", Some(3)), ("sso", Some(10)), ("old", Some(40)), ("new", None)].iter().enumerate()
+    {
+        let seen = seen.map_or("NULL".to_owned(), |days| ago(days).to_string());
+        rows += &format!(
+            "INSERT INTO user (id, name, display, created_at, updated_at, last_seen)
+               VALUES ('019aab00-0000-7000-8000-00000000000{number}', '{name}', 'D{}', {number}, 0, {seen});",
+            9 - number
+        );
+    }
+    rows += "INSERT INTO security_key (id, user, name, credential_id, credential, created_at)
+               VALUES ('019aab00-0000-7000-8000-0000000000cc', '019aab00-0000-7000-8000-000000000000', 'k', x'01', '{}', 0);
+             INSERT INTO oidc_link (provider, subject, user, created_at)
+               VALUES ('019aab00-0000-7000-8000-0000000000bb', 's', '019aab00-0000-7000-8000-000000000001', 0);";
+    let make = move |tx: &rusqlite::Transaction| {
+        tx.execute_batch(&rows)?;
+        Ok((crate::audit::Entry::event("test.made", &()), ()))
+    };
+    site.app.store.change(&crate::audit::Actor::system("test"), make).await.unwrap();
+    for (query, wanted) in [
+        ("method=security-key", vec!["key"]),
+        ("method=oidc", vec!["sso"]),
+        ("method=password", vec!["ada"]),
+        ("method=none", vec!["new", "old"]),
+        ("seen=day", vec!["ada"]),
+        ("seen=week", vec!["ada", "key"]),
+        ("seen=month", vec!["ada", "key", "sso"]),
+        ("seen=longer", vec!["old"]),
+        ("seen=never", vec!["new"]),
+        ("kind=person", vec!["ada", "key", "new", "old", "sso"]),
+        ("kind=person&seen=week&method=security-key", vec!["key"]),
+        ("sort=last_seen", vec!["new", "old", "sso", "key", "ada"]),
+        ("sort=-last_seen", vec!["ada", "key", "sso", "old", "new"]),
+        ("sort=method&seen=month", vec!["sso", "ada", "key"]),
+        ("sort=-method&seen=month", vec!["key", "ada", "sso"]),
+        ("sort=created_at&seen=longer", vec!["old"]),
+        ("sort=created_at", vec!["key", "sso", "old", "new", "ada"]),
+        ("sort=-created_at", vec!["ada", "new", "old", "sso", "key"]),
+        ("sort=-display", vec!["ada", "key", "sso", "old", "new"]),
+        ("q=D9", vec!["key"]),
+    ] {
+        let list = site.get(&format!("/users?{query}")).await;
+        assert_eq!(names(&list.json()), wanted, "{query}: {}", list.text);
+    }
+}
+
+#[tokio::test]
+async fn the_way_to_hand_the_appliance_over_is_shown_to_who_can_go_it() {
+    let site = TestSite::new().await;
+    let admin = site.person("grace", &["admin"]).await;
+    let viewer = site.person("vera", &["viewer"]).await.own_id().await;
+    let bare = made(&site, json!({ "name": "bare" })).await;
+    let shows = async |who: &TestSite, id: &str| {
+        who.page(&format!("/users/{id}")).await.text.contains("Hand the appliance over")
+    };
+    assert!(shows(&site, &viewer).await);
+    assert!(!shows(&admin, &viewer).await, "only the owner can");
+    assert!(!shows(&site, id(&bare)).await, "who cannot sign in by a password cannot own it");
+    assert!(!shows(&site, &site.own_id().await).await);
+}
+
+#[tokio::test]
 async fn no_answer_about_an_account_holds_a_secret_of_it() {
     let site = TestSite::new().await;
     let grace = site.person("grace", &["viewer"]).await.own_id().await;

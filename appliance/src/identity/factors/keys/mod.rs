@@ -13,6 +13,7 @@ use super::{Factors, NewCodes, Step, recovery, store, without_last};
 use crate::audit::{Actor, Entry, Outcome};
 use crate::clock::Timestamp;
 use crate::error::Error;
+use crate::identity::sessions::store as sessions;
 use crate::identity::users::store as users;
 use crate::identity::{SignedIn, Stage};
 use crate::noun::Refusals;
@@ -298,7 +299,7 @@ impl Factors {
         let kept = Kept { key, user: user.id, credential_id: made.id, credential };
         let codes = recovery::make(&self.0.random);
         let hashes: Vec<[u8; 32]> = codes.iter().map(|code| self.0.codes.hash(user.id, code)).collect();
-        let (step, source) = (self.step(call, "security-key")?, call.source);
+        let (step, source, own) = (self.step(call, "security-key")?, call.source, call.held()?.hash);
         let change = move |tx: &Transaction| {
             if store::keys(tx, user.id)?.len() >= MOST {
                 return Err(Error::conflict(format!(
@@ -307,6 +308,7 @@ impl Factors {
             }
             let first = !store::has_factor(tx, user.id)?;
             store::insert_key(tx, &kept)?;
+            sessions::strengthen(tx, &own)?;
             if first {
                 store::keep_codes(tx, user.id, &hashes)?;
             }
@@ -323,13 +325,7 @@ impl Factors {
     /// # Errors
     /// `Conflict` where this site is open by address.
     pub async fn key_to_use(&self, call: &Call) -> Result<ToUse, Error> {
-        let site = Site::of(call)?;
-        let user = super::waiting(call)?.id;
-        let known = self.0.store.read(move |db| store::keys(db, user)).await?;
-        let allowed = described(&known, &site.name);
-        if allowed.is_empty() {
-            return Err(Error::conflict(format!("you have no security key for {}", site.name)));
-        }
+        let (site, allowed) = self.own_keys(call, super::waiting(call)?.id).await?;
         Ok(self.to_use(site, &purpose("second", call), allowed, "discouraged"))
     }
 
@@ -368,10 +364,11 @@ impl Factors {
         let step = self.step(call, "security-key")?.ok_or(Error::SignIn)?;
         let id = user.id;
         let kept = self.find(answered).await?.filter(|kept| kept.user == id);
-        let proof = self.judge(call, answered, kept, &purpose("second", call), false).await?;
+        let asked = Purpose { what: purpose("second", call), action: "second-factor", verified: false };
+        let proof = self.judge(call, answered, kept, &asked).await?;
         let (now, source) = (self.0.clock.now(), call.source);
         let change = move |tx: &Transaction| {
-            store::used_key(tx, proof.key, &proof.credential, now)?;
+            store::used_key(tx, proof.key, &proof.credential, false, now)?;
             let detail = json!({ "method": "security-key", "key": proof.name });
             let done = step.take(tx, user, source, now)?;
             Ok((Entry::sign_in("second-factor", &detail).on("user", id), done))
@@ -395,29 +392,74 @@ impl Factors {
         };
         let known = known.filter(users::Known::may_sign_in);
         let kept = kept.filter(|_| known.is_some());
-        let proof = self.judge(call, answered, kept, "alone", true).await?;
+        let asked = Purpose { what: "alone".to_owned(), action: "sign-in", verified: true };
+        let proof = self.judge(call, answered, kept, &asked).await?;
         let user = known.ok_or(Error::SignIn)?.user;
         let now = self.0.clock.now();
         let actor = Actor::user(user.id, user.name.clone()).seen_from(call.source);
         let (id, used) = (user.id, proof.name.clone());
         let change = move |tx: &Transaction| {
-            store::used_key(tx, proof.key, &proof.credential, now)?;
+            store::used_key(tx, proof.key, &proof.credential, true, now)?;
             Ok((Entry::sign_in("security-key.used", &json!({ "key": used })).on("user", id), ()))
         };
         self.0.store.change(&actor, change).await?;
         self.0.identity.begin(call, &user, "security-key", Some(Stage::SecondFactor)).await
     }
 
+    /// What the browser needs to ask for one of the caller's keys, to prove that it is still they.
+    ///
+    /// # Errors
+    /// `Conflict` where this site is open by address, or the caller has no key for it.
+    pub async fn key_to_prove(&self, call: &Call) -> Result<ToUse, Error> {
+        let (site, allowed) = self.own_keys(call, call.user()?.id).await?;
+        call.held()?;
+        Ok(self.to_use(site, &purpose("prove", call), allowed, "required"))
+    }
+
+    /// Proves by a key that the caller is still who signed in; gives the session's new secret. The key verifies its user
+    /// by itself, as it does when it signs in alone: holding it is not enough.
+    ///
+    /// # Errors
+    /// `Invalid("key")`; `RateLimited` after too many wrong ones.
+    pub async fn prove_by_key(&self, call: &Call, answered: &Answered) -> Result<String, Error> {
+        let (held, id) = (call.held()?.clone(), call.user()?.id);
+        let kept = self.find(answered).await?.filter(|kept| kept.user == id);
+        let asked = Purpose { what: purpose("prove", call), action: "prove", verified: true };
+        let proof = self.judge(call, answered, kept, &asked).await?;
+        let (identity, now) = (self.0.identity.clone(), self.0.clock.now());
+        let change = move |tx: &Transaction| {
+            store::used_key(tx, proof.key, &proof.credential, false, now)?;
+            identity.proven(tx, &held, id, &json!({ "method": "security-key", "key": proof.name }))
+        };
+        self.0.store.change(&call.actor(), change).await
+    }
+
+    /// This site, and the keys of a user that it knows.
+    async fn own_keys(&self, call: &Call, user: Uuid) -> Result<(Site, Vec<Descriptor>), Error> {
+        let site = Site::of(call)?;
+        let known = self.0.store.read(move |db| store::keys(db, user)).await?;
+        let allowed = described(&known, &site.name);
+        if allowed.is_empty() {
+            return Err(Error::conflict(format!("you have no security key for {}", site.name)));
+        }
+        Ok((site, allowed))
+    }
+
     /// Removes one of the caller's keys.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when a role asks for a factor and this is the last.
+    /// `NotFound`; `Conflict` when a role asks for a factor and this is the last, and when it is the last way in.
     pub async fn remove_key(&self, call: &Call, key: Uuid) -> Result<(), Error> {
         let user = self.proved(call)?.id;
         let change = move |tx: &Transaction| {
             let known = store::keys(tx, user)?.into_iter().find(|kept| kept.key.id == key);
             let known = known.ok_or(Error::not_found("security key", key))?;
             store::delete_key(tx, key)?;
+            if users::known(tx, user)?.password_hash.is_none() && !users::has_other_way(tx, user)? {
+                return Err(Error::conflict(
+                    "this is your last way in: ask an administrator for a link that sets a password first",
+                ));
+            }
             without_last(tx, user)?;
             let detail = json!({ "name": known.key.name, "site": known.key.site });
             Ok((Entry::event("security-key.removed", &detail).on("user", user), ()))
@@ -436,21 +478,19 @@ impl Factors {
         call: &Call,
         answered: &Answered,
         kept: Option<Kept>,
-        purpose: &str,
-        verified: bool,
+        asked: &Purpose,
     ) -> Result<Proof, Error> {
         self.0.identity.0.wrong.check(call.source)?;
         let site = Site::of(call)?;
         let whose = kept.as_ref().map(|kept| kept.user);
-        let why = match self.checked(&site, answered, kept, purpose, verified) {
+        let why = match self.checked(&site, answered, kept, asked) {
             Ok(proof) => return Ok(proof),
             Err(why) => why,
         };
         let _ = self.0.identity.0.wrong.take(call.source);
         let id = whose.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
         let detail = json!({ "method": "security-key", "why": why });
-        let action = if verified { "sign-in" } else { "second-factor" };
-        let entry = Entry::sign_in(action, &detail).on("user", id).outcome(Outcome::Refused);
+        let entry = Entry::sign_in(asked.action, &detail).on("user", id).outcome(Outcome::Refused);
         self.0.store.change(&call.actor(), move |_| Ok((entry, ()))).await?;
         Err(Error::invalid("key", why))
     }
@@ -460,22 +500,21 @@ impl Factors {
         site: &Site,
         answered: &Answered,
         kept: Option<Kept>,
-        purpose: &str,
-        verified: bool,
+        purpose: &Purpose,
     ) -> Result<Proof, String> {
         let read = |text: &str| bytes(text).map_err(|_| webauthn::Refused::Form.to_string());
         let client_data = read(&answered.client_data)?;
         let (data, signature) = (read(&answered.authenticator_data)?, read(&answered.signature)?);
         let (now, challenge) = (self.0.clock.now(), challenge_in(&client_data));
         let old = || webauthn::Refused::Challenge.to_string();
-        if !self.0.challenges.is_open(purpose, &challenge, now) {
+        if !self.0.challenges.is_open(&purpose.what, &challenge, now) {
             return Err(old());
         }
         let Some(Kept { key, mut credential, .. }) = kept else {
             return Err("is not known here".to_owned());
         };
         let signed = Signed { client_data: &client_data, authenticator_data: &data, signature: &signature };
-        let asked = site.asked(&challenge, verified);
+        let asked = site.asked(&challenge, purpose.verified);
         let (count, _) = webauthn::sign_in(&signed, &credential.key, credential.count, &asked)
             .map_err(|refused| refused.to_string())?;
         if credential.site != site.name {
@@ -487,6 +526,16 @@ impl Factors {
         credential.count = count;
         Ok(Proof { key: key.id, name: key.name, credential })
     }
+}
+
+/// What a key is asked for.
+struct Purpose {
+    /// What its challenge was given for.
+    what: String,
+    /// What the audit calls it.
+    action: &'static str,
+    /// The key must have verified its user by itself.
+    verified: bool,
 }
 
 /// A key that proved itself, with its counter as it is now.

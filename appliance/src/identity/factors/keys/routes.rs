@@ -5,6 +5,7 @@
 use super::{Answered, NewKey, ToMake, ToUse};
 use crate::error::Error;
 use crate::identity::factors::{NewCodes, Own};
+use crate::identity::sign_in::routes::proved;
 use crate::identity::{SignedIn, inside, signed_in};
 use crate::web::{Access, Answer, Call, NoInput, Reply, Routes};
 use schemars::JsonSchema;
@@ -20,6 +21,15 @@ pub fn routes() -> Routes {
         .form("/sign-in")
         .summary("Sign in with a security key alone; the answer sets the session cookie")
         .rate_limited()
+        .post("/prove/key/options", Access::Pending, prove_options)
+        .summary("What a browser needs to ask for one's security key, to prove again who one is")
+        .docs("identity/prove")
+        .rate_limited()
+        .post("/prove/key", Access::Pending, prove)
+        .form("/prove")
+        .summary("Prove again who you are, by a security key; holds for five minutes")
+        .docs("identity/prove")
+        .rate_limited()
         .post("/sign-in/second-factor/key/options", Access::Pending, second_options)
         .summary("What a browser needs to ask for one's security key")
         .rate_limited()
@@ -29,10 +39,12 @@ pub fn routes() -> Routes {
         .rate_limited()
         .post("/sign-in/second-factor/keys/options", Access::Pending, make_options)
         .summary("What a browser needs to make a key, for one who must have a second factor")
+        .rate_limited()
         .post("/sign-in/second-factor/keys", Access::Pending, make)
         .page("identity/factors/first_codes.html")
         .form("/sign-in/second-factor")
         .summary("Keep the key that the browser made, and go on; the answer has the recovery codes")
+        .rate_limited()
         .get("/account/second-factor/keys/new", Access::SignedIn, new)
         .page("identity/factors/key.html")
         .summary("The form to add a security key")
@@ -56,6 +68,15 @@ async fn alone_options(call: Call, _: NoInput) -> Answer<ToUse> {
 async fn alone(call: Call, answered: Answered) -> Answer<SignedIn> {
     let done = call.app.factors.sign_in_by_key(&call, &answered).await?;
     Ok(signed_in(done, answered.next.as_deref()))
+}
+
+async fn prove_options(call: Call, _: NoInput) -> Answer<ToUse> {
+    Ok(Reply::ok(call.app.factors.key_to_prove(&call).await?))
+}
+
+async fn prove(call: Call, answered: Answered) -> Answer<Nothing> {
+    let token = call.app.factors.prove_by_key(&call, &answered).await?;
+    Ok(proved(token, answered.next.as_deref(), Nothing {}))
 }
 
 async fn second_options(call: Call, _: NoInput) -> Answer<ToUse> {

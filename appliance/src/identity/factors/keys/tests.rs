@@ -154,3 +154,108 @@ fn a_site_open_by_address_takes_no_keys() {
         assert!(super::Site::named(host).is_err(), "{host}");
     }
 }
+
+async fn make_token(site: &TestSite) -> Answered {
+    site.hand.advance(std::time::Duration::from_secs(1));
+    let name = site.app.ids.new().to_string();
+    post(site, "/tokens", json!({ "name": name, "scopes": ["scans:view"] })).await
+}
+
+#[tokio::test]
+async fn a_key_with_a_pin_proves_that_it_is_still_you_and_one_without_does_not() {
+    let mut site = TestSite::new().await;
+    let mut key = Key::p256();
+    add(&site, &key).await;
+    let grace = site.person("grace", &["viewer"]).await;
+    site.hand.advance(std::time::Duration::from_secs(6 * 60));
+    assert_eq!(make_token(&site).await.json()["type"], "/docs/errors#prove");
+    let page = site.page("/prove?next=%2Ftokens%2Fnew").await.text;
+    assert!(page.contains("name=\"authenticator_data\"") && page.contains("name=\"password\""), "{page}");
+
+    let (open, options) = challenge(&site, "/prove/key").await;
+    let keys = (&options["userVerification"], &options["allowCredentials"][0]["id"]);
+    assert_eq!(keys, (&json!("required"), &json!(text(&key.id))));
+    key.flags = 1;
+    let held = post(&site, "/prove/key", answer(&mut key, &open, "")).await;
+    assert!(held.text.contains("without PIN or finger"), "{}", held.text);
+    key.flags = 5;
+    let (alone, _) = challenge(&site, "/sign-in/key").await;
+    let other = post(&site, "/prove/key", answer(&mut key, &alone, "")).await;
+    assert_eq!(other.fields(), ["key"], "an answer to another question: {}", other.text);
+    assert_eq!(post(&grace, "/prove/key/options", json!({})).await.status, StatusCode::CONFLICT);
+    let hers = post(&grace, "/prove/key", answer(&mut key, &open, "")).await;
+    assert_eq!(hers.fields(), ["key"], "a key of someone else: {}", hers.text);
+
+    let answered = answer(&mut key, &open, "");
+    let before = site.cookie().to_owned();
+    let proved = post(&site, "/prove/key", answered.clone()).await;
+    assert_eq!(proved.status, StatusCode::OK, "{}", proved.text);
+    site.take_cookie(&proved);
+    assert_ne!(site.cookie(), before, "under a new secret");
+    assert_eq!(make_token(&site).await.status, StatusCode::CREATED);
+    assert_eq!(post(&site, "/prove/key", answered).await.fields(), ["key"], "replayed");
+    let audit = audit_of(&site).await;
+    assert!(audit.contains("\"action\":\"prove\"") && audit.contains("\"key\":\"blue\""), "{audit}");
+}
+
+#[tokio::test]
+async fn a_password_can_go_once_another_way_in_has_worked_and_the_last_way_in_never() {
+    let site = TestSite::new().await;
+    let mut grace = site.person("grace", &["viewer"]).await;
+    let id = grace.own_id().await;
+    let remove = async |who: &TestSite, path: &str| who.send_json(Method::DELETE, path, &Value::Null).await;
+    let mut key = Key::p256();
+    add(&grace, &key).await;
+    let early = remove(&grace, "/account/password").await;
+    assert_eq!(early.status, StatusCode::CONFLICT, "nobody knows yet that the key can: {}", early.text);
+    assert!(grace.page("/account/password/delete").await.text.contains("The password is the last way in"));
+    let handle = handle(&grace).await;
+    let (open, _) = challenge(&site.stranger(), "/sign-in/key").await;
+    let done = post(&site.stranger(), "/sign-in/key", answer(&mut key, &open, &handle)).await;
+    grace.take_cookie(&done);
+    assert!(grace.page("/account").await.text.contains("Remove password"));
+
+    let other = site.person("alan", &["viewer"]).await;
+    assert_eq!(remove(&other, &format!("/users/{id}/password")).await.status, StatusCode::FORBIDDEN);
+    site.hand.advance(std::time::Duration::from_secs(6 * 60));
+    assert_eq!(remove(&grace, "/account/password").await.json()["type"], "/docs/errors#prove");
+    let (open, _) = challenge(&grace, "/prove/key").await;
+    let proved = post(&grace, "/prove/key", answer(&mut key, &open, "")).await;
+    grace.take_cookie(&proved);
+    let gone = remove(&grace, "/account/password").await;
+    assert_eq!(
+        (gone.status, &gone.json()["methods"]),
+        (StatusCode::OK, &json!(["security-key"])),
+        "{}",
+        gone.text
+    );
+    assert_eq!(grace.get("/scans").await.status, StatusCode::OK, "this session goes on");
+    assert_eq!(site.stranger().sign_in("grace", PASSWORD).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        !grace.page("/prove").await.text.contains("name=\"password\""),
+        "it is not asked for what is not there"
+    );
+    let again = remove(&grace, "/account/password").await;
+    assert_eq!(again.status, StatusCode::CONFLICT);
+    let key = grace.get(BASE).await.json()["keys"][0]["id"].as_str().unwrap().to_owned();
+    let last = remove(&grace, &format!("{BASE}/keys/{key}")).await;
+    assert!(last.status == StatusCode::CONFLICT && last.text.contains("last way in"), "{}", last.text);
+    assert!(audit_of(&site).await.contains("user.password-removed"));
+}
+
+#[tokio::test]
+async fn the_owner_keeps_a_password_whatever_else_signs_in() {
+    let mut site = TestSite::new().await;
+    let mut key = Key::ed25519();
+    add(&site, &key).await;
+    let handle = handle(&site).await;
+    let (open, _) = challenge(&site.stranger(), "/sign-in/key").await;
+    let done = post(&site.stranger(), "/sign-in/key", answer(&mut key, &open, &handle)).await;
+    site.take_cookie(&done);
+    let kept = site.send_json(Method::DELETE, "/account/password", &Value::Null).await;
+    assert_eq!(kept.status, StatusCode::CONFLICT, "{}", kept.text);
+    let path = format!("/users/{}/password", site.own_id().await);
+    assert_eq!(site.send_json(Method::DELETE, &path, &Value::Null).await.status, StatusCode::CONFLICT);
+    assert!(site.page("/account/password/delete").await.text.contains("The owner keeps a password"));
+    assert_eq!(site.stranger().sign_in("ada", PASSWORD).await.json()["stage"], "second-factor");
+}
