@@ -24,7 +24,7 @@ async fn made(site: &TestSite, path: &str, body: &Value) -> Value {
 }
 
 /// A site with one of everything, and what was told once while it was filled.
-async fn filled() -> (TestSite, Vec<String>) {
+pub(super) async fn filled() -> (TestSite, Vec<String>) {
     let site = TestSite::new().await;
     let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
     let vantage = id(&made(&site, "/vantages", &json!({ "name": "Hall" })).await);
@@ -95,7 +95,7 @@ fn kept(db: &Connection) -> BTreeSet<String> {
 }
 
 /// What the parameters of a path may be here.
-fn paths(path: &str, ids: &[String]) -> Vec<String> {
+pub(super) fn paths(path: &str, ids: &[String]) -> Vec<String> {
     let mut paths = vec![String::new()];
     for part in path.split('/').skip(1) {
         let fills: Vec<String> = match part {

@@ -15,6 +15,8 @@ mod handle;
 mod input;
 mod list;
 mod matrix;
+#[cfg(test)]
+mod offers_test;
 mod openapi;
 mod problem;
 mod render;

@@ -140,7 +140,7 @@ async fn a_password_that_is_due_is_replaced_before_anything_else() {
         let page = person.page(path).await;
         assert!(page.header("location").starts_with("/sign-in/new-password?next="), "{path}");
     }
-    for way in ["/prove", "/account/password", "/account/sessions/end-others"] {
+    for way in ["/account/password", "/account/sessions/end-others"] {
         assert_eq!(
             person.send_json(Method::POST, way, &json!({})).await.status,
             StatusCode::UNAUTHORIZED,

@@ -197,6 +197,7 @@ pub struct RoleOption {
 }
 
 /// An account's own page.
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing the page offers, apart from the others")]
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct AccountPage {
     /// The account.
