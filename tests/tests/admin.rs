@@ -2,7 +2,7 @@
 //! it, and that the chain holds afterwards.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use portolan_tests::api::{list, text};
 use portolan_tests::site::{OWNER, PASSWORD};
-use portolan_tests::{Client, Site, binaries};
+use portolan_tests::{Client, Site, binaries, wait_until};
 use serde_json::{Value, json};
 
 const NEW: &str = "lantern over the mole";
@@ -262,6 +262,27 @@ fn beside_a_running_appliance() {
 }
 
 #[test]
+fn what_comes_is_followed_and_a_look_leaves_an_entry() {
+    let site = Site::start();
+    let owner = site.set_up();
+    let admin = Admin::of(&site);
+    let mut command = admin.command(&["--json", "audit", "tail", "-n", "0", "--follow"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let looks = || owner.audit("&action=audit.viewed&actor=admin").len();
+    wait_until("the look to be written down", Duration::from_secs(60), || (looks() == 1).then_some(()));
+    owner.subnet("Plant", "10.7.0.0/16");
+    let seen = lines.by_ref().map_while(Result::ok).find(|line| line.contains("subnet.created"));
+    let entry: Value = serde_json::from_str(&seen.expect("it is followed")).expect("a line is JSON");
+    assert_eq!(entry["actor"]["name"], OWNER);
+    child.kill().expect("it runs");
+    let _ = child.wait();
+    admin.run(&["user", "show", OWNER]).done();
+    let look = owner.audit("&action=user.viewed&actor=admin").remove(0);
+    assert_eq!((&look["actor"]["kind"], &look["class"]), (&json!("cli"), &json!("access")));
+}
+
+#[test]
 fn with_the_appliance_stopped() {
     let mut site = Site::start();
     let _ = site.set_up();
@@ -409,7 +430,11 @@ fn a_new_master_key_opens_everything_and_what_others_keep_stays() {
     let key = fs::read(site.data().join("manager/master.key")).expect("it is there");
     admin.run(&["master-key", "rotate"]).refused(2, "say --yes");
     assert_eq!(fs::read(site.data().join("manager/master.key")).expect("it is there"), key);
-    let rotated = admin.run(&["--json", "master-key", "rotate", "--yes"]).json();
+    let saved = site.data().with_file_name("old.key");
+    let path = saved.to_str().expect("UTF-8");
+    let rotated = admin.run(&["--json", "master-key", "rotate", "--save-old", path, "--yes"]).json();
+    assert_eq!(fs::read(&saved).expect("it is there"), key);
+    admin.run(&["master-key", "rotate", "--save-old", path, "--yes"]).refused(4, path);
     assert_eq!((&rotated["sealed_anew"]["receiver"], &rotated["sessions_ended"]), (&json!(1), &json!(1)));
     assert_ne!(fs::read(site.data().join("manager/master.key")).expect("it is there"), key);
     assert_eq!(admin.told(0), ["key.master-rotated"]);
@@ -503,6 +528,10 @@ fn what_root_writes_stays_the_managers() {
     admin.typed(&["user", "set-password", OWNER], &format!("{NEW}\n")).done();
     admin.run(&["schema", "migrate"]).done();
     admin.run(&["master-key", "rotate", "--yes"]).done();
+    let rebuild =
+        Command::new(binaries::portolan()).args(["results", "rebuild", "--data"]).arg(site.data()).output();
+    let rebuild = rebuild.expect("it runs");
+    assert!(rebuild.status.success(), "{}", String::from_utf8_lossy(&rebuild.stderr));
     for folder in ["", "manager", "config", "jobs"] {
         for file in fs::read_dir(site.data().join(folder)).expect("a folder").flatten() {
             let about = file.metadata().expect("it is there");

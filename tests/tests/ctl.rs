@@ -45,6 +45,15 @@ fn the_operator_of_the_machine_does_what_the_api_does() {
     let all: Value = serde_json::from_slice(&all.stdout).expect("JSON");
     assert_eq!(all["items"].as_array().map(Vec::len), Some(61));
 
+    // It has no account of its own, and decides on all but the owner's.
+    let person = local(&["--json", "users", "create", "--name", "grace"]);
+    let person: Value = serde_json::from_slice(&person.stdout).expect("JSON");
+    let disabled = local(&["users", "disable", &text(&person, "id")]);
+    assert!(disabled.status.success(), "{}", said(&disabled));
+    let own = text(&owner.get("/me").json()["user"], "id");
+    let refused = local(&["users", "disable", &own]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+
     let refused = local(&["subnets", "create", "--name", "x", "--cidr", "10.20.0.1/16"]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
     assert!(said(&refused).contains("--cidr: "), "{}", said(&refused));

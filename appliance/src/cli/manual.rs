@@ -1,4 +1,4 @@
-//! The manual pages in `man/`, made from the command line's own definition. `UPDATE_MANUAL=1` writes them.
+//! The manual pages in `man/`, made from the command line's own definition. `UPDATE_SNAPSHOTS=1` writes them.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -111,11 +111,11 @@ fn the_manual_pages_are_what_the_definition_gives() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../man");
     for (name, text) in pages() {
         let path = folder.join(&name);
-        if std::env::var_os("UPDATE_MANUAL").is_some() {
+        if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
             fs::write(&path, &text).unwrap();
         }
         let kept = fs::read_to_string(&path).unwrap_or_default();
-        assert!(kept == text, "man/{name} is not what the definition gives: UPDATE_MANUAL=1 writes it");
+        assert!(kept == text, "man/{name} is not what the definition gives: UPDATE_SNAPSHOTS=1 writes it");
     }
 }
 

@@ -1,8 +1,8 @@
 //! Where the master key comes from.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -37,6 +37,18 @@ impl MasterKey {
             Err(e) if e.kind() == io::ErrorKind::NotFound => make(layout, &path, random),
             Err(e) => Err(Error::internal(format!("{}: {e}", path.display()))),
         }
+    }
+}
+
+impl MasterKey {
+    /// Keeps the key in a file that is not there yet, for its owner alone.
+    ///
+    /// # Errors
+    /// Any from the file system.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(&self.bytes()[..])?;
+        file.sync_all()
     }
 }
 

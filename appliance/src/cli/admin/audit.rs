@@ -195,7 +195,6 @@ fn verify(args: &FilesArgs, wanted: &VerifyArgs) -> Outcome {
 
 fn query(files: &Files, wanted: &QueryArgs) -> Outcome {
     let filter = wanted.filters.read()?;
-    files.looked("audit", "", "audit query")?;
     let most = if wanted.all { u32::MAX } else { wanted.limit };
     let (mut items, mut after) = (Vec::new(), None);
     loop {
@@ -210,13 +209,13 @@ fn query(files: &Files, wanted: &QueryArgs) -> Outcome {
             break;
         }
     }
+    files.looked("audit", "", "audit query")?;
     let columns: Vec<Value> = items.iter().map(short).collect();
     let table = Said::list(columns, &COLUMNS);
     Ok(Said { json: json!({ "items": items }), ..table })
 }
 
 fn tail(files: &Files, wanted: &TailArgs, as_lines: bool) -> Outcome {
-    files.looked("audit", "", "audit tail")?;
     let all = Filter::default();
     let last = Span { ascending: false, after: None, limit: wanted.lines };
     let mut some = if wanted.lines == 0 { Vec::new() } else { read(files, &all, last)? };
@@ -225,6 +224,7 @@ fn tail(files: &Files, wanted: &TailArgs, as_lines: bool) -> Outcome {
         Some((seq, _)) => *seq,
         None => files.wait(files.store.audit_head())?.seq,
     };
+    files.looked("audit", "", "audit tail")?;
     loop {
         for entry in &some {
             let text = if as_lines { line(entry)?.to_string() } else { plain(entry) };

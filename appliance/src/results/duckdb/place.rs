@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::layout::{Hold, sync_folder};
+use crate::layout::{Hold, adopt, sync_folder};
 use crate::results::Error;
 
 /// The right to be the one who has the store open; ends with the process, also if it is killed. The lock is on a file
@@ -55,6 +55,7 @@ impl Replacement {
         if beside(&self.fresh, ".wal").exists() {
             return Err(Error::Broken("a store that was closed"));
         }
+        adopt(&self.fresh).map_err(|error| Error::File(self.fresh.clone(), error))?;
         let rebuilt = rebuilt(&self.path);
         fs::rename(&self.fresh, &rebuilt).map_err(|error| Error::File(rebuilt.clone(), error))?;
         sync(&self.path)?;
