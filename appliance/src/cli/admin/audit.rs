@@ -238,7 +238,7 @@ fn tail(files: &Files, wanted: &TailArgs, as_lines: bool) -> Outcome {
             return Ok(Said::nothing());
         }
         if some.len() < AT_ONCE as usize {
-            files.runtime.block_on(tokio::time::sleep(LOOK));
+            files.runtime.block_on(async { tokio::time::sleep(LOOK).await });
         }
         some = read(files, &all, Span { ascending: true, after: Some(seen), limit: AT_ONCE })?;
         seen = some.last().map_or(seen, |(seq, _)| *seq);
