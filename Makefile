@@ -15,7 +15,7 @@ APPLIANCE = -p portolan -p portolan-tests -p portolan-bench $(FEATURES)
 SCANNER = -p portolan-scanner
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner duckdb setup bench-scan bench-ingest bench-audit screenshots
+.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner duckdb setup bench-scan bench-ingest bench-audit screenshots pages
 
 help: ## list these names
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -98,5 +98,9 @@ bench-ingest: duckdb ## open ports per second from spool to committed, beside Du
 bench-audit: duckdb ## appends to the audit per second and verification beside openssl; BENCH_ARGS="--write docs/benchmarks.md"
 	cargo run --release -q -p portolan-bench $(FEATURES) -- audit $(BENCH_ARGS)
 
-screenshots: build setup ## the pictures in docs/screenshots, taken of the running demo
+screenshots: build setup ## the pictures in docs/screenshots, taken of a running appliance
 	cargo run -q -p portolan-tests --bin portolan-demo -- --screenshots docs/screenshots
+
+PAGES ?= $(CARGO_TARGET_DIR)/pages
+pages: build setup ## a picture of every page (PAGES=FOLDER), wide and narrow, light and dark, with scripts and without
+	cargo run -q -p portolan-tests --bin portolan-demo -- --pages $(PAGES)

@@ -169,6 +169,21 @@ impl Browser {
         self.ask(&format!("/element/{element}/property/value")).as_str().unwrap_or_default().to_owned()
     }
 
+    /// Sets the field of this name, a hidden one too.
+    pub fn put(&self, name: &str, text: &str) {
+        self.run(&format!("document.querySelector('main [name={name}]').value = {}", json!(text)));
+    }
+
+    /// Sends the page's form with whatever is in it: the server is to judge, not the browser.
+    pub fn send_form(&self) {
+        self.leave(|| {
+            self.run(
+                "const form = document.querySelector('main form[method=post]'); \
+                 form.noValidate = true; form.requestSubmit()",
+            );
+        });
+    }
+
     /// Waits until the page's text contains this.
     pub fn wait_for_text(&self, text: &str) {
         wait_until(&format!("{text:?} on the page"), PATIENCE, || self.text().contains(text).then_some(()));
@@ -189,6 +204,11 @@ impl Browser {
         self.command("POST", "/cookie", &json!({ "cookie": cookie }));
     }
 
+    /// Forgets all cookies, and so the session.
+    pub fn forget(&self) {
+        let _ = self.call("DELETE", &format!("/session/{}/cookie", self.session), None);
+    }
+
     /// Runs a script in the page (works with the page's own scripts switched off, too).
     pub fn run(&self, script: &str) -> Value {
         self.command("POST", "/execute/sync", &json!({ "script": script, "args": [] }))
@@ -197,6 +217,31 @@ impl Browser {
     /// A picture of the page: the part in the window, as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         decode(self.ask("/screenshot").as_str())
+    }
+
+    /// A picture of the whole page, as far as it can be scrolled.
+    pub fn whole(&self) -> Vec<u8> {
+        let metrics = self.devtools("Page.getLayoutMetrics", &json!({}));
+        let (width, height) =
+            (&metrics["cssLayoutViewport"]["clientWidth"], &metrics["cssContentSize"]["height"]);
+        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
+        let ask = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        decode(self.devtools("Page.captureScreenshot", &ask)["data"].as_str())
+    }
+
+    /// What is wrong with the page shown: what axe-core finds, what the browser complained about, what stands out
+    /// beyond the window. Empty is good.
+    pub fn findings(&self) -> Vec<String> {
+        let mut findings = self.accessibility();
+        findings.extend(self.complaints());
+        if self.title().trim().is_empty() || self.text().contains("Something failed") {
+            findings.push(format!("{}: {}", self.path(), self.text()));
+        }
+        let over = self.run("return document.documentElement.scrollWidth - innerWidth");
+        if over.as_i64().is_some_and(|pixels| pixels > 0) {
+            findings.push(format!("{}: {over} pixels wider than the window", self.path()));
+        }
+        findings
     }
 
     /// What axe-core finds wrong with the page, one line a finding; empty is good.

@@ -12,7 +12,11 @@ use crate::error::Result;
 /// Resources that have a name and, most of them, a page: resource, SQL that finds the name, path of the page.
 const NAMED: [(&str, &str, Option<&str>); 13] = [
     ("subnet", "SELECT name FROM subnet WHERE id = ?", Some("/subnets/")),
-    ("exclusion", "SELECT substr(addresses, 1, 80) FROM exclusion WHERE id = ?", Some("/exclusions/")),
+    (
+        "exclusion",
+        "SELECT iif(length(addresses) < 80, addresses, substr(addresses, 1, 79) || '…') FROM exclusion WHERE id = ?",
+        Some("/exclusions/"),
+    ),
     ("port-list", "SELECT name FROM port_list WHERE id = ?", Some("/port-lists/")),
     ("template", "SELECT name FROM template WHERE id = ?", Some("/templates/")),
     ("vantage", "SELECT name FROM vantage WHERE id = ?", Some("/vantages/")),

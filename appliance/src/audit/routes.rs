@@ -24,7 +24,7 @@ pub fn routes() -> Routes {
         .page("audit/list.html")
         .summary("List the entries of the audit")
         .viewed("audit")
-        .nav("System", "Audit", "audit", 830)
+        .nav("Record", "Audit", "audit", 880)
         .get("/audit/{seq}", Access::Scope("audit:view"), show)
         .page("audit/entry.html")
         .summary("One entry, with what changed and its place in the chain")

@@ -12,7 +12,7 @@ pub fn routes() -> Routes {
         .get("/docs", Access::Public, index)
         .page("docs/index.html")
         .summary("Every page of the documentation")
-        .nav("System", "Documentation", "book", 900)
+        .nav("", "Documentation", "book", 900)
         .get("/docs/{*key}", Access::Public, show)
         .page("docs/page.html")
         .summary("One page of the documentation")

@@ -147,7 +147,10 @@ async fn subnets(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
 async fn exclusions(app: &App, q: &str) -> Result<Vec<Hit>, Error> {
     let query = ExclusionQuery { q: Some(q.to_owned()), limit: Some(HITS), ..ExclusionQuery::default() };
     let found = Exclusion::page(&app.scope, query).await?.items;
-    let title = |addresses: String| addresses.chars().take(80).collect();
+    let title = |addresses: String| match addresses.char_indices().nth(79) {
+        Some((end, _)) => format!("{}…", &addresses[..end]),
+        None => addresses,
+    };
     Ok(found
         .into_iter()
         .map(|item| hit(title(item.addresses), format!("/exclusions/{}", item.id), item.reason))

@@ -1,40 +1,47 @@
 //! `make demo`: a new user's first quarter of an hour, done in half a minute on this machine's loopback.
 //!
 //! `--exit` ends after the story, successfully only if the differences found are exactly those that were made.
-//! `--screenshots FOLDER` takes the pictures of the README besides, and ends.
+//! `--screenshots FOLDER` fills the appliance further, takes the pictures of the documentation, and ends; `--pages FOLDER`
+//! takes every page, wide and narrow, light and dark, with scripts and without.
 #![forbid(unsafe_code)]
 
 use std::io::{IsTerminal, Read, Write, stdout};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use portolan_tests::Client;
 use portolan_tests::api::{Diff, number, text};
-use portolan_tests::browser::{Browser, Window};
+use portolan_tests::in_use::InUse;
 use portolan_tests::listeners::{Listener, free_port};
+use portolan_tests::pictures;
 use portolan_tests::site::{OWNER, Site};
 use portolan_tests::story::{self, Step, Told};
 use serde_json::Value;
 
 const PORT: u16 = 7643;
+const USAGE: &str = "usage: portolan-demo [--exit | --screenshots FOLDER | --pages FOLDER]";
 
-fn main() -> ExitCode {
-    let mut exit = false;
-    let mut pictures = None;
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match (argument.as_str(), pictures.is_none()) {
-            ("--exit", _) => exit = true,
-            ("--screenshots", true) => pictures = arguments.next().map(PathBuf::from),
-            _ => {
-                eprintln!("usage: portolan-demo [--exit] [--screenshots FOLDER]");
-                return ExitCode::from(2);
-            }
-        }
-    }
-    run(exit, pictures.as_deref())
+/// What is to be done after the story.
+enum Then {
+    Serve,
+    Exit,
+    Pictures(PathBuf),
+    Pages(PathBuf),
 }
 
-fn run(exit: bool, pictures: Option<&Path>) -> ExitCode {
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let then = match arguments[..] {
+        [] => Then::Serve,
+        ["--exit"] => Then::Exit,
+        ["--screenshots", folder] => Then::Pictures(folder.into()),
+        ["--pages", folder] => Then::Pages(folder.into()),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
     let folder = tempfile::TempDir::with_prefix("portolan-demo-").expect("a temporary folder can be made");
     let wanted = ([127, 0, 0, 1], PORT).into();
     let port = if Listener::bind(wanted).is_ok() { PORT } else { free_port() };
@@ -43,25 +50,35 @@ fn run(exit: bool, pictures: Option<&Path>) -> ExitCode {
     let password = password();
     let owner = site.set_up_with(&password);
     done("made the owner with the one-time setup code");
+    match then {
+        Then::Serve => tell(&site, &owner, Some(&password)),
+        Then::Exit => tell(&site, &owner, None),
+        Then::Pictures(folder) => {
+            pictures::chosen(&site.url(), &InUse::fill(&site, owner, &password), &folder);
+            ExitCode::SUCCESS
+        }
+        Then::Pages(folder) => {
+            pictures::all(&site.url(), &InUse::fill(&site, owner, &password), &folder);
+            ExitCode::SUCCESS
+        }
+    }
+}
 
-    let told = story::tell(&site, &owner, |step| match step {
+/// Tells the story; with a password, serves until it is interrupted.
+fn tell(site: &Site, owner: &Client, serve_as: Option<&str>) -> ExitCode {
+    let told = story::tell(site, owner, |step| match step {
         Step::Did(what) => done(&what),
         Step::Scanning(scan) => progress(scan),
     });
     table(&told);
-    let path = format!("diff?a={}&b={}", told.first, told.second);
-    if let Some(pictures) = pictures {
-        let session = owner.cookies();
-        photograph(&site.url(), &session, &path, &told, pictures);
-    }
     let exact = told.exact();
     if exact {
         println!("The differences found are exactly those that were made.");
     } else {
         println!("The differences found are NOT those that were made:\n{:#?}", told.truth);
     }
-    if !exit && pictures.is_none() {
-        println!("\n  This page     {}{path}", site.url());
+    if let Some(password) = serve_as {
+        println!("\n  This page     {}diff?a={}&b={}", site.url(), told.first, told.second);
         println!("  Sign in as    {OWNER}");
         println!("  Password      {password}");
         println!("\nThe certificate is the appliance's own: the browser will ask. Ctrl-C ends the demo and");
@@ -108,33 +125,6 @@ fn password() -> String {
     let mut random = std::fs::File::open("/dev/urandom").expect("a Linux machine has /dev/urandom");
     random.read_exact(&mut bytes).expect("/dev/urandom does not end");
     portolan_scanner::wire::hex::encode(&bytes)
-}
-
-fn photograph(
-    url: &str,
-    session: &std::collections::BTreeMap<String, String>,
-    diff: &str,
-    told: &Told,
-    folder: &Path,
-) {
-    std::fs::create_dir_all(folder).expect("the folder for the pictures can be made");
-    let scan = format!("scans/{}", told.second);
-    let pictures = [
-        ("diff.png", diff, Window::DESK),
-        ("overview-dark.png", "", Window::DESK.dark()),
-        ("scan-phone.png", scan.as_str(), Window::PHONE),
-    ];
-    for (name, path, window) in pictures {
-        let browser = Browser::open(url, window);
-        browser.goto("/sign-in");
-        for (cookie, value) in session {
-            browser.set_cookie(cookie, value);
-        }
-        browser.goto(&format!("/{path}"));
-        let file = folder.join(name);
-        std::fs::write(&file, browser.screenshot()).expect("a picture can be written");
-        println!("  ✓ {}", file.display());
-    }
 }
 
 fn wait_for_interrupt() {

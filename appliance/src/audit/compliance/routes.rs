@@ -25,7 +25,7 @@ pub fn routes() -> Routes {
         .page("audit/compliance.html")
         .summary("Controls of SOC 2 and ISO 27001, with the entries that are evidence for them")
         .viewed("compliance")
-        .nav("System", "Compliance", "check", 840)
+        .nav("Record", "Compliance", "check", 885)
 }
 
 #[derive(Deserialize, JsonSchema)]

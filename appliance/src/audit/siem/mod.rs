@@ -313,7 +313,7 @@ impl Noun for Receiver {
         docs: "audit/receivers",
         templates: "audit/receivers",
         scopes: ["receivers:view", "receivers:manage"],
-        nav: Nav { group: "System", title: "Receivers", icon: "copy", order: 840 },
+        nav: Nav { group: "Record", title: "Receivers", icon: "receivers", order: 890 },
         viewed: Some("receiver"),
         does: Does {
             list: "List where audit entries are sent, and how far each receiver has come",

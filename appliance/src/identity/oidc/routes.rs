@@ -19,7 +19,7 @@ pub fn routes() -> Routes {
         .get("/providers", Scope("oidc:manage"), list)
         .page("identity/providers/list.html")
         .summary("List providers, and whether passwords still sign in")
-        .nav("System", "Providers", "key", 815)
+        .nav("Accounts", "Providers", "providers", 830)
         .get("/providers/new", Scope("oidc:manage"), new)
         .page("identity/providers/edit.html")
         .summary("The form of a new provider")

@@ -18,7 +18,7 @@ pub fn routes() -> Routes {
         .get("/roles", Scope("roles:view"), list)
         .page("identity/roles/list.html")
         .summary("List roles")
-        .nav("System", "Roles", "key", 805)
+        .nav("Accounts", "Roles", "roles", 810)
         .get("/roles/new", Scope("roles:manage"), new)
         .page("identity/roles/edit.html")
         .summary("The form of a new role, and the scopes it may give")
@@ -46,7 +46,7 @@ pub fn routes() -> Routes {
         .page("access.html")
         .summary("Which scope each route needs, and which roles have it")
         .docs("identity/access")
-        .nav("System", "Access", "key", 820)
+        .nav("Accounts", "Access", "access", 820)
 }
 
 /// Every scope there is, by resource.

@@ -17,7 +17,7 @@ pub fn routes() -> Routes {
         .get("/tokens", SignedIn, own)
         .page("identity/tokens/list.html")
         .summary("List one's own API tokens")
-        .nav("System", "Tokens", "key", 810)
+        .nav("Accounts", "Tokens", "key", 840)
         .get("/tokens/all", Scope("tokens:view"), all)
         .page("identity/tokens/list.html")
         .summary("List everyone's API tokens")

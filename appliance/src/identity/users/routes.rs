@@ -12,7 +12,7 @@ pub fn routes() -> Routes {
         .page("identity/users/list.html")
         .summary("List accounts")
         .viewed("user")
-        .nav("System", "Users", "user", 800)
+        .nav("Accounts", "Users", "user", 800)
         .get("/users/new", Scope("users:manage"), new)
         .page("identity/users/edit.html")
         .summary("The form of a new account")
