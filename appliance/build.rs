@@ -10,6 +10,16 @@ fn main() -> ExitCode {
     // Migrations are embedded by a macro that cannot see a new file by itself.
     println!("cargo::rerun-if-changed=../migrations");
     println!("cargo::rerun-if-env-changed=DUCKDB_LIB_DIR");
+    println!("cargo::rerun-if-env-changed=PORTOLAN_RPATH");
+    println!("cargo::rerun-if-env-changed=PORTOLAN_RELEASE_KEY");
+    if let Ok(key) = env::var("PORTOLAN_RELEASE_KEY")
+        && !(key.len() == 56 && key.starts_with("RW"))
+    {
+        println!(
+            "cargo::error=PORTOLAN_RELEASE_KEY is the second line of a public key of `portolan sign keygen`"
+        );
+        return ExitCode::FAILURE;
+    }
     if env::var_os("CARGO_FEATURE_BUNDLED").is_some() {
         return ExitCode::SUCCESS;
     }
@@ -20,8 +30,9 @@ fn main() -> ExitCode {
         explain(&folder);
         return ExitCode::FAILURE;
     };
-    let rpath = library.parent().unwrap_or(Path::new("/"));
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", rpath.display());
+    // A package says where its library lies (`$ORIGIN`: beside the program); else it stays where it is.
+    let here = || library.parent().unwrap_or(Path::new("/")).display().to_string();
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{}", env::var("PORTOLAN_RPATH").unwrap_or_else(|_| here()));
     ExitCode::SUCCESS
 }
 

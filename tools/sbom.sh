@@ -1,5 +1,6 @@
 #!/bin/sh
 # Writes a CycloneDX 1.5 list of what is linked into a scanner: tools/sbom.sh BINARY [CARGO'S FEATURE OPTIONS] >FILE
+# or into the appliance: SBOM_OF=portolan tools/sbom.sh BINARY
 #
 # The same source and toolchain give the same bytes: the time is SOURCE_DATE_EPOCH, and there is no serial number.
 set -eu
@@ -14,8 +15,15 @@ rust=$(rustc -V | cut -d ' ' -f 2)
 # The C library is linked in, so it is on the list as well.
 libc=$(getconf GNU_LIBC_VERSION | cut -d ' ' -f 2)
 
-cargo tree --offline --locked -p portolan-scanner -e normal --prefix depth --format ' {p}|{l}' "$@" |
-    awk -v sum="$sum" -v time="$time" -v rust="$rust" -v libc="$libc" '
+of=${SBOM_OF:-portolan-scanner}
+# The appliance has DuckDB, in itself or beside it; the crate's version names it.
+duckdb=
+if [ "$of" = portolan ]; then
+    duckdb=$(sed -n 's/^version=\([0-9.]*\).*/\1/p' tools/duckdb.sh)
+fi
+
+cargo tree --offline --locked -p "$of" -e normal --prefix depth --format ' {p}|{l}' "$@" |
+    awk -v sum="$sum" -v time="$time" -v rust="$rust" -v libc="$libc" -v duckdb="$duckdb" '
     BEGIN {
         FS = "|"
         while ((getline line <"Cargo.lock") > 0) {
@@ -57,6 +65,7 @@ cargo tree --offline --locked -p portolan-scanner -e normal --prefix depth --for
     END {
         also("rust-std", rust, "MIT OR Apache-2.0")
         also("glibc", libc, "LGPL-2.1-or-later")
+        if (duckdb) also("duckdb", duckdb, "MIT")
         printf "{\n\"bomFormat\": \"CycloneDX\",\n\"specVersion\": \"1.5\",\n\"version\": 1,\n"
         printf "\"metadata\": {\"timestamp\": \"%s\", \"component\": ", time
         component("application", order[0], sum)

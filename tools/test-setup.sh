@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what `make test` needs on a Debian 12 with Rust, npm and Python; `test-setup.sh bench` what the
-# benchmarks need besides. Looks before it installs: when all is there it is done in a second and silent.
+# benchmarks need besides, `test-setup.sh packages` what trying the packages takes. Looks before it installs: when all is there it is done in a second and silent.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -33,6 +33,7 @@ need mandoc mandoc
 need curl curl
 need openssl openssl
 need systemd-analyze systemd
+need readelf binutils
 need rsyslogd rsyslog
 [ -e "/usr/lib/$(uname -m)-linux-gnu/rsyslog/lmnsd_ossl.so" ] || packages="$packages rsyslog-openssl"
 need fc-list fontconfig
@@ -42,6 +43,13 @@ if [ "${1:-}" = bench ]; then
     need masscan masscan
     need zmap zmap
     need ethtool ethtool
+fi
+
+if [ "${1:-}" = packages ]; then
+    need lintian lintian
+    need mmdebstrap mmdebstrap
+    need systemd-nspawn systemd-container
+    need nsenter util-linux
 fi
 
 if [ -n "$packages" ]; then

@@ -1,0 +1,223 @@
+#!/bin/sh
+# Tries the packages as an administrator would, in a clean Debian 13 that boots in systemd-nspawn (as root; some minutes):
+#   packaging/try.sh DIST        what `make dist` left in DIST
+#
+# For the .deb, then for the tarball: install, services up, the page answers, upgrade, remove, the data are still there,
+# install, sign in. The tree is made once and kept in the cache; what is installed goes into a layer above it.
+set -eu
+
+dist=$(cd "$1" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/portolan
+suite=trixie
+tree=$cache/trees/$suite-boot
+machine=portolan-try
+[ "$(id -u)" -eq 0 ] || { echo "try: run this as root" >&2; exit 1; }
+
+say() { echo "try: $*"; }
+fail() { say "FAILED: $*"; inside journalctl --no-pager -n 80 || true; exit 1; }
+
+if [ ! -e "$tree/.whole" ]; then
+    say "making a clean $suite in $tree"
+    rm -rf "$tree"
+    mkdir -p "$(dirname "$tree")"
+    mmdebstrap --quiet --variant=minbase \
+        --include=systemd,systemd-sysv,dbus,curl,iproute2,procps,libstdc++6,minisign "$suite" "$tree"
+    : >"$tree/.whole"
+fi
+
+work=$(mktemp -d "$cache/try.XXXXXX")
+leader=
+stop() {
+    if [ -n "$leader" ]; then
+        # PID 1 of a container takes this for: power off.
+        kill -s RTMIN+4 "$leader" 2>/dev/null || true
+        for _ in $(seq 300); do [ -d "/proc/$leader" ] || break; sleep 0.2; done
+        kill -KILL "$nspawn" 2>/dev/null || true
+        wait "$nspawn" 2>/dev/null || true
+    fi
+    leader=
+}
+trap 'stop; umount "$work/merged" 2>/dev/null || true; rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# inside COMMAND…: in the booted machine, with its own PID 1.
+inside() { nsenter -t "$leader" --mount --uts --ipc --net --pid --cgroup -- "$@"; }
+
+# boot NAME: a clean machine, up to its default target. Its network is its own loopback.
+boot() {
+    mkdir -p "$work/$1-upper" "$work/$1-work" "$work/merged"
+    mount -t overlay overlay -o "lowerdir=$tree,upperdir=$work/$1-upper,workdir=$work/$1-work" "$work/merged"
+    mkdir -p "$work/merged/dist"
+    cp "$dist"/portolan* "$dist/release.pub" "$dist"/SHA256SUMS* "$work/merged/dist/"
+    # A host with the older cgroups shows them to nobody here: systemd 257 wants the unified ones.
+    # shellcheck disable=SC2016 # expanded there
+    unshare --mount sh -c 'mount --make-rprivate /
+        if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; fi
+        exec systemd-nspawn --quiet --boot --register=no --keep-unit --private-network "$@"' sh \
+        --machine="$machine" --directory="$work/merged" >"$work/$1.console" 2>&1 </dev/null &
+    nspawn=$!
+    for _ in $(seq 100); do
+        leader=$(pgrep -P "$nspawn" | head -n 1)
+        [ -z "$leader" ] || break
+        kill -0 "$nspawn" 2>/dev/null || { cat "$work/$1.console"; say "systemd-nspawn does not boot here"; exit 1; }
+        sleep 0.2
+    done
+    [ -n "$leader" ] || { cat "$work/$1.console"; exit 1; }
+    for _ in $(seq 600); do
+        state=$(inside systemctl is-system-running 2>/dev/null || true)
+        case $state in running | degraded) return ;; esac
+        sleep 0.5
+    done
+    fail "the machine did not come up: $state"
+}
+
+down() {
+    stop
+    umount "$work/merged"
+}
+
+up() {
+    for unit in portolan-manager portolan-ingest portolan-dispatcher; do
+        for _ in $(seq 240); do
+            state=$(inside systemctl is-active "$unit" || true)
+            [ "$state" != active ] || break
+            sleep 0.5
+        done
+        [ "$state" = active ] || fail "$unit is $state"
+        user=$(inside ps -o user:32= -p "$(inside systemctl show -p MainPID --value "$unit")" | tr -d ' ')
+        [ "$user" = "$unit" ] || fail "$unit runs as $user"
+    done
+}
+
+# page PATH [CURL'S OPTIONS]: the body; fails when the answer is none or an error.
+page() {
+    path=$1
+    shift
+    inside curl -kfsS --max-time 60 -b /root/jar -c /root/jar "$@" "https://localhost$path"
+}
+
+sign_in() {
+    page /api/v1/sign-in -H 'Content-Type: application/json' \
+        --data '{"name":"owner","password":"correct horse battery staple"}' >/dev/null || fail "signing in"
+    page /api/v1/me | grep -q '"owner"' || fail "who is signed in"
+}
+
+set_up() {
+    code=$(inside journalctl -u portolan-manager -o cat --no-pager | sed -n 's/^portolan: setup code //p' | tail -n 1)
+    [ -n "$code" ] || fail "no setup code in the log"
+    page /api/v1/setup -H 'Content-Type: application/json' \
+        --data "{\"code\":\"$code\",\"name\":\"owner\",\"display\":\"Owner\",\"password\":\"correct horse battery staple\",\"password_again\":\"correct horse battery staple\"}" \
+        >/dev/null || fail "the setup"
+    sign_in
+    subnet "$1"
+}
+
+subnet() {
+    page /api/v1/subnets -H 'Content-Type: application/json' --data "{\"name\":\"$1\",\"cidr\":\"10.20.0.0/24\",\"note\":\"\"}" >/dev/null ||
+        fail "a subnet"
+}
+
+# What must hold in every installation.
+holds() {
+    up
+    page /sign-in | grep -qi 'sign in' || fail "the page"
+    # Ingest answers, and asks for a certificate of ours first.
+    inside curl -ksS --max-time 60 -o /dev/null https://localhost:8443/ || fail "8443"
+    [ "$(inside ss -Hltn | awk '{print $4}' | sed 's/.*://' | sort -un | tr '\n' ' ')" = "443 8443 " ] || fail "other ports: $(inside ss -Hltn)"
+    ingest=$(inside systemctl show -p MainPID --value portolan-ingest)
+    [ "$(inside ls "/proc/$ingest/root/var/lib/portolan" | tr '\n' ' ')" = "ingest jobs spool " ] || fail "ingest sees more than its folders"
+    [ "$(inside nsenter -t "$ingest" --net ip -o link | wc -l)" -eq 1 ] || fail "ingest has a network"
+    for file in manager/master.key config/config.db manager/results.duckdb dispatcher/job-signing.key; do
+        inside test -e "/var/lib/portolan/$file" || [ "$file" = manager/master.key ] || fail "$file is not there"
+        ! inside setpriv --reuid portolan-ingest --regid portolan-ingest --groups portolan-ingest,portolan-jobs,portolan-spool \
+            head -c 1 "/var/lib/portolan/$file" >/dev/null 2>&1 || fail "ingest reads $file"
+    done
+    for unit in portolan-manager portolan-ingest portolan-dispatcher; do
+        exposure=$(inside systemd-analyze security --no-pager "$unit" | sed -n 's/.*exposure level for .*: \([0-9.]*\) .*/\1/p')
+        say "$unit: exposure $exposure"
+        awk -v e="$exposure" 'BEGIN { exit !(e != "" && e <= 1.5) }' || fail "$unit is exposed"
+    done
+    inside systemctl reload portolan-manager portolan-ingest || fail "a reload"
+    up
+}
+
+deb=$(cd "$dist" && echo portolan_*.deb)
+archive=$(cd "$dist" && echo portolan-*.tar.gz)
+
+try_deb() {
+    boot deb
+    say "deb: signature, install"
+    inside minisign -Vqm "/dist/$deb" -p /dist/release.pub || fail "the package's signature"
+    inside dpkg -i "/dist/$deb" >"$work/dpkg" 2>&1 || { cat "$work/dpkg"; fail "dpkg -i"; }
+    holds
+    set_up first
+    say "deb: a changed program is refused"
+    inside cp -p /usr/lib/portolan/portolan /root/portolan
+    inside systemctl stop portolan-manager.service
+    inside sh -c 'printf x >>/usr/lib/portolan/portolan'
+    inside systemctl start portolan-manager.service 2>/dev/null && fail "a changed program was started"
+    [ "$(inside systemctl show -p ExecMainStatus --value portolan-manager)" = 77 ] || fail "it was refused for another reason"
+    inside cp -p /root/portolan /usr/lib/portolan/portolan
+    inside systemctl start portolan-manager.service || fail "it does not start again"
+    say "deb: upgrade"
+    repack
+    inside dpkg -i /dist/newer.deb >"$work/dpkg" 2>&1 || { cat "$work/dpkg"; fail "the upgrade"; }
+    holds
+    sign_in
+    say "deb: a restart with the whole machine"
+    say "deb: remove"
+    inside dpkg -r portolan >"$work/dpkg" 2>&1 || { cat "$work/dpkg"; fail "dpkg -r"; }
+    ! inside systemctl is-active --quiet portolan-manager || fail "it runs on"
+    inside test -s /var/lib/portolan/config/config.db || fail "the data are gone"
+    say "deb: install again"
+    inside dpkg -i "/dist/$deb" >"$work/dpkg" 2>&1 || { cat "$work/dpkg"; fail "dpkg -i again"; }
+    holds
+    sign_in
+    page '/api/v1/subnets' | grep -q '"first"' || fail "the subnet is gone"
+    down
+}
+
+# The same package with a higher version.
+repack() {
+    rm -rf "$work/repack"
+    dpkg-deb -R "$work/merged/dist/$deb" "$work/repack"
+    sed -i 's/^Version: .*/&+1/' "$work/repack/DEBIAN/control"
+    dpkg-deb --root-owner-group -Znone --build "$work/repack" "$work/merged/dist/newer.deb" >/dev/null
+}
+
+try_archive() {
+    boot archive
+    say "archive: signature, install"
+    inside minisign -Vqm "/dist/$archive" -p /dist/release.pub || fail "the archive's signature"
+    inside sh -c "cd /root && tar -xzf '/dist/$archive' && mv portolan-* portolan"
+    inside sh /root/portolan/install.sh || fail "install.sh"
+    holds
+    set_up first
+    say "archive: again, and nothing changes"
+    before=$(inside systemctl show -p MainPID --value portolan-manager)
+    inside sh /root/portolan/install.sh 2>"$work/again" || fail "install.sh again"
+    ! grep -q wrote "$work/again" || { cat "$work/again"; fail "it wrote again what was there"; }
+    [ "$before" = "$(inside systemctl show -p MainPID --value portolan-manager)" ] || fail "it was restarted for nothing"
+    say "archive: upgrade, with a configuration of the site's own"
+    inside sh -c 'echo PORTOLAN_LEASE=90 >>/etc/portolan/portolan.conf; cd /root/portolan && echo "# newer" >>systemd/portolan.conf && echo "# newer" >>systemd/portolan.target && find . -type f ! -name SHA256SUMS | sed "s|^\./||" | xargs sha256sum >../sums && mv ../sums SHA256SUMS'
+    inside sh /root/portolan/install.sh || fail "the upgrade"
+    inside grep -q '^PORTOLAN_LEASE=90$' /etc/portolan/portolan.conf || fail "the configuration was written over"
+    inside grep -q '^# newer$' /etc/portolan/portolan.conf.new || fail "no .new"
+    holds
+    sign_in
+    say "archive: remove"
+    inside sh /root/portolan/install.sh --uninstall || fail "--uninstall"
+    ! inside systemctl is-active --quiet portolan-manager || fail "it runs on"
+    inside test -s /var/lib/portolan/config/config.db || fail "the data are gone"
+    say "archive: install again"
+    inside sh /root/portolan/install.sh || fail "install.sh after --uninstall"
+    holds
+    sign_in
+    page '/api/v1/subnets' | grep -q '"first"' || fail "the subnet is gone"
+    down
+}
+
+for what in ${TRY:-deb archive}; do
+    "try_$what"
+done
+say "all of it holds: ${TRY:-deb archive}"
