@@ -127,6 +127,11 @@ impl Jobs {
         self.0.now().database.read(f).await
     }
 
+    /// Whether it can be read.
+    pub async fn answers(&self) -> bool {
+        self.read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await.is_ok()
+    }
+
     /// Writes, in one transaction. No audit: nothing here is a record.
     ///
     /// # Errors

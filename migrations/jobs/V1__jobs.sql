@@ -36,6 +36,13 @@ CREATE TABLE enrolment (
   refusal TEXT                           -- a slug
 ) STRICT;
 
+-- What ingest found at its start of who may be looking into it, on its way to the audit: one row at most.
+CREATE TABLE watched (
+  one INTEGER PRIMARY KEY DEFAULT 1 CHECK (one = 1),
+  found TEXT NOT NULL,                   -- JSON: sentences
+  at INTEGER NOT NULL                    -- µs UTC
+) STRICT;
+
 CREATE TABLE nonce (
   scanner TEXT NOT NULL,
   nonce TEXT NOT NULL,

@@ -16,7 +16,9 @@ pub mod process;
 pub mod scanner;
 pub mod site;
 pub mod story;
+pub mod supervisor;
 pub mod tls;
+pub mod units;
 pub mod wait;
 
 pub use client::Client;

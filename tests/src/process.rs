@@ -21,9 +21,14 @@ pub struct Process {
 impl Process {
     /// Starts the command; its standard output is kept line by line, its log goes to the file.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Process {
+        Self::start_reading(name, command, Stdio::null(), log)
+    }
+
+    /// The same, with this as its standard input.
+    pub fn start_reading(name: &str, command: &mut Command, input: Stdio, log: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log);
         let file = file.unwrap_or_else(|error| panic!("cannot write {}: {error}", log.display()));
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
+        let command = command.stdin(input).stdout(Stdio::piped()).stderr(file);
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let output = BufReader::new(child.stdout.take().expect("stdout was asked for"));
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -80,10 +85,15 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Sends it a signal: `TERM`, `HUP`.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.id().to_string()).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot signal {}", self.name);
+    }
+
     /// Asks it to stop (SIGTERM) and waits for its end.
     pub fn stop(&mut self, within: Duration) -> ExitStatus {
-        let asked = Command::new("kill").arg("-TERM").arg(self.id().to_string()).status();
-        assert!(asked.is_ok_and(|status| status.success()), "cannot signal {}", self.name);
+        self.signal("TERM");
         let what = format!("{} to stop", self.name);
         wait_until(&what, within, || self.ended())
     }

@@ -35,6 +35,7 @@ pub struct Site {
     users: Vec<(String, String)>,
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     pages_tls: std::sync::Arc<rustls::ClientConfig>,
     folder: Option<TempDir>,
 }
@@ -99,6 +100,7 @@ impl Site {
             users: Vec::new(),
             program: binaries::portolan(),
             arguments: Vec::new(),
+            environment: Vec::new(),
             pages_tls: tls::pinned(""),
             folder: None,
         }
@@ -108,6 +110,13 @@ impl Site {
     #[must_use]
     pub fn with(mut self, arguments: &[&str]) -> Site {
         self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self
+    }
+
+    /// A further variable for every process started from now on.
+    #[must_use]
+    pub fn with_environment(mut self, name: &str, value: &str) -> Site {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -154,6 +163,7 @@ impl Site {
             }
         };
         command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "1");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

@@ -1,47 +1,24 @@
-//! Three processes under three users: the story works as in one process, and each can open only what is its own.
+//! Three processes under three users, with the users, groups and folders that `systemd/` defines: the story works as in
+//! one process, and each can open only what is its own.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use portolan_tests::{Site, story};
+use portolan_tests::site::ROLES;
+use portolan_tests::{Site, story, units};
 
-const MANAGER: u32 = 64_001;
-const INGEST: u32 = 64_002;
-const DISPATCHER: u32 = 64_003;
-/// Who shares config.db: manager and dispatcher.
-const CONFIG: u32 = 64_010;
-/// Who shares jobs.db: all three.
-const JOBS: u32 = 64_020;
-/// Who shares the spool: ingest and manager.
-const SPOOL: u32 = 64_030;
-
-fn user(id: u32, groups: &[u32]) -> String {
-    let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
-    format!("--reuid={id} --regid={id} --groups={} --inh-caps=-all --no-new-privs", groups.join(","))
-}
-
-/// The folders as an installer makes them, each with its owner, group and mode.
+/// The folders as systemd-tmpfiles makes them, each with its owner, group and mode.
 fn prepare(data: &Path) {
-    let folders = [
-        ("", MANAGER, MANAGER, 0o711),
-        ("manager", MANAGER, MANAGER, 0o700),
-        ("config", MANAGER, CONFIG, 0o2770),
-        ("jobs", MANAGER, JOBS, 0o2770),
-        ("dispatcher", MANAGER, DISPATCHER, 0o2750),
-        ("ingest", MANAGER, INGEST, 0o2750),
-        ("spool", MANAGER, SPOOL, 0o2770),
-        ("spool/tmp", INGEST, SPOOL, 0o700),
-        ("spool/import", MANAGER, SPOOL, 0o700),
-        ("spool/new", INGEST, SPOOL, 0o2770),
-        ("spool/bad", MANAGER, SPOOL, 0o700),
-    ];
-    for (name, owner, group, mode) in folders {
-        let path = data.join(name);
+    let accounts = units::accounts();
+    let id = |name: &str| if name == "root" { 0 } else { accounts[name] };
+    for folder in units::folders() {
+        let inside = folder.path.strip_prefix("/var/lib/portolan").expect("all of it is in the data folder");
+        let path = data.join(inside.trim_start_matches('/'));
         fs::create_dir_all(&path).expect("the folder can be made");
-        chown(&path, Some(owner), Some(group)).expect("root may give it away");
-        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("root may set its mode");
+        chown(&path, Some(id(&folder.owner)), Some(id(&folder.group))).expect("root may give it away");
+        fs::set_permissions(&path, Permissions::from_mode(folder.mode)).expect("root may set its mode");
     }
 }
 
@@ -59,15 +36,13 @@ fn open_files(process: u32) -> Vec<PathBuf> {
 }
 
 #[test]
-fn three_users_share_a_folder_and_ingest_can_open_neither_config_nor_results() {
+fn three_users_share_a_folder_and_ingest_can_open_neither_config_nor_results_nor_any_key() {
     if fs::metadata("/proc/self").expect("/proc is there").uid() != 0 {
         eprintln!("NOT TESTED: three users need root");
         return;
     }
-    let manager = user(MANAGER, &[MANAGER, CONFIG, JOBS, SPOOL]);
-    let ingest = user(INGEST, &[INGEST, JOBS, SPOOL]);
-    let dispatcher = user(DISPATCHER, &[DISPATCHER, CONFIG, JOBS]);
-    let users = [("manager", manager.as_str()), ("ingest", &ingest), ("dispatcher", &dispatcher)];
+    let users = ROLES.map(|role| (role, units::runs_as(&format!("portolan-{role}.service"))));
+    let users: Vec<(&str, &str)> = users.iter().map(|(role, how)| (*role, how.as_str())).collect();
     let mut site = Site::start_roles_as(&users, prepare);
     let owner = site.set_up();
     let told = story::tell(&site, &owner, |_| {});
@@ -80,10 +55,12 @@ fn three_users_share_a_folder_and_ingest_can_open_neither_config_nor_results() {
         users.iter().filter(|(_, how)| can_read(how, &path)).map(|(role, _)| *role).collect()
     };
     assert_eq!(readers("manager/master.key"), ["manager"]);
+    assert_eq!(readers("manager/run/operator.token"), ["manager"]);
     assert_eq!(readers("manager/results.duckdb"), ["manager"]);
     assert_eq!(readers("config/config.db"), ["manager", "dispatcher"]);
     assert_eq!(readers("jobs/jobs.db"), ["manager", "ingest", "dispatcher"]);
     assert_eq!(readers("dispatcher/job-signing.key"), ["manager", "dispatcher"]);
+    // The one key that ingest has.
     assert_eq!(readers("ingest/leaf.key"), ["manager", "ingest"]);
 
     for file in open_files(site.process("ingest").id()) {

@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::fleet::Presence;
 use crate::noun::{Link, Noun};
+use crate::releases::gate;
 use crate::scans::{Filter, ScanRow, State};
 use crate::scope::{PortList, PortListQuery, Subnet, SubnetQuery, Template, TemplateQuery};
 use crate::web::{Access, Answer, Call, ListQuery, NoInput, Reply, Routes};
@@ -33,6 +34,8 @@ pub fn routes() -> Routes {
 
 #[derive(Serialize, JsonSchema)]
 struct OverviewPage {
+    /// This program was built without a release key: it cannot tell whether it was changed.
+    development: bool,
     counts: Counted,
     scanners: Scanners,
     scans: Scans,
@@ -122,7 +125,16 @@ async fn overview(call: Call, _: NoInput) -> Answer<OverviewPage> {
     let scans = Scans { running, recent };
     let clock_behind_s =
         if call.caller.may("settings:view") { app.factors.clocks(&call).await?.behind_s } else { None };
-    Ok(Reply::ok(OverviewPage { counts, scanners, scans, template, open_ports, last_diff, clock_behind_s }))
+    Ok(Reply::ok(OverviewPage {
+        development: !gate::is_pinned(),
+        counts,
+        scanners,
+        scans,
+        template,
+        open_ports,
+        last_diff,
+        clock_behind_s,
+    }))
 }
 
 /// The last completed scan against the one before it of the same template.

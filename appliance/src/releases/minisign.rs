@@ -5,6 +5,9 @@
 //! so needs no second hash function. The trusted comment is signed together with the signature.
 //! The format: <https://jedisct1.github.io/minisign/>.
 
+use std::borrow::Cow;
+use std::io::{self, Read};
+
 use blake2::digest::consts::U32;
 use blake2::{Blake2b, Blake2b512, Digest};
 use ed25519_dalek::{Signer, SigningKey};
@@ -70,7 +73,7 @@ impl Form {
         }
     }
 
-    fn covered(self, file: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    fn covered(self, file: &[u8]) -> Cow<'_, [u8]> {
         match self {
             Self::Hashed => Blake2b512::digest(file).to_vec().into(),
             Self::Legacy => file.into(),
@@ -118,11 +121,41 @@ impl PublicKey {
     /// # Errors
     /// What does not hold.
     pub fn verify(&self, file: &[u8], signature: &str) -> Result<(String, Form), Error> {
+        self.check(signature, |form| Ok(form.covered(file)))
+    }
+
+    /// As [`PublicKey::verify`], of a file that is read piece by piece where its signature is over its hash.
+    ///
+    /// # Errors
+    /// What cannot be read, or does not hold.
+    pub fn verify_reading(&self, file: &mut impl Read, signature: &str) -> Result<(String, Form), ReadError> {
+        self.check(signature, |form| {
+            let mut bytes = Vec::new();
+            if form == Form::Legacy {
+                file.read_to_end(&mut bytes)?;
+                return Ok(bytes.into());
+            }
+            let mut hash = Blake2b512::new();
+            bytes.resize(1 << 16, 0);
+            loop {
+                match file.read(&mut bytes)? {
+                    0 => return Ok(hash.finalize().to_vec().into()),
+                    read => hash.update(&bytes[..read]),
+                }
+            }
+        })
+    }
+
+    fn check<'a, E: From<Error>>(
+        &self,
+        signature: &str,
+        covered: impl FnOnce(Form) -> Result<Cow<'a, [u8]>, E>,
+    ) -> Result<(String, Form), E> {
         let mut lines = signature.lines();
         let (Some(_), Some(first), Some(comment), Some(second), None) =
             (lines.next(), lines.next(), lines.next(), lines.next(), lines.next())
         else {
-            return Err(Error::Signature);
+            return Err(Error::Signature.into());
         };
         let comment = comment.strip_prefix("trusted comment: ").ok_or(Error::Signature)?;
         let first = base64::decode_array::<74>(first).map_err(|_| Error::Signature)?;
@@ -131,23 +164,34 @@ impl PublicKey {
         let form = match &head[..2] {
             b"ED" => Form::Hashed,
             b"Ed" => Form::Legacy,
-            _ => return Err(Error::Signature),
+            _ => return Err(Error::Signature.into()),
         };
         if head[2..] != self.id.0 {
             let mut other = [0; 8];
             other.copy_from_slice(&head[2..]);
-            return Err(Error::OtherKey(KeyId(other)));
+            return Err(Error::OtherKey(KeyId(other)).into());
         }
         let over_file: [u8; 64] = tail.try_into().map_err(|_| Error::Signature)?;
-        if !signing::verify(&self.key, &form.covered(file), &over_file) {
-            return Err(Error::Mismatch);
+        if !signing::verify(&self.key, &covered(form)?, &over_file) {
+            return Err(Error::Mismatch.into());
         }
         let signed = [&over_file[..], comment.as_bytes()].concat();
         if !signing::verify(&self.key, &signed, &over_comment) {
-            return Err(Error::Comment);
+            return Err(Error::Comment.into());
         }
         Ok((comment.to_owned(), form))
     }
+}
+
+/// Why a file that is read does not verify.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] Error),
 }
 
 /// How dear it is to try a password: scrypt's parameters as libsodium counts them, which is how the file names them.
@@ -316,6 +360,11 @@ mod tests {
         for form in [Form::Hashed, Form::Legacy] {
             let signature = key(1).sign(b"file", form, "version:1").unwrap();
             assert_eq!(public.verify(b"file", &signature), Ok(("version:1".to_owned(), form)));
+            assert_eq!(
+                public.verify_reading(&mut &b"file"[..], &signature).unwrap(),
+                ("version:1".to_owned(), form)
+            );
+            public.verify_reading(&mut &b"fil"[..], &signature).unwrap_err();
             assert_eq!(public.verify(b"fil", &signature), Err(Error::Mismatch));
             let other = signature.replace("version:1", "version:2");
             assert_eq!(public.verify(b"file", &other), Err(Error::Comment));

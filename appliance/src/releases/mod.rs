@@ -1,10 +1,12 @@
-//! Releases of the scanner: the program that this appliance hands out, and the script that installs it.
+//! Releases of the scanner: the program that this appliance hands out, and the script that installs it. The appliance's own
+//! signature is checked by the [`gate`] at each start.
 //!
 //! A release is a folder with `portolan-scanner`, its signature `portolan-scanner.minisig`, and `scanner.pub`, the key
 //! it was signed with, as `make release-scanner` writes them. The appliance makes none of it and checks all of it: a
 //! release whose signature does not hold is not handed out. Without a key the program is handed out unsigned, and the
 //! script says what that does not protect from.
 
+pub mod gate;
 pub mod minisign;
 pub mod routes;
 mod script;

@@ -1,6 +1,7 @@
 //! Ingest: what scanners talk to.
 
-use super::{Failure, PATIENCE, Stop};
+use super::supervisor::{Supervisor, Watched};
+use super::{Failure, PATIENCE, Stop, onlookers};
 use crate::clock::Clock;
 use crate::ids::Random;
 use crate::ingest::notes::Notes;
@@ -9,10 +10,14 @@ use crate::ingest::{self, Parts};
 use crate::jobs::Jobs;
 use crate::layout::Layout;
 use crate::tls;
-use crate::web::{self, Listener};
-use std::sync::Arc;
+use crate::web::{self, Listener, Serving};
 
-pub async fn run(layout: Layout, listener: Listener, stop: Stop) -> Result<(), Failure> {
+pub async fn run(
+    layout: Layout,
+    listener: Listener,
+    supervisor: Supervisor,
+    stop: Stop,
+) -> Result<(), Failure> {
     let ready = async {
         let config = tls::wait_for_ingest_config(&layout, PATIENCE).await?;
         Ok::<_, Failure>((config, Jobs::wait(&layout.jobs_db(), PATIENCE).await?))
@@ -22,11 +27,39 @@ pub async fn run(layout: Layout, listener: Listener, stop: Stop) -> Result<(), F
     let spool = Spool::new(layout.spool_tmp(), layout.spool_new());
     spool.sweep()?;
     let (clock, random) = (Clock::system(), Random::system());
+    onlookers::leave(&jobs, onlookers::look(), clock.now()).await?;
     let notes = Notes::new(jobs.clone(), clock.clone());
-    let router =
-        ingest::router(Parts { clock, random, jobs, spool, notes: notes.clone(), stop: stop.clone() });
+    let router = ingest::router(Parts {
+        clock,
+        random,
+        jobs: jobs.clone(),
+        spool,
+        notes: notes.clone(),
+        stop: stop.clone(),
+    });
     println!("portolan: scanners at {}", listener.address);
-    let served = web::serve(listener, Arc::new(config), router, stop.asked()).await;
+    let serving = Serving::with(config);
+    let answering = tokio::spawn(answer(serving.clone(), jobs, layout, supervisor));
+    let served = web::serve(listener, serving, router, stop.asked()).await;
+    answering.abort();
     notes.written().await;
     Ok(served?)
+}
+
+/// Says so once scanners are answered; on a reload the manager's files are read anew.
+async fn answer(serving: Serving, jobs: Jobs, layout: Layout, supervisor: Supervisor) {
+    if !serving.begun().await {
+        return;
+    }
+    let alive = move || {
+        let jobs = jobs.clone();
+        async move { jobs.answers().await }
+    };
+    let reload = move || {
+        let read = tls::ingest_config(&layout).map(|config| serving.renew(config));
+        std::future::ready(
+            read.inspect_err(|error| tracing::error!(%error, "the certificate cannot be read anew")).is_ok(),
+        )
+    };
+    supervisor.answers(Watched::new("ingest", alive).reloading(reload));
 }

@@ -1,6 +1,7 @@
 //! The manager: makes what is missing at first start, then serves pages and API and does what only it may do.
 
-use super::{Failure, ServeArgs, Stop};
+use super::supervisor::{Supervisor, Watched};
+use super::{Failure, ServeArgs, Stop, onlookers};
 use crate::app::{App, Parts, Public, tables};
 use crate::audit::{checkpoints, siem};
 use crate::blocking;
@@ -20,15 +21,19 @@ use crate::secrets::{MasterKey, credentials_directory, rotation};
 use crate::sqlite::Opening;
 use crate::store::Store;
 use crate::tls::{self, Keys};
-use crate::web::{self, Listener, Site};
+use crate::web::{self, Listener, Serving, Site};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, header};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
+use tower::ServiceExt;
 
 pub async fn run(
-    layout: Layout,
-    args: ServeArgs,
-    scanner_port: u16,
+    (layout, args, scanner_port): (Layout, ServeArgs, u16),
     listener: Listener,
+    supervisor: Supervisor,
     stop: Stop,
 ) -> Result<(), Failure> {
     layout.create()?;
@@ -41,6 +46,7 @@ pub async fn run(
     let settling = layout.clone();
     let master = store.read(move |db| rotation::settle(&settling, db, master)).await?;
     let jobs = Jobs::open(&layout.jobs_db(), Opening::Owner)?;
+    onlookers::tell(&store, "manager", onlookers::look()).await?;
     let mut names = args.names.clone();
     names.extend(tls::host_name());
     let keys = Keys::find_or_make(&store, &layout, &master, &random, &names).await?;
@@ -54,7 +60,7 @@ pub async fn run(
     };
     let releases = args.scanner_dir.clone().unwrap_or_else(|| layout.releases());
     let certificate = keys.ui.fingerprint()?;
-    let config = Arc::new(keys.ui.config()?);
+    let serving = Serving::with(keys.ui.config()?);
     let results = open_results(&layout).await?;
     let loader = Loader {
         jobs: jobs.clone(),
@@ -65,6 +71,7 @@ pub async fn run(
         job_key: keys.job.public(),
     };
     let results = ResultsService::new(results);
+    let kept = (store.clone(), master.clone());
     let app = App::new(Parts { clock, random, store, jobs, master, keys, public, releases, results });
     let site = Arc::new(Site::new(app.clone(), tables())?);
     app.tokens.operator.write(&layout.operator_token()).await?;
@@ -77,6 +84,7 @@ pub async fn run(
         println!("portolan: setup code {code}");
         tracing::info!(code, "no owner yet: open the pages and enter this code");
     }
+    let watched = tokio::spawn(onlookers::keep(app.store.clone(), app.jobs.clone()));
     let fleet = tokio::spawn(fleet::manager_task(app.fleet.clone()));
     let scope = tokio::spawn(scope::manager_task(app.scope.clone()));
     let sending = tokio::spawn(siem::keep(app.siem.clone()));
@@ -91,8 +99,10 @@ pub async fn run(
     let proving = tokio::spawn(checkpoints::keep(app.checkpoints.clone(), told));
     let local = operator::keep(app.tokens.operator.clone(), layout.operator_token(), stop.clone().asked());
     let local = tokio::spawn(local);
-    let served = web::serve(listener, config, site.router(), stop.asked()).await;
-    for task in [loading, fleet, scope, sending, sessions, tokens] {
+    let router = site.router();
+    let answering = tokio::spawn(answer(serving.clone(), router.clone(), (app, kept), supervisor));
+    let served = web::serve(listener, serving, router, stop.asked()).await;
+    for task in [answering, watched, loading, fleet, scope, sending, sessions, tokens] {
         task.abort();
         // An abort is how it ends.
         drop(task.await);
@@ -107,6 +117,50 @@ pub async fn run(
 fn in_use(layout: &Layout) -> String {
     let root = layout.root().display();
     format!("{root}: another manager, or a command that needs it stopped, has this data folder")
+}
+
+/// Says so once a page is answered; on a reload the pages' certificate is read anew.
+async fn answer(
+    serving: Serving,
+    router: Router,
+    (app, kept): (App, (Store, MasterKey)),
+    supervisor: Supervisor,
+) {
+    if !serving.begun().await {
+        return;
+    }
+    while !answers(router.clone()).await {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let alive = move || {
+        let app = app.clone();
+        async move { app.store.answers().await && app.jobs.answers().await }
+    };
+    let reload = move || {
+        let ((store, master), serving) = (kept.clone(), serving.clone());
+        async move {
+            let read = async { tls::kept_ui(&store, &master).await?.map(|ui| ui.config()).transpose() };
+            match read.await {
+                Ok(config) => config.map(|config| serving.renew(config)).is_some(),
+                Err(error) => {
+                    tracing::error!(%error, "the pages' certificate cannot be read anew");
+                    false
+                }
+            }
+        }
+    };
+    supervisor.answers(Watched::new("manager", alive).reloading(reload));
+}
+
+/// Whether the page is there that everyone may see.
+async fn answers(router: Router) -> bool {
+    // As a browser asks: before there is an owner it is sent on to the setup.
+    let request =
+        Request::get("/sign-in").header(header::HOST, "localhost").header(header::ACCEPT, "text/html");
+    let request = request.body(Body::empty());
+    let request = request.expect("the request is a constant");
+    let Ok(response) = router.oneshot(request).await;
+    !response.status().is_server_error()
 }
 
 /// Opens the results store; with evidence but no store, says how one gets it back.

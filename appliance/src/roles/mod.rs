@@ -3,10 +3,13 @@
 mod dispatcher;
 mod ingest;
 mod manager;
+mod onlookers;
 mod stop;
+mod supervisor;
 
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::releases::gate::{self, Build};
 use crate::web::Listener;
 use clap::{Args, ValueEnum};
 use std::io::IsTerminal;
@@ -15,11 +18,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 pub use stop::{Asker, Stop};
+use supervisor::{Sockets, Supervisor};
 use tokio::task::JoinSet;
 use tracing_subscriber::EnvFilter;
 
 /// How long ingest and dispatcher wait at start for what the manager makes.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The exit code of a program whose own signature does not hold (`RestartPreventExitStatus=` of the units).
+const UNSIGNED: u8 = 77;
 
 /// What `portolan serve` takes.
 #[derive(Args, Clone, Debug)]
@@ -36,21 +43,22 @@ pub struct ServeArgs {
     /// Where scanners connect (ingest).
     #[arg(long, default_value = "[::]:8443", value_name = "ADDRESS:PORT")]
     scanner_listen: SocketAddr,
-    /// A name or address this machine is reached by; goes into the certificate of the pages. May be repeated.
-    #[arg(long = "name", value_name = "NAME")]
+    /// A name or address this machine is reached by; goes into the certificate of the pages. May be repeated, or be
+    /// several with commas between.
+    #[arg(long = "name", value_name = "NAME", env = "PORTOLAN_NAME", value_delimiter = ',')]
     names: Vec<String>,
     /// What a scanner is told to dial; the first --name (else the address of --scanner-listen, else this host's
     /// name) with the port of --scanner-listen when absent.
-    #[arg(long, value_name = "NAME:PORT")]
+    #[arg(long, value_name = "NAME:PORT", env = "PORTOLAN_SCANNER_ADDRESS")]
     scanner_address: Option<String>,
     /// The folder of the scanner's release, which the pages hand out; releases/ in the data folder when absent.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", env = "PORTOLAN_SCANNER_DIR")]
     scanner_dir: Option<PathBuf>,
     /// Seconds without a sign of life after which a scanner's job goes to another.
-    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(3..=3600))]
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", env = "PORTOLAN_LEASE", value_parser = clap::value_parser!(u16).range(3..=3600))]
     lease: u16,
     /// How the log on standard error is written.
-    #[arg(long, default_value = "text")]
+    #[arg(long, default_value = "text", env = "PORTOLAN_LOG_FORMAT")]
     log: LogFormat,
 }
 
@@ -85,10 +93,28 @@ pub enum Failure {
     Template(#[from] minijinja::Error),
 }
 
-/// Runs until SIGTERM or Ctrl-C; then drains within 15 s.
+/// Runs until SIGTERM or Ctrl-C; then drains within 15 s. Listens on the sockets that systemd gives, if it does: the
+/// first is for pages, or for scanners where this process has no pages.
 #[must_use]
 pub fn serve(args: ServeArgs) -> ExitCode {
     start_log(args.log);
+    match gate::pass() {
+        Ok(Build::Signed(key, comment)) => {
+            tracing::info!(%key, comment, "the signature of this program holds");
+        }
+        Ok(Build::Development) => {}
+        Err(refusal) => {
+            tracing::error!(%refusal, "the signature of this program does not hold: nothing is served");
+            eprintln!("portolan: not started, its signature does not hold: {refusal}");
+            return ExitCode::from(UNSIGNED);
+        }
+    }
+    if !gate::is_pinned() {
+        tracing::warn!(
+            "DEVELOPMENT BUILD: no release key is pinned in this program, so it cannot tell whether it was changed"
+        );
+    }
+    let sockets = Sockets::given();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -96,7 +122,7 @@ pub fn serve(args: ServeArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(args)) {
+    match runtime.block_on(run(args, sockets)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portolan: {error}");
@@ -105,27 +131,38 @@ pub fn serve(args: ServeArgs) -> ExitCode {
     }
 }
 
-async fn run(args: ServeArgs) -> Result<(), Failure> {
+async fn run(args: ServeArgs, mut sockets: Sockets) -> Result<(), Failure> {
     let layout = Layout::new(&args.data);
     let (asker, stop) = Stop::channel();
     let runs = |role: Role| args.role.is_none_or(|only| only == role);
     // Bound before anything else is made: a port that is taken costs nothing.
-    let pages = runs(Role::Manager).then(|| Listener::bind(args.listen)).transpose()?;
-    let scanners = runs(Role::Ingest).then(|| Listener::bind(args.scanner_listen)).transpose()?;
+    let mut listen = |address| sockets.next()?.map_or_else(|| Listener::bind(address), Listener::over);
+    let pages = runs(Role::Manager).then(|| listen(args.listen)).transpose()?;
+    let scanners = runs(Role::Ingest).then(|| listen(args.scanner_listen)).transpose()?;
     let port = scanners.as_ref().map_or(args.scanner_listen.port(), |listener| listener.address.port());
     let mut roles = JoinSet::new();
+    let supervisor = Supervisor::new(args.role.map_or(3, |_| 1));
     if let Some(listener) = pages {
-        roles.spawn(manager::run(layout.clone(), args.clone(), port, listener, stop.clone()));
+        let parts = (layout.clone(), args.clone(), port);
+        roles.spawn(manager::run(parts, listener, supervisor.clone(), stop.clone()));
     }
     if let Some(listener) = scanners {
-        roles.spawn(ingest::run(layout.clone(), listener, stop.clone()));
+        roles.spawn(ingest::run(layout.clone(), listener, supervisor.clone(), stop.clone()));
     }
     if runs(Role::Dispatcher) {
-        roles.spawn(dispatcher::run(layout, Duration::from_secs(args.lease.into()), stop));
+        let lease = Duration::from_secs(args.lease.into());
+        roles.spawn(dispatcher::run(layout, lease, supervisor.clone(), stop.clone()));
     }
+    tokio::spawn(supervisor.clone().keep());
+    tokio::spawn(supervisor.clone().keep_reloading());
     tokio::spawn({
         let asker = asker.clone();
         async move { asker.on_signal().await }
+    });
+    tokio::spawn(async move {
+        stop.asked().await;
+        // Who drains may be slow, and is not to be killed for it.
+        supervisor.stopping();
     });
     let mut outcome = Ok(());
     while let Some(ended) = roles.join_next().await {

@@ -54,13 +54,16 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// Steps whenever jobs.db changes, and at least once a second, until the future is dropped; that is safe at any
-    /// time.
-    pub async fn run(self) {
+    /// time. `stepped` hears of each step that was finished.
+    pub async fn run(self, stepped: impl Fn() + Send) {
         let mut watch = self.jobs.watch();
         let mut tidied = Timestamp::EPOCH;
         loop {
-            if let Err(error) = self.step().await {
-                tracing::error!(%error, "the dispatcher could not finish a step; it tries again");
+            match self.step().await {
+                Ok(()) => stepped(),
+                Err(error) => {
+                    tracing::error!(%error, "the dispatcher could not finish a step; it tries again");
+                }
             }
             if self.clock.now().since(tidied) >= TIDY {
                 tidied = self.clock.now();

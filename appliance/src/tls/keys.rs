@@ -57,6 +57,14 @@ impl Keys {
     }
 }
 
+/// The pages' certificate as it is kept now; `None` before there is one.
+///
+/// # Errors
+/// When it does not open.
+pub async fn kept_ui(store: &Store, master: &MasterKey) -> Result<Option<UiCertificate>> {
+    kept(store, master, UI).await?.map(|bytes| UiCertificate::from_json(&bytes)).transpose()
+}
+
 async fn find_or_make_ca(store: &Store, master: &MasterKey, random: &Random) -> Result<Ca> {
     if let Some(pem) = kept(store, master, CA).await? {
         return Ca::from_pem(std::str::from_utf8(&pem).map_err(Error::internal)?, random);
@@ -73,7 +81,7 @@ async fn find_or_make_ui(
     random: &Random,
     names: &[String],
 ) -> Result<UiCertificate> {
-    let found = kept(store, master, UI).await?.map(|bytes| UiCertificate::from_json(&bytes)).transpose()?;
+    let found = kept_ui(store, master).await?;
     let (made, entry) = match found {
         None => {
             let made = UiCertificate::make(names, random)?;
@@ -124,8 +132,7 @@ async fn keep(
 /// This machine's host name, as the kernel says; `None` when it has none that could stand in a certificate.
 #[must_use]
 pub fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    let name = name.trim().to_ascii_lowercase();
+    let name = rustix::system::uname().nodename().to_str().ok()?.to_ascii_lowercase();
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
     (!name.is_empty() && name != "(none)" && name.chars().all(fits)).then_some(name)
 }

@@ -23,7 +23,7 @@ use crate::ids::Random;
 use crate::layout::Layout;
 use crate::secrets::sha256;
 pub use ca::Ca;
-pub use keys::{Keys, host_name};
+pub use keys::{Keys, host_name, kept_ui};
 pub use ui::UiCertificate;
 
 /// The name that the scanner-facing certificate carries, and that scanners expect, whatever address they dial.

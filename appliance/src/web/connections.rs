@@ -1,6 +1,7 @@
 //! How many connections a listener holds, in all and of one source: a connection costs a file descriptor, and who
 //! takes the last one shuts everybody out.
 
+use super::intake::{Arrived, Begins};
 use axum_server::accept::Accept;
 use std::collections::HashMap;
 use std::future::{Ready, ready};
@@ -84,15 +85,16 @@ impl Drop for Place {
     }
 }
 
-impl<S> Accept<TcpStream, S> for Connections {
+impl<S> Accept<Arrived, S> for Connections {
     type Stream = Counted;
-    type Service = S;
-    type Future = Ready<io::Result<(Counted, S)>>;
+    type Service = Begins<S>;
+    type Future = Ready<io::Result<(Counted, Begins<S>)>>;
 
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+    fn accept(&self, arrived: Arrived, service: S) -> Self::Future {
+        let Arrived { stream, young } = arrived;
         let place = stream.peer_addr().map(|peer| self.take(peer.ip()));
         ready(match place {
-            Ok(Some(place)) => Ok((Counted { stream, _place: place }, service)),
+            Ok(Some(place)) => Ok((Counted { stream, _place: place }, Begins::new(service, young))),
             Ok(None) => {
                 tracing::debug!("a connection was not taken: too many are open");
                 Err(io::ErrorKind::ConnectionRefused.into())

@@ -13,6 +13,7 @@ pub mod csv;
 mod guard;
 mod handle;
 mod input;
+mod intake;
 mod list;
 mod matrix;
 #[cfg(test)]
@@ -38,5 +39,5 @@ pub use render::Pages;
 pub use reply::{Answer, Reply};
 pub use route::{Access, Nav, Route, Routes};
 pub use router::Site;
-pub use serve::{Listener, serve};
+pub use serve::{Listener, Serving, serve};
 pub use stream::Writer;

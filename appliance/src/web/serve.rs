@@ -1,17 +1,20 @@
 //! A TLS listener that drains before it ends.
 
 use super::connections::Connections;
+use super::intake::{Intake, Peer};
 use axum::Router;
-use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::{Handle, Server};
 use rustls::ServerConfig;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long requests under way may go on after a stop was asked for.
-pub const DRAIN: Duration = Duration::from_secs(15);
+/// How long who was just taken has to send the first request, after a stop was asked for.
+const FIRST: Duration = Duration::from_secs(3);
+/// How long requests under way may go on then: 15 s in all.
+const DRAIN: Duration = Duration::from_secs(12);
 
 /// How long a client may take for the handshake, then to its first request, then for the head of each request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,44 +36,80 @@ impl Listener {
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpListener::bind(address)
             .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+        Self::over(socket)
+    }
+
+    /// Over a socket that listens already: systemd's.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn over(socket: TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
 }
 
-/// Serves until `stop` resolves, then takes no new connection and gives those under way [`DRAIN`].
+/// A listener's serving, as others see it. Cheap to clone.
+#[derive(Clone)]
+pub struct Serving {
+    handle: Handle<Peer>,
+    tls: RustlsConfig,
+}
+
+impl Serving {
+    /// Not begun yet; connections will be met with this certificate.
+    #[must_use]
+    pub fn with(tls: ServerConfig) -> Self {
+        Self { handle: Handle::new(), tls: RustlsConfig::from_config(Arc::new(tls)) }
+    }
+
+    /// Resolves once connections are taken; false when that will never be.
+    pub async fn begun(&self) -> bool {
+        self.handle.listening().await.is_some()
+    }
+
+    /// New connections are met with this from now on; those that are open go on.
+    pub fn renew(&self, tls: ServerConfig) {
+        self.tls.reload_from_config(Arc::new(tls));
+    }
+}
+
+/// Serves until `stop` resolves, then takes no new connection and gives those under way 15 s. Who was taken gets an
+/// answer; who comes later waits in the socket, if someone else holds it too.
 ///
 /// # Errors
 /// The socket's.
 pub async fn serve(
     listener: Listener,
-    tls: Arc<ServerConfig>,
+    serving: Serving,
     router: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    serve_with(listener, tls, router, stop, PATIENCE, Connections::for_this_process()).await
+    serve_with(listener, serving, router, stop, PATIENCE, Connections::for_this_process()).await
 }
 
 async fn serve_with(
     listener: Listener,
-    tls: Arc<ServerConfig>,
+    serving: Serving,
     router: Router,
     stop: impl Future<Output = ()> + Send + 'static,
     patience: Duration,
     connections: Connections,
 ) -> io::Result<()> {
-    let handle = Handle::new();
+    let Serving { handle, tls } = serving;
     let ends = handle.clone();
+    let (intake, closer) = Intake::over(listener.socket)?;
     tokio::spawn(async move {
         stop.await;
+        // The server would drop who is still in the handshake.
+        let _ = tokio::time::timeout(FIRST, closer.close()).await;
         ends.graceful_shutdown(Some(DRAIN));
     });
-    let newer = tls.alpn_protocols.iter().any(|protocol| protocol == b"h2");
-    let acceptor =
-        RustlsAcceptor::new(RustlsConfig::from_config(tls)).handshake_timeout(patience).acceptor(connections);
+    let newer = tls.get_inner().alpn_protocols.iter().any(|protocol| protocol == b"h2");
+    let acceptor = RustlsAcceptor::new(tls).handshake_timeout(patience).acceptor(connections);
     // hyper begins to count only once it knows which HTTP it is: a client that never says is told off here.
-    let mut server = axum_server::from_tcp(listener.socket)?
+    let mut server = Server::<Peer>::from_listener(intake)
         .acceptor(acceptor)
         .handle(handle)
         .first_request_timeout(patience);
@@ -126,7 +165,8 @@ mod tests {
             let router = Router::new().fallback(|| async { "here" });
             let (stop, patience) = (std::future::pending(), Duration::from_millis(300));
             tokio::spawn(async move {
-                serve_with(listener, Arc::new(tls), router, stop, patience, Connections::at_most(most)).await
+                serve_with(listener, Serving::with(tls), router, stop, patience, Connections::at_most(most))
+                    .await
             });
             Self { address, client: Arc::new(client) }
         }
