@@ -70,7 +70,7 @@ fn run(never_scan: &[String]) -> io::Result<()> {
         schedule.start_at(opening.step);
     }
     schedule.pause(opening.paused);
-    let mut link = Link { input, out, before: (0, clock.now()), keep_at: 0, zero };
+    let mut link = Link { input, out, keep_at: 0, zero };
     close_inherited(Some(link.input.file.as_fd()));
     canary::sing(schedule.job())?;
     let orders = (!link.input.is_file).then(|| link.input.file.as_fd());
@@ -192,8 +192,6 @@ fn exclusion(list: &str) -> io::Result<Ranges> {
 struct Link<'a> {
     input: Input,
     out: StdoutLock<'a>,
-    /// Attempts at the last progress line, and when that was.
-    before: (u64, Instant),
     /// When the schedule is to be kept next; and the time of day at the clock's start.
     keep_at: Instant,
     zero: i64,
@@ -231,11 +229,7 @@ impl Driver for Link<'_> {
         self.out.flush()
     }
 
-    fn progress(&mut self, progress: Progress, now: Instant) -> io::Result<()> {
-        let (sent, since) = self.before;
-        let micros = now.saturating_sub(since).max(SECOND / 1_000) / 1_000;
-        let rate = progress.sent.saturating_sub(sent).saturating_mul(1_000_000) / micros;
-        self.before = (progress.sent, now);
+    fn progress(&mut self, progress: Progress, rate: u64, _now: Instant) -> io::Result<()> {
         writeln!(self.out, "progress {} {} {rate}", progress.done, progress.open)?;
         self.out.flush()
     }

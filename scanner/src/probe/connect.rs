@@ -22,11 +22,11 @@ use portolan_scanner::wire::Reason;
 
 use super::clock::Clock;
 use super::flights::Place;
-use super::method::{Ends, Room};
+use super::method::Ends;
 use super::outcome::{Outcome, outcome};
 use super::pace::{Instant, SECOND};
 use super::preset::{Close, Numbers};
-use super::schedule::Probe;
+use super::schedule::{Next, Probe};
 use super::slots::Slots;
 use crate::sys::{self, Epoll, Event};
 
@@ -176,13 +176,13 @@ impl Connect {
     }
 
     /// As [`super::method::Method`] has it; so are those below.
-    pub fn room(&self, now: Instant) -> Room {
+    pub fn full(&self, now: Instant) -> Option<Next> {
         if now < self.held_until {
-            Room::At(self.held_until)
+            Some(Next::At(self.held_until))
         } else if self.slots.has_room() {
-            Room::Now
+            None
         } else {
-            Room::Later
+            Some(Next::Wait)
         }
     }
 
@@ -240,14 +240,17 @@ impl Connect {
         self.slots.flights.next_expiry().map(|(_, flight)| flight.until)
     }
 
+    /// Called once a second: what the machine could not give a while ago, it may give now.
     pub fn relax(&mut self) {
         self.slots.relax();
     }
 
+    /// Since when this machine has had nothing to send a single probe with.
     pub fn starved(&self) -> Option<Instant> {
         self.dry_since
     }
 
+    /// Whether this machine ever had no socket, or no port for one: then probes wait.
     pub fn is_short(&self) -> bool {
         self.short
     }

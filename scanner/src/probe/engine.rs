@@ -8,7 +8,7 @@ use portolan_scanner::wire::Reason;
 
 use super::clock::Clock;
 use super::hints::Listening;
-use super::method::{Method, Room};
+use super::method::Method;
 use super::pace::{Instant, SECOND};
 use super::schedule::{Finished, Next, Progress, Schedule};
 use crate::sys;
@@ -27,11 +27,11 @@ pub trait Driver {
     /// # Errors
     /// Whatever writing says; it ends the scan.
     fn block(&mut self, block: &Finished, clock: &Clock, now: Instant) -> io::Result<()>;
-    /// Called once a second.
+    /// Called once a second, with the attempts in the last one.
     ///
     /// # Errors
     /// Whatever writing says; it ends the scan.
-    fn progress(&mut self, _progress: Progress, _now: Instant) -> io::Result<()> {
+    fn progress(&mut self, _progress: Progress, _rate: u64, _now: Instant) -> io::Result<()> {
         Ok(())
     }
     /// Something that whoever runs the scan should read, in one line.
@@ -100,7 +100,7 @@ const DROUGHT: u64 = 10 * SECOND;
 /// # Errors
 /// Whatever the driver or the method says; results not handed over until then are lost.
 pub fn run(schedule: Schedule, method: Method, driver: &mut impl Driver, clock: &Clock) -> io::Result<End> {
-    let mut engine = Engine { ends: Listening::new(schedule), method, driver, clock, short: false };
+    let mut engine = Engine { ends: Listening::new(schedule), method, driver, clock };
     let end = engine.run();
     let forged = engine.method.forged();
     if forged > 0 {
@@ -114,41 +114,33 @@ struct Engine<'a, D> {
     method: Method,
     driver: &'a mut D,
     clock: &'a Clock,
-    /// It was said that the machine is short of sockets.
-    short: bool,
-}
-
-/// Until when there is nothing to send.
-enum Rest {
-    Not,
-    Until(Instant),
-    Events,
-    Done,
 }
 
 impl<D: Driver> Engine<'_, D> {
     fn run(&mut self) -> io::Result<End> {
-        let mut tick = self.clock.now() + SECOND;
+        // When it was last told how far it is, and how many probes had gone; whether it was said that sockets are short.
+        let (mut told, mut before, mut said) = (self.clock.now(), 0, false);
         if let Some(reason) = self.obey(false)? {
             return self.stop(reason, End::Cancelled);
         }
         loop {
             let now = self.clock.now();
             let mut rest = self.send();
-            if self.hand_over()? > 0 && !matches!(rest, Rest::Done) {
-                // There may be place for another block now.
-                rest = Rest::Not;
-            }
-            if matches!(rest, Rest::Done) {
+            let handed_over = self.hand_over()? > 0;
+            if rest == Some(Next::Done) {
                 return Ok(End::Done);
             }
-            if self.method.starved().is_some_and(|since| now > since + DROUGHT) {
+            if handed_over {
+                // There may be place for another block now.
+                rest = None;
+            }
+            if self.method.connect.starved().is_some_and(|since| now > since + DROUGHT) {
                 return self.stop(Reason::LocalLimit, End::NoSockets);
             }
             if sys::stop_requested() {
                 return self.stop(Reason::Cancelled, End::Cancelled);
             }
-            let nap = self.ends.nap(self.nap(&rest, now, tick));
+            let nap = self.ends.nap(self.nap(rest, now, told + SECOND));
             let ordered = self.method.wait(nap, self.clock, &mut self.ends)?;
             self.ends.look(self.clock.now());
             if ordered && let Some(reason) = self.obey(true)? {
@@ -156,53 +148,48 @@ impl<D: Driver> Engine<'_, D> {
             }
             self.method.expire(now, &mut self.ends);
             let seen = self.clock.now();
-            if seen >= tick {
-                tick = seen + SECOND;
-                self.method.relax();
-                if self.method.is_short() && !std::mem::replace(&mut self.short, true) {
+            if seen >= told + SECOND {
+                self.method.connect.relax();
+                if self.method.connect.is_short() && !std::mem::replace(&mut said, true) {
                     self.driver.note(SHORT);
                 }
-                self.driver.progress(self.ends.schedule.progress(), seen)?;
+                let progress = self.ends.schedule.progress();
+                let rate = progress.sent.saturating_sub(before) * 1_000 / ((seen - told) / (SECOND / 1_000));
+                (told, before) = (seen, progress.sent);
+                self.driver.progress(progress, rate, seen)?;
                 self.driver.keep(&self.ends.schedule, seen)?;
             }
         }
     }
 
     /// How long to wait for events, in milliseconds.
-    fn nap(&self, rest: &Rest, now: Instant, tick: Instant) -> u32 {
+    fn nap(&self, rest: Option<Next>, now: Instant, tick: Instant) -> u32 {
         let until = match rest {
-            Rest::Not | Rest::Done => return 0,
-            Rest::Until(at) => *at,
-            Rest::Events => Instant::MAX,
+            None => return 0,
+            Some(Next::At(at)) => at,
+            Some(_) => Instant::MAX,
         };
         let expiry = self.method.next_expiry().unwrap_or(Instant::MAX);
         let nanos = until.min(expiry).min(tick).saturating_sub(now);
         u32::try_from(nanos.div_ceil(1_000_000)).unwrap_or(NAP_MS).min(NAP_MS)
     }
 
-    /// Sends what may go, at most a turn's worth.
-    fn send(&mut self) -> Rest {
+    /// Sends what may go, at most a turn's worth; gives what is to be waited for, unless more may go.
+    fn send(&mut self) -> Option<Next> {
         let rest = self.send_turn();
         self.method.flush(self.clock.now(), &mut self.ends);
         rest
     }
 
-    fn send_turn(&mut self) -> Rest {
+    fn send_turn(&mut self) -> Option<Next> {
         for _ in 0..TURN {
             let now = self.clock.now();
-            match self.method.room(now) {
-                Room::Now => {}
-                Room::At(at) => return Rest::Until(at),
-                Room::Later => return Rest::Events,
-            }
-            match self.ends.schedule.next(now) {
+            match self.method.full(now).unwrap_or_else(|| self.ends.schedule.next(now)) {
                 Next::Probe(probe) => self.method.send(probe, now, &mut self.ends),
-                Next::At(at) => return Rest::Until(at),
-                Next::Wait => return Rest::Events,
-                Next::Done => return Rest::Done,
+                rest => return Some(rest),
             }
         }
-        Rest::Not
+        None
     }
 
     /// Does what the driver was told; gives why it is to end, if it is.

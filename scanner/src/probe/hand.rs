@@ -80,7 +80,7 @@ fn run(flags: Flags) -> io::Result<ExitCode> {
         before: schedule.progress().done,
         resume,
         untold: String::new(),
-        last: Last::default(),
+        said: 0,
     };
     close_inherited(None);
     canary::sing(&screen.job)?;
@@ -120,14 +120,6 @@ fn announce(schedule: &Schedule, warnings: &str) {
     );
 }
 
-/// What was last said of the progress.
-#[derive(Clone, Copy, Debug, Default)]
-struct Last {
-    sent: u64,
-    at: Instant,
-    plain: Instant,
-}
-
 struct Screen<'a> {
     job: Job,
     probes: u128,
@@ -143,7 +135,8 @@ struct Screen<'a> {
     resume: Option<Resume>,
     /// What was not printed yet: with a file of the scan it waits until that is about to count it.
     untold: String,
-    last: Last,
+    /// When progress was last told in a line of its own.
+    said: Instant,
 }
 
 impl Driver for Screen<'_> {
@@ -162,11 +155,7 @@ impl Driver for Screen<'_> {
         if self.resume.is_none() { self.print() } else { Ok(()) }
     }
 
-    fn progress(&mut self, progress: Progress, now: Instant) -> io::Result<()> {
-        let Last { sent, at, plain } = self.last;
-        let millis = (now.saturating_sub(at) / (SECOND / 1_000)).max(1);
-        let rate = progress.sent.saturating_sub(sent).saturating_mul(1_000) / millis;
-        self.last = Last { sent: progress.sent, at: now, plain };
+    fn progress(&mut self, progress: Progress, rate: u64, now: Instant) -> io::Result<()> {
         let percent = u128::from(progress.done) * 100 / self.probes.max(1);
         // What is left at the rate so far; retries and timeouts are in it.
         let left = self.probes.saturating_sub(progress.done.into()) * u128::from(now / SECOND);
@@ -179,8 +168,8 @@ impl Driver for Screen<'_> {
         );
         if self.terminal {
             let _ = write!(io::stderr(), "\r\x1b[K{line}");
-        } else if now >= plain + 5 * SECOND {
-            self.last.plain = now;
+        } else if now >= self.said + 5 * SECOND {
+            self.said = now;
             crate::say!("{line}");
         }
         Ok(())

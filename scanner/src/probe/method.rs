@@ -14,26 +14,16 @@ use super::connect::Connect;
 use super::own;
 use super::pace::Instant;
 use super::preset::numbers;
-use super::schedule::Probe;
+use super::schedule::{Next, Probe};
 use super::syn::Syn;
 
 /// Sends probes and hears how they end. Each probe that was sent is ended once, in any order, unless all are
 /// abandoned; one that was given up may be answered late.
 #[derive(Debug)]
 pub struct Method {
-    connect: Connect,
+    /// What works for either.
+    pub connect: Connect,
     syn: Option<Syn>,
-}
-
-/// Whether a probe can be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// It can.
-    Now,
-    /// Not before this moment.
-    At(Instant),
-    /// Not before one in flight has ended.
-    Later,
 }
 
 /// What hears of the ends of probes.
@@ -73,9 +63,9 @@ impl Method {
         self.syn.as_ref().map_or(0, Syn::forged)
     }
 
-    /// Whether another probe can be sent `now`.
-    pub fn room(&self, now: Instant) -> Room {
-        if self.syn.as_ref().is_none_or(Syn::has_room) { self.connect.room(now) } else { Room::Later }
+    /// What is to be waited for before another probe can be sent; nothing if one can `now`.
+    pub fn full(&self, now: Instant) -> Option<Next> {
+        if self.syn.as_ref().is_none_or(Syn::has_room) { self.connect.full(now) } else { Some(Next::Wait) }
     }
 
     /// Sends a probe, for which there is room; or keeps it for the next [`Method::flush`]. An end that is known at
@@ -128,21 +118,6 @@ impl Method {
     pub fn next_expiry(&self) -> Option<Instant> {
         let syn = self.syn.as_ref().and_then(Syn::next_expiry);
         self.connect.next_expiry().into_iter().chain(syn).min()
-    }
-
-    /// Called once a second: what the machine could not give a while ago, it may give now.
-    pub fn relax(&mut self) {
-        self.connect.relax();
-    }
-
-    /// Whether this machine ever had no socket, or no port for one: then probes wait.
-    pub fn is_short(&self) -> bool {
-        self.connect.is_short()
-    }
-
-    /// Since when this machine has had nothing to send a single probe with.
-    pub fn starved(&self) -> Option<Instant> {
-        self.connect.starved()
     }
 
     /// Gives up everything in flight, and tells of nothing.

@@ -1,11 +1,10 @@
 //! The probe: a job in, results out.
 //!
-//! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] sends what
-//! [`schedule`] asks for by a [`method`], [`block`] keeps what was found until it is handed over. [`pace`] and
-//! [`preset`] hold the rates. What is under way is in [`flights`]. [`connect`] has its sockets in [`slots`], and [`outcome`] says what a
-//! connect's end means; [`syn`] makes its own packets. [`hints`] stands between method and schedule and listens to open
-//! ports, each in a [`talk`]. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends
-//! anything to a target.
+//! Read top to bottom: [`hand`] and [`child`] are the two ways to run it, [`engine`] sends what [`schedule`] asks for by
+//! a [`method`], [`block`] keeps what was found until it is handed over. [`pace`] and [`preset`] hold the rates. What is
+//! under way is in [`flights`]: [`connect`] has its sockets in [`slots`], and [`outcome`] says what a connect's end means;
+//! [`syn`] makes its own packets. [`hints`] stands between method and schedule and listens to open ports, each in a
+//! [`talk`]. [`guard`] says what is never probed, [`confine`] what a probe gives up before it sends anything to a target.
 
 pub mod block;
 mod bounds;

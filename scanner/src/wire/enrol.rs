@@ -1,4 +1,5 @@
-//! An enrolment by stick: a scanner's public key, and the proof that it was made by who holds the token.
+//! Enrolment: by stick a scanner's public key, and the proof that it was made by who holds the token; over the network
+//! the proof alone.
 
 use super::hex::Hex;
 use super::lines::{self, Lines};
@@ -49,5 +50,21 @@ impl Enrol {
         };
         lines.no_body()?;
         Ok(enrol)
+    }
+}
+
+/// The text that a scanner with a network signs to prove that it holds the key it enrols. It names the token by its
+/// SHA-256, so that who keeps only that can check the proof too.
+pub fn enrolment_proof(token_sha256: &[u8; 32]) -> String {
+    format!("portolan-enrol-v1\n{}", super::hex::encode(token_sha256))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_two_lines_without_a_line_feed_at_the_end() {
+        assert_eq!(enrolment_proof(&[0xab; 32]), format!("portolan-enrol-v1\n{}", "ab".repeat(32)));
     }
 }

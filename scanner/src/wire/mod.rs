@@ -6,7 +6,6 @@
 
 pub mod base64;
 mod enrol;
-mod enrolment;
 mod error;
 pub mod fields;
 pub mod hex;
@@ -21,8 +20,7 @@ mod receipt;
 pub mod results;
 pub(crate) mod words;
 
-pub use enrol::Enrol;
-pub use enrolment::enrolment_proof;
+pub use enrol::{Enrol, enrolment_proof};
 pub use error::Error;
 pub use hint::{Certificate, Hint, Said, Text};
 pub use id::Id;

@@ -90,7 +90,7 @@ fn every_probe_ends_once_and_as_its_port_is(site: &Site, method: &mut Method) {
     heard.0.clear();
     for _ in 0..50 {
         for target in [site.open, site.closed] {
-            assert_eq!(method.room(clock.now()), Room::Now);
+            assert_eq!(method.full(clock.now()), None);
             method.send(probe_at(target, clock.now()), clock.now(), &mut heard);
         }
         method.flush(clock.now(), &mut heard);
@@ -107,7 +107,7 @@ fn every_probe_ends_once_and_as_its_port_is(site: &Site, method: &mut Method) {
     };
     assert_eq!((told(site.open, Reason::SynAck), told(site.closed, Reason::Refused)), (50, 50));
     assert_eq!(heard.0.len(), 100);
-    assert_eq!((method.next_expiry(), method.starved()), (None, None));
+    assert_eq!((method.next_expiry(), method.connect.starved()), (None, None));
 }
 
 fn one_that_is_silent_is_given_up_in_its_time(site: &Site, method: &mut Method) {
