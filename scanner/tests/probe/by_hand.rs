@@ -237,7 +237,7 @@ fn helper_listens() {
         return;
     }
     for port in 1..=30 {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let listener = std::net::TcpListener::bind(("::", port)).unwrap();
         std::thread::spawn(move || listener.incoming().for_each(drop));
     }
     println!("listening");
@@ -261,10 +261,10 @@ fn source_ports_that_ran_out_are_waited_for() {
     // Two source ports in all, and an orderly close keeps one for each port that was open.
     space.run("sysctl -qw net.ipv4.ip_local_port_range=40000\t40001");
     for round in 0..4 {
-        let output = space.probe("--targets 127.0.0.1 --ports 1-40 --preset normal");
+        let output = space.probe("--targets 127.0.0.1,::1 --ports 1-40 --preset normal");
         let last = text(&output).lines().last().unwrap();
         assert!(
-            last.ends_with("30 open, 10 closed, 0 filtered, 0 unreachable, 0 not probed"),
+            last.ends_with("60 open, 20 closed, 0 filtered, 0 unreachable, 0 not probed"),
             "{round}: {last}"
         );
     }

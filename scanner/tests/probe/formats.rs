@@ -5,7 +5,9 @@ use crate::common::{complaint, listen, probe, text};
 #[test]
 fn csv_has_a_row_for_each_run_of_ports_and_covers_every_pair() {
     let (_open, at) = listen("127.85.0.2");
-    let line = format!("--targets 127.85.0.0/30 --ports 1-9,{} --preset fast --output csv", at.port());
+    let (_six, six) = listen("::1");
+    let ports = format!("1-9,{},{}", at.port(), six.port());
+    let line = format!("--targets 127.85.0.0/30,::1 --ports {ports} --preset fast --output csv");
     let output = probe(&line);
     let mut lines = text(&output).lines();
     assert_eq!(
@@ -14,16 +16,19 @@ fn csv_has_a_row_for_each_run_of_ports_and_covers_every_pair() {
     );
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
     let open: Vec<_> = rows.iter().filter(|row| row[4] == "open").collect();
-    let port = at.port().to_string();
-    assert_eq!(open.len(), 1);
-    assert_eq!(open[0][..6], ["127.85.0.2", "127.85.0.2", &port, &port, "open", "syn-ack"]);
-    let number = |text: &str| u32::from(text.parse::<std::net::Ipv4Addr>().unwrap());
+    assert_eq!(open.len(), 2);
+    for (address, port) in [("127.85.0.2", at.port()), ("::1", six.port())] {
+        let port = port.to_string();
+        let wanted = [address, address, &port, &port, "open", "syn-ack"];
+        assert!(open.iter().any(|row| row[..6] == wanted), "{open:?}");
+    }
+    let number = |text: &str| portolan_scanner::net::addr_to_u128(text.parse().unwrap());
     let span = |row: &Vec<&str>| {
-        let ports = row[3].parse::<u32>().unwrap() - row[2].parse::<u32>().unwrap() + 1;
+        let ports = row[3].parse::<u128>().unwrap() - row[2].parse::<u128>().unwrap() + 1;
         (number(row[1]) - number(row[0]) + 1) * ports
     };
-    assert_eq!(rows.iter().map(span).sum::<u32>(), 40);
-    assert!(complaint(&output).contains("1 open, 39 closed, 0 filtered"), "{}", complaint(&output));
+    assert_eq!(rows.iter().map(span).sum::<u128>(), 55);
+    assert!(complaint(&output).contains("2 open, 53 closed, 0 filtered"), "{}", complaint(&output));
 }
 
 #[test]
@@ -52,10 +57,10 @@ fn nmap_xml_lists_the_hosts_that_answered() {
 #[test]
 fn targets_come_from_a_file_as_well() {
     let file = std::env::temp_dir().join(format!("portolan-targets-{}", std::process::id()));
-    std::fs::write(&file, "# two\n127.85.2.1\n127.85.2.2/31 # a pair\n").unwrap();
+    std::fs::write(&file, "# two\n127.85.2.1\n127.85.2.2/31 # a pair\n::1\n").unwrap();
     let name = file.to_str().unwrap();
     let output = probe(&format!("--targets-file {name} --targets 127.85.2.9 --ports 1 --preset fast"));
-    assert!(text(&output).contains("4 hosts, 4 probes"), "{}{}", text(&output), complaint(&output));
+    assert!(text(&output).contains("5 hosts, 5 probes"), "{}{}", text(&output), complaint(&output));
     std::fs::write(&file, "127.85.2.1\n127.85.2.1/31\n").unwrap();
     let output = probe(&format!("--targets-file {name} --ports 1"));
     assert_eq!(output.status.code(), Some(2));

@@ -143,15 +143,17 @@ fn an_own_address_needs_a_flag_and_loopback_does_not() {
 fn a_job_spares_this_machine_unless_it_says_otherwise() {
     let Some(space) = Namespace::new("own-job") else { return };
     space.run("ip address add 10.97.0.1/32 dev lo");
-    let mut job = job("10.97.0.1,127.0.0.1", "1-3");
-    for (own, closed) in [(false, 3), (true, 6)] {
+    space.run("ip -6 address add fd97::1/128 dev lo nodad");
+    let mut job = job("10.97.0.1,127.0.0.1,fd97::1", "1-3");
+    for (own, closed) in [(false, 3), (true, 9)] {
         job.own = own;
         let text = format!("{}.\n", job.encode());
         let script = format!("printf '%s' '{text}' | {SCANNER} probe --job - 2>&1; :");
         let output = space.command("sh").args(["-c", &script]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(said.contains("10.97.0.1: this machine itself, left out"), !own, "{said}");
+        assert_eq!(said.contains("10.97.0.1, fd97::1: this machine itself, left out"), !own, "{said}");
         assert_eq!(said.contains("host 10.97.0.1 not-probed excluded"), !own, "{said}");
+        assert_eq!(said.contains("host fd97::1 not-probed excluded"), !own, "{said}");
         assert!(said.contains("block 0 ") && said.contains(&format!(" {closed} 0 0 0\n")), "{said}");
     }
 }

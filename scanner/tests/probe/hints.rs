@@ -161,14 +161,16 @@ fn a_job_has_hints_if_it_wants_them() {
 
 #[test]
 fn an_open_port_is_told_of_when_the_scan_is_cancelled_while_it_is_listened_to() {
-    let (_silent, at) = listen("127.87.6.1");
-    let job = Job { hints: true, ..job("127.87.6.1", &format!("1-9,{}", at.port())) };
-    let mut link = Link::start(&job, "");
-    while !matches!(link.say(), Some(Said::Progress(_))) {}
-    link.order("cancel");
-    let (blocks, end) = link.finish();
-    assert_eq!((end.as_str(), blocks.len()), ("cancelled", 1));
-    assert_eq!((blocks[0].says(at), said(&blocks[0], at)), (Some(Reason::SynAck), None));
+    for address in ["127.87.6.1", "::1"] {
+        let (_silent, at) = listen(address);
+        let job = Job { hints: true, ..job(address, &format!("1-9,{}", at.port())) };
+        let mut link = Link::start(&job, "");
+        while !matches!(link.say(), Some(Said::Progress(_))) {}
+        link.order("cancel");
+        let (blocks, end) = link.finish();
+        assert_eq!((end.as_str(), blocks.len()), ("cancelled", 1));
+        assert_eq!((blocks[0].says(at), said(&blocks[0], at)), (Some(Reason::SynAck), None));
+    }
 }
 
 #[cfg(feature = "network")]

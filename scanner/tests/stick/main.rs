@@ -258,7 +258,7 @@ fn a_clock_that_is_behind_does_not_make_an_old_job_new() {
 #[test]
 fn an_interrupted_job_goes_on_where_it_was() {
     let site = Site::new("interrupted");
-    let job = Job { rate: 20, targets: Ranges::parse("127.0.0.1-127.0.0.40").unwrap(), ..site.job() };
+    let job = Job { rate: 20, targets: Ranges::parse("127.0.0.1-127.0.0.40, ::1").unwrap(), ..site.job() };
     site.bring("job.frame", &site.seal(job.encode()));
     let mut child = Command::new(env!("CARGO_BIN_EXE_portolan-scanner"))
         .args(["stick", "run", "--dir"])
