@@ -15,7 +15,7 @@ APPLIANCE = -p portolan -p portolan-tests -p portolan-bench $(FEATURES)
 SCANNER = -p portolan-scanner
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner dist test-packages duckdb setup bench-scan bench-ingest bench-audit screenshots pages
+.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner dist test-packages duckdb setup bench-scan bench-ingest bench-audit bench-sign-in screenshots pages
 
 help: ## list these names
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -105,6 +105,10 @@ bench-ingest: duckdb ## open ports per second from spool to committed, beside Du
 
 bench-audit: duckdb ## appends to the audit per second and verification beside openssl; BENCH_ARGS="--write docs/benchmarks.md"
 	cargo run --release -q -p portolan-bench $(FEATURES) -- audit $(BENCH_ARGS)
+
+bench-sign-in: duckdb ## a sign-in beside its bare Argon2, and whether its time tells who has an account; BENCH_ARGS="--write docs/benchmarks.md"
+	cargo build --release -q -p portolan -p portolan-bench $(FEATURES)
+	PORTOLAN_BIN=$(CARGO_TARGET_DIR)/release/portolan $(CARGO_TARGET_DIR)/release/portolan-bench sign-in $(BENCH_ARGS)
 
 screenshots: build setup ## the pictures in docs/screenshots, taken of a running appliance
 	cargo run -q -p portolan-tests --bin portolan-demo -- --screenshots docs/screenshots

@@ -6,6 +6,8 @@ mod audit;
 mod ingest;
 mod measure;
 mod scan;
+#[cfg(feature = "ingest")]
+mod sign_in;
 
 use std::process::ExitCode;
 
@@ -16,6 +18,8 @@ Usage: portolan-bench COMMAND
                     open ports per second from the spool to committed, beside DuckDB's row appender
   audit [--appends N] [--entries N] [--dir DIR] [--write FILE]
                     appends to the audit per second, each synced; verification beside `openssl speed sha256`
+  sign-in [--tries N] [--write FILE]
+                    how long a sign-in takes beside its bare Argon2, and whether its time tells who has an account
 ";
 
 fn main() -> ExitCode {
@@ -26,6 +30,8 @@ fn main() -> ExitCode {
         ["ingest", options @ ..] => ingest::run(options),
         #[cfg(feature = "ingest")]
         ["audit", options @ ..] => audit::run(options),
+        #[cfg(feature = "ingest")]
+        ["sign-in", options @ ..] => sign_in::run(options),
         ["scan", options @ ..] => scan::Options::parse(options).and_then(|options| scan::run(&options)),
         // What `scan` starts inside its namespaces.
         ["targets" | "wire", ..] => scan::serve(&words),

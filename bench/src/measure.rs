@@ -91,6 +91,52 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+/// The value that this part of them lies below; the nearest of them.
+#[cfg(feature = "ingest")]
+pub fn quantile(values: &[f64], part: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a place among a few thousand"
+    )]
+    let at = (part * (values.len().saturating_sub(1)) as f64).round() as usize;
+    values.get(at).copied().unwrap_or(f64::NAN)
+}
+
+/// How likely one of `these` is larger than one of `those`, ties counting half: 0.5 where they cannot be told apart
+/// (Mann and Whitney's U, divided by the number of pairs).
+#[cfg(feature = "ingest")]
+pub fn slower(these: &[f64], those: &[f64]) -> f64 {
+    let pair = |one: f64, other: f64| if one > other { 1.0 } else { f64::from(u8::from(one >= other)) / 2.0 };
+    let won: f64 = these.iter().flat_map(|one| those.iter().map(move |other| pair(*one, *other))).sum();
+    #[expect(clippy::cast_precision_loss, reason = "a few million pairs")]
+    let pairs = (these.len() * those.len()) as f64;
+    won / pairs
+}
+
+/// Numbers drawn from a seed (`SplitMix64`), the same in each run.
+#[cfg(feature = "ingest")]
+pub struct Draws(u64);
+
+#[cfg(feature = "ingest")]
+impl Draws {
+    /// From this seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `n`, which is above 0.
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % n as u64).expect("it is below a usize")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +156,22 @@ mod tests {
         command.arg("60");
         let said = run(command, Duration::from_millis(50)).unwrap_err();
         assert!(said.contains("not done within"), "{said}");
+    }
+
+    #[cfg(feature = "ingest")]
+    #[test]
+    fn what_is_slower_is_told_from_what_is_not() {
+        let times = |from: f64| (0..100).map(|n| from + f64::from(n)).collect::<Vec<_>>();
+        let close = |one: f64, other: f64| (one - other).abs() < 1e-9;
+        assert!(close(slower(&times(0.0), &times(0.0)), 0.5));
+        assert!(
+            close(slower(&times(200.0), &times(0.0)), 1.0) && close(slower(&times(0.0), &times(200.0)), 0.0)
+        );
+        assert!(slower(&times(10.0), &times(0.0)) > 0.55);
+        assert!(close(quantile(&times(0.0), 0.95), 94.0) && close(quantile(&[3.0], 0.5), 3.0));
+        let mut draws = Draws::seeded(1);
+        let drawn: Vec<usize> = (0..1_000).map(|_| draws.below(10)).collect();
+        assert!((0..10).all(|n| (60..150).contains(&drawn.iter().filter(|d| **d == n).count())), "{drawn:?}");
     }
 
     #[test]

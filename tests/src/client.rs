@@ -1,22 +1,32 @@
 //! Someone who uses the appliance: a browser's habits (cookies, where a form was sent from) or a script's (JSON).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Mutex;
 
 use serde_json::Value;
 
 use crate::http::{Endpoint, Request, Response};
+use crate::line::Line;
 
 /// A visitor of the web pages and the API, with a cookie jar.
 pub struct Client {
     endpoint: Endpoint,
+    line: Option<Mutex<Line>>,
     cookies: Mutex<BTreeMap<String, String>>,
 }
 
 impl Client {
     /// A visitor without a session.
     pub fn new(endpoint: Endpoint) -> Client {
-        Client { endpoint, cookies: Mutex::new(BTreeMap::new()) }
+        Client { endpoint, line: None, cookies: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The same visitor, who keeps one connection between requests; from this address, if one is given.
+    #[must_use]
+    pub fn on_one_line(self, source: Option<IpAddr>) -> Client {
+        let line = Some(Mutex::new(Line::new(self.endpoint.clone(), source)));
+        Client { line, ..self }
     }
 
     /// Asks the API: `get("/subnets")` is `GET /api/v1/subnets`.
@@ -69,7 +79,11 @@ impl Client {
             request = request.header("Cookie", &pairs.join("; "));
         }
         let asked = format!("{} {}", request.method, request.target);
-        let answer = self.endpoint.send(&request).unwrap_or_else(|error| panic!("{asked}: {error}"));
+        let answer = match &self.line {
+            None => self.endpoint.send(&request),
+            Some(line) => line.lock().expect("no one panics while holding it").send(&request),
+        };
+        let answer = answer.unwrap_or_else(|error| panic!("{asked}: {error}"));
         self.keep(&answer);
         answer
     }
@@ -77,6 +91,11 @@ impl Client {
     /// The cookies held now.
     pub fn cookies(&self) -> BTreeMap<String, String> {
         self.cookies.lock().expect("no one panics while holding it").clone()
+    }
+
+    /// Comes with another's cookies from now on, as who has stolen them does.
+    pub fn take_cookies(&self, from: &Client) {
+        *self.cookies.lock().expect("no one panics while holding it") = from.cookies();
     }
 
     /// Where it sends its requests.

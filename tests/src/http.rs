@@ -98,6 +98,12 @@ impl Response {
 impl Endpoint {
     /// Sends the request and reads the answer. An answer that comes before the whole body was taken counts too.
     pub fn send(&self, request: &Request) -> io::Result<Response> {
+        let asked = format!("{} {}", request.method, request.target);
+        self.send_raw(&asked, self.head(request, "close").as_bytes(), &request.body)
+    }
+
+    /// What stands before the body.
+    pub(crate) fn head(&self, request: &Request, connection: &str) -> String {
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", request.method, request.target, self.host());
         for (name, value) in &request.headers {
             head += &format!("{name}: {value}\r\n");
@@ -105,9 +111,7 @@ impl Endpoint {
         if !request.body.is_empty() || request.method != "GET" {
             head += &format!("Content-Length: {}\r\n", request.body.len());
         }
-        head += "Connection: close\r\n\r\n";
-        let asked = format!("{} {}", request.method, request.target);
-        self.send_raw(&asked, head.as_bytes(), &request.body)
+        head + &format!("Connection: {connection}\r\n\r\n")
     }
 
     /// Sends these bytes as they are.
@@ -160,7 +164,8 @@ impl Read for ReadOnly {
     }
 }
 
-fn read(mut stream: impl BufRead, asked: &str) -> io::Result<Response> {
+/// Reads one answer.
+pub(crate) fn read(mut stream: impl BufRead, asked: &str) -> io::Result<Response> {
     let bad = |what: &str| io::Error::new(ErrorKind::InvalidData, format!("{asked}: {what}"));
     let mut line = String::new();
     stream.read_line(&mut line)?;

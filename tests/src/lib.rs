@@ -10,6 +10,7 @@ pub mod by_hand;
 pub mod client;
 pub mod http;
 pub mod in_use;
+pub mod line;
 pub mod listeners;
 pub mod pictures;
 pub mod process;
@@ -23,6 +24,7 @@ pub mod wait;
 
 pub use client::Client;
 pub use http::Response;
+pub use line::Line;
 pub use listeners::Listener;
 pub use scanner::{Pins, Scanner};
 pub use site::Site;

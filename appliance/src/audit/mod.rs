@@ -14,6 +14,8 @@ pub mod compliance;
 mod diff;
 pub mod export;
 pub mod filter;
+#[cfg(test)]
+mod mutations_test;
 mod names;
 pub mod query;
 pub mod routes;

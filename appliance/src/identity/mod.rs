@@ -125,7 +125,8 @@ pub fn inside(next: Option<&str>, home: &str) -> String {
         path.starts_with('/')
             && !path.starts_with("//")
             && !path.contains('\\')
-            && !path.contains(char::is_control)
+            // What stands in a header is visible ASCII: anything else is percent-encoded there, or is no path of ours.
+            && path.bytes().all(|byte| (b' '..=b'~').contains(&byte))
             && path.len() <= 2_000
     };
     next.filter(fits).unwrap_or(home).to_owned()
@@ -137,9 +138,18 @@ mod tests {
 
     #[test]
     fn what_follows_a_sign_in_is_on_this_site() {
-        for outside in
-            ["https://evil", "//evil", "/\\evil", "evil", "/a\nb", "", "javascript:alert(1)", "/\t/evil"]
-        {
+        for outside in [
+            "https://evil",
+            "//evil",
+            "/\\evil",
+            "evil",
+            "/a\nb",
+            "",
+            "javascript:alert(1)",
+            "/\t/evil",
+            "/é",
+            "/\u{ff0f}evil",
+        ] {
             assert_eq!(inside(Some(outside), "/"), "/", "{outside:?}");
         }
         assert_eq!(inside(Some("/scans?x=1"), "/"), "/scans?x=1");

@@ -111,28 +111,21 @@ pub(super) fn paths(path: &str, ids: &[String]) -> Vec<String> {
     paths
 }
 
-/// Names of fields that look like a credential. A time, a number or a yes about one is none.
+/// Whether a field of this name looks like a credential.
+fn secret(name: &str) -> bool {
+    const WORDS: [&str; 9] =
+        ["password", "secret", "sealed", "hash", "phc", "token", "credential", "private", "jwt"];
+    let words: Vec<&str> = name.split('_').collect();
+    let about = matches!(words.last(), Some(&("at" | "id" | "name" | "needed" | "command" | "endpoint")));
+    !about && words.iter().any(|word| WORDS.contains(word)) || name == "api_key"
+}
+
+/// Fields that look like a credential. A time, a number or a yes about one is none.
 fn named(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let words: Vec<&str> = name.split('_').collect();
-                let about = matches!(words.last(), Some(&("at" | "id" | "name" | "needed" | "command")));
-                let secret = words.iter().any(|word| {
-                    matches!(
-                        *word,
-                        "password"
-                            | "secret"
-                            | "sealed"
-                            | "hash"
-                            | "phc"
-                            | "token"
-                            | "credential"
-                            | "private"
-                            | "jwt"
-                    )
-                }) || name == "api_key";
-                if secret && !about && value.as_str().is_some_and(|text| !text.is_empty()) {
+                if secret(name) && value.as_str().is_some_and(|text| !text.is_empty()) {
                     found.push(format!("{at}: {name} = {value}"));
                 }
                 named(value, at, found);
@@ -214,6 +207,67 @@ async fn no_answer_of_any_route_holds_a_credential() {
     assert!(
         silent.is_empty(),
         "these were not looked at: fill the appliance so that they answer: {silent:?}"
+    );
+}
+
+/// Answers that have a field for a credential or for what looks like one, and why.
+const TELL: [(&str, &str); 12] = [
+    ("POST /scanners: token", "told once: enrols the scanner"),
+    ("POST /scanners/{id}/token: token", "told once: enrols the scanner"),
+    ("POST /tokens: token", "told once, and kept nowhere"),
+    ("POST /statements: token", "told once, and kept nowhere"),
+    ("POST /statements/renew: token", "told once, and kept nowhere"),
+    ("GET /sign-in/second-factor/app: secret", "one's own, until a code of it has come"),
+    ("GET /account/second-factor/app: secret", "one's own, until a code of it has come"),
+    ("GET /audit/{seq}: hash prev_hash", "the chain's, by which it is proven"),
+    ("GET /audit/checkpoints: hash", "the chain's"),
+    ("POST /audit/checkpoints: hash", "the chain's"),
+    ("POST /audit/checkpoints/test: hash", "the chain's"),
+    ("GET /audit/checkpoints/{seq}: hash", "the chain's"),
+];
+
+/// The names of fields in a schema, and in what it refers to, that look like a credential and can hold a text.
+fn named_in(document: &Value, schema: &Value, seen: &mut BTreeSet<String>, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(reference)) = fields.get("$ref")
+                && seen.insert(reference.clone())
+            {
+                let pointer = reference.strip_prefix('#').unwrap();
+                named_in(document, document.pointer(pointer).unwrap(), seen, found);
+            }
+            for (name, value) in fields.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                let kind = value["type"].to_string();
+                let text = !["\"boolean\"", "\"integer\"", "\"object\""].contains(&kind.as_str());
+                if secret(name) && text {
+                    found.insert(name.clone());
+                }
+            }
+            fields.values().for_each(|value| named_in(document, value, seen, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| named_in(document, item, seen, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_answers_that_have_a_field_for_a_credential_are_known_one_by_one() {
+    let site = TestSite::empty();
+    let document = site.site.openapi();
+    let mut tell = Vec::new();
+    for row in site.site.rows().filter(|row| !row.twin) {
+        let operation =
+            &document["paths"][row.path.replace("{*", "{")][row.method.as_str().to_ascii_lowercase()];
+        let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+        named_in(document, &operation["responses"], &mut seen, &mut found);
+        if !found.is_empty() {
+            tell.push(format!("{}: {}", row.name(), found.into_iter().collect::<Vec<_>>().join(" ")));
+        }
+    }
+    assert_eq!(
+        tell,
+        TELL.map(|(known, _)| known.to_owned()),
+        "what answers with a credential is read by a person first"
     );
 }
 

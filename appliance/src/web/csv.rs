@@ -19,14 +19,15 @@ pub fn line(cells: &[&str]) -> String {
     line
 }
 
+/// Beginnings that one spreadsheet or another takes for a formula's, or drops from in front of one (OWASP's CSV Injection,
+/// ASVS 5 1.2.10). The last four are what East Asian keyboards type for the first four.
+const FORMULA: [char; 12] =
+    ['=', '+', '-', '@', '\t', '\r', '\n', '\0', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
 /// What a cell of this text holds: itself, behind an apostrophe if a spreadsheet would run it.
 #[must_use]
 pub fn defused(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        Cow::Owned(format!("'{text}"))
-    } else {
-        Cow::Borrowed(text)
-    }
+    if text.starts_with(FORMULA) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
 }
 
 /// The cells of the next line, which is at most `most` bytes long; none at the end. Line ends may be CR LF or LF.
@@ -97,9 +98,24 @@ mod tests {
 
     #[test]
     fn what_a_spreadsheet_would_run_is_defused_and_what_would_break_a_line_is_quoted() {
-        let cells = ["=HYPERLINK(\"x\")", "+1", "-1", "@x", "\tx", "\rx", "a,b", "a\"b", "a\nb", "plain", ""];
+        let cells = [
+            "=HYPERLINK(\"x\")",
+            "+1",
+            "-1",
+            "@x",
+            "\tx",
+            "\rx",
+            "\nx",
+            "＝1",
+            "a,b",
+            "a\"b",
+            "a\nb",
+            "plain",
+            "",
+        ];
         let written = line(&cells);
-        let defused = "\"'=HYPERLINK(\"\"x\"\")\",\"'+1\",\"'-1\",\"'@x\",\"'\tx\",\"'\rx\"";
+        let defused =
+            "\"'=HYPERLINK(\"\"x\"\")\",\"'+1\",\"'-1\",\"'@x\",\"'\tx\",\"'\rx\",\"'\nx\",\"'＝1\"";
         assert_eq!(written, format!("{defused},\"a,b\",\"a\"\"b\",\"a\nb\",plain,\r\n"));
     }
 
@@ -122,7 +138,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back_defused(cells in proptest::collection::vec("[a\",\r\n=+ é-]{0,6}", 1..6)) {
+        fn what_is_written_reads_back_defused(cells in proptest::collection::vec("[a\",\r\n=+ é＠-]{0,6}", 1..6)) {
             let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
             let written = line(&cells);
             let read = read(&mut written.as_bytes(), 1_000).unwrap().unwrap();

@@ -65,6 +65,9 @@ pub const SCANNING: &str = "## Scanning beside other scanners\n";
 /// Where the audit's figures stand.
 #[cfg(feature = "ingest")]
 pub const AUDIT: &str = "## The audit\n";
+/// Where those of signing in stand.
+#[cfg(feature = "ingest")]
+pub const SIGN_IN: &str = "## Signing in\n";
 
 /// Puts a section into a page, in place of the one with the same heading, else at the end of this chapter of the page,
 /// which a page without it gets.
