@@ -16,7 +16,7 @@ const CHOSEN: [(&str, &str, Window); 8] = [
     ("hosts-phone-dark.png", "hosts", Window::PHONE.dark()),
     ("users.png", "user-list", Window::DESK),
     ("audit-entry.png", "audit-entry", Window::DESK),
-    ("compliance-dark.png", "compliance", Window::DESK.dark()),
+    ("compliance-phone.png", "compliance", Window::PHONE),
 ];
 
 /// Every way in which a page is looked at.
