@@ -223,6 +223,7 @@ fn identity(list: &mut List, there: &InUse) {
     list.look("user-show-service", format!("/users/{}", people.service));
     list.look("user-edit", format!("/users/{}/edit", people.grace));
     list.look("user-reset-ask", format!("/users/{}/reset", people.disabled));
+    list.look("user-password-delete", format!("/users/{}/password/delete", people.locked));
     list.look("user-owner", format!("/users/{}/owner", people.grace));
     list.look("user-delete", format!("/users/{}/delete", people.disabled));
     list.look("user-factors", format!("/users/{}/second-factor", people.grace));
@@ -258,12 +259,14 @@ fn identity(list: &mut List, there: &InUse) {
     list.look("provider-delete", format!("/providers/{}/delete", ids.provider));
     list.look("provider-local", "/providers/local");
     list.look("session-list", "/sessions");
+    list.look("time", "/settings/time");
     list.look("session-limits", "/settings/sessions");
     list.look("session-limits-edit", "/settings/sessions/edit");
     list.send("session-limits-wrong", "/settings/sessions/edit", &[("idle_minutes", "1")]);
     list.look("prove", "/prove");
     list.look("account", "/account");
     list.look("account-password", "/account/password");
+    list.look("account-password-delete", "/account/password/delete");
     list.look("account-factor", "/account/second-factor");
     list.put(Who::Owner, "account-app", "/account/second-factor", Act::Follow("Set up an app"));
     list.look("account-key-new", "/account/second-factor/keys/new");
