@@ -82,7 +82,7 @@ dist: signing-key duckdb release-scanner ## packages, signed with SIGNING_KEY=FI
 
 test-packages: ## try what `make dist` packed in a clean Debian 13 that boots in a container (as root; some minutes)
 	@tools/test-setup.sh packages
-	lintian --fail-on error --suppress-tags bad-distribution-in-changes-file dist/portolan_*.deb
+	lintian --fail-on error dist/portolan_*.deb
 	packaging/try.sh dist
 
 duckdb: ## the prebuilt DuckDB library, where cargo looks for it

@@ -6,8 +6,8 @@
 # That key is pinned in the program, which then starts with a signature of it alone. The same source, toolchain and key give
 # the same bytes: every time in them is SOURCE_DATE_EPOCH, that of the last commit where it is not set.
 #
-# For tests: DIST is another folder; DIST_PROGRAM a program that is there already; DIST_TREE=yes leaves the tarball's folder
-# unpacked and packs nothing.
+# For tests: DIST is another folder; DIST_PROGRAM a program that is there already (one of the dev profile reads its pages from
+# the checkout, and so works on this machine alone); DIST_TREE=yes leaves the tarball's folder unpacked and packs nothing.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -36,9 +36,8 @@ else
     remap="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$CARGO_TARGET_DIR=/target --remap-path-prefix=$root=/portolan"
     # shellcheck disable=SC2016,SC2086 # $ORIGIN is the loader's; FEATURES are words
     PORTOLAN_RELEASE_KEY=$word PORTOLAN_RPATH='$ORIGIN' RUSTFLAGS="${RUSTFLAGS:-} $remap" \
-        cargo build --locked --profile "${PROFILE:-release}" -p portolan ${FEATURES:-}
-    case ${PROFILE:-release} in dev) folder=debug ;; *) folder=${PROFILE:-release} ;; esac
-    program=$CARGO_TARGET_DIR/$folder/portolan
+        cargo build --locked --release -p portolan ${FEATURES:-}
+    program=$CARGO_TARGET_DIR/release/portolan
 fi
 if readelf -d "$program" | grep -q 'libduckdb\.so'; then
     library=${DUCKDB_LIB_DIR:-$root/.duckdb}/libduckdb.so
@@ -80,11 +79,9 @@ done
 chmod 755 "$lib/scanner/portolan-scanner" "$lib/scanner/install.sh"
 
 mkdir "$work/completions" "$work/man" "$work/systemd"
-if "$lib/portolan" completions --help >/dev/null 2>&1 || LD_LIBRARY_PATH="$lib" "$lib/portolan" completions --help >/dev/null 2>&1; then
-    LD_LIBRARY_PATH="$lib" "$lib/portolan" completions bash >"$work/completions/portolan.bash"
-    LD_LIBRARY_PATH="$lib" "$lib/portolan" completions zsh >"$work/completions/_portolan"
-    LD_LIBRARY_PATH="$lib" "$lib/portolan" completions fish >"$work/completions/portolan.fish"
-fi
+LD_LIBRARY_PATH="$lib" "$lib/portolan" completions bash >"$work/completions/portolan.bash"
+LD_LIBRARY_PATH="$lib" "$lib/portolan" completions zsh >"$work/completions/_portolan"
+LD_LIBRARY_PATH="$lib" "$lib/portolan" completions fish >"$work/completions/portolan.fish"
 cp man/*.1 "$work/man/"
 cp systemd/*.target systemd/*.socket systemd/*.service systemd/portolan.sysusers systemd/portolan.tmpfiles \
     systemd/portolan.conf "$work/systemd/"
@@ -135,15 +132,12 @@ for page in man/*.1; do
     # shellcheck disable=SC2094 # what is read is another file than what is written
     gzip -n -9 <"$page" >"$deb/usr/share/man/man1/$(basename "$page").gz"
 done
-if [ -f "$work/completions/portolan.bash" ]; then
-    mkdir -p "$deb/usr/share/bash-completion/completions"
-    cp "$work/completions/portolan.bash" "$deb/usr/share/bash-completion/completions/portolan"
-    into "$work/completions/_portolan" usr/share/zsh/vendor-completions
-    into "$work/completions/portolan.fish" usr/share/fish/vendor_completions.d
-fi
+mkdir -p "$deb/usr/share/bash-completion/completions"
+cp "$work/completions/portolan.bash" "$deb/usr/share/bash-completion/completions/portolan"
+into "$work/completions/_portolan" usr/share/zsh/vendor-completions
+into "$work/completions/portolan.fish" usr/share/fish/vendor_completions.d
 doc=$deb/usr/share/doc/portolan
-mkdir -p "$doc" "$deb/usr/share/lintian/overrides"
-cp packaging/deb/lintian-overrides "$deb/usr/share/lintian/overrides/portolan"
+mkdir -p "$doc"
 cp README.md INSTALL.md SECURITY.md "$work/portolan.cdx.json" "$doc/"
 gzip -n -9 <CHANGELOG.md >"$doc/CHANGELOG.md.gz"
 {

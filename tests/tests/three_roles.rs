@@ -14,8 +14,9 @@ fn prepare(data: &Path) {
     let accounts = units::accounts();
     let id = |name: &str| if name == "root" { 0 } else { accounts[name] };
     for folder in units::folders() {
-        let inside = folder.path.strip_prefix("/var/lib/portolan").expect("all of it is in the data folder");
-        let path = data.join(inside.trim_start_matches('/'));
+        // The scanner's own is another one.
+        let Ok(inside) = Path::new(&folder.path).strip_prefix("/var/lib/portolan") else { continue };
+        let path = data.join(inside);
         fs::create_dir_all(&path).expect("the folder can be made");
         chown(&path, Some(id(&folder.owner)), Some(id(&folder.group))).expect("root may give it away");
         fs::set_permissions(&path, Permissions::from_mode(folder.mode)).expect("root may set its mode");
