@@ -7,7 +7,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
 };
 use std::path::{Path, PathBuf};
 
@@ -161,6 +161,9 @@ pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     write().map_err(|e| named(path, &e))
 }
 
+/// Opens no symbolic link.
+const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
 /// A lock that one process has at a time; it ends with the process, also if that is killed.
 #[derive(Debug)]
 pub struct Hold {
@@ -173,9 +176,10 @@ impl Hold {
     /// # Errors
     /// Any from the file system; the error names the path.
     pub fn take(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-        let file = file.map_err(|e| named(path, &e))?;
-        adopt(path)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_LINK);
+        let file = options.open(path).map_err(|e| named(path, &e))?;
+        give(&file, path).map_err(|e| named(path, &e))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { _locked: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -190,18 +194,25 @@ impl Hold {
 /// # Errors
 /// Any from the file system; the error names the path.
 pub fn adopt(path: &Path) -> io::Result<()> {
-    let give = || {
-        let folder = fs::metadata(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
-        let file = fs::metadata(path)?;
-        if (file.uid(), file.gid()) == (folder.uid(), folder.gid()) {
-            return Ok(());
-        }
-        match chown(path, Some(folder.uid()), Some(folder.gid())) {
-            Err(e) if e.kind() != io::ErrorKind::PermissionDenied => Err(e),
-            _ => Ok(()),
-        }
-    };
-    give().map_err(|e| named(path, &e))
+    let file = OpenOptions::new().read(true).custom_flags(NO_LINK).open(path);
+    file.and_then(|file| give(&file, path)).map_err(|e| named(path, &e))
+}
+
+/// The folder's owner may have put something else in the place of the file: what is given away is the open file, and no
+/// link of any kind to a file elsewhere.
+fn give(file: &File, path: &Path) -> io::Result<()> {
+    let folder = fs::metadata(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+    let about = file.metadata()?;
+    if (about.uid(), about.gid()) == (folder.uid(), folder.gid()) {
+        return Ok(());
+    }
+    if !about.is_file() || about.nlink() != 1 {
+        return Err(io::Error::other("is a link, or no file: look at who put it there"));
+    }
+    match fchown(file, Some(folder.uid()), Some(folder.gid())) {
+        Err(e) if e.kind() != io::ErrorKind::PermissionDenied => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// Syncs a folder, so that the names in it are on disk.
@@ -240,6 +251,23 @@ mod tests {
         make_folder(&layout.jobs(), 0o2775).unwrap();
         layout.create().unwrap();
         assert_eq!(mode(&layout.jobs()), 0o2775);
+    }
+
+    #[test]
+    fn one_holds_a_lock_at_a_time_and_no_link_is_taken_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("lock");
+        let held = Hold::take(&path).unwrap().unwrap();
+        assert!(Hold::take(&path).unwrap().is_none());
+        drop(held);
+        assert!(Hold::take(&path).unwrap().is_some());
+        let elsewhere = root.path().join("elsewhere");
+        fs::write(&elsewhere, "x").unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        Hold::take(&path).unwrap_err();
+        adopt(&path).unwrap_err();
+        adopt(&elsewhere).unwrap();
     }
 
     #[test]

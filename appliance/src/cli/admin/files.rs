@@ -162,7 +162,7 @@ pub fn stopped(args: &FilesArgs) -> Result<Hold, Failure> {
     held.ok_or_else(|| {
         Failure::Running(format!(
             "the manager of {} runs, and this needs it stopped: stop the appliance first (systemctl stop \
-             'portolan*'), and start it again afterwards",
+             portolan.target), and start it again afterwards",
             layout.root().display()
         ))
     })
