@@ -106,7 +106,8 @@ impl Layout {
             (self.jobs(), 0o2770),
             (self.dispatcher(), 0o2750),
             (self.ingest(), 0o2750),
-            (self.spool(), 0o2770),
+            // Ingest makes nothing here: a link in the place of `bad` would have the manager write elsewhere.
+            (self.spool(), 0o2750),
             (self.spool_tmp(), 0o700),
             (self.spool_import(), 0o700),
             (self.spool_new(), 0o2770),
@@ -240,6 +241,7 @@ mod tests {
         assert_eq!(mode(&layout.config()), 0o2770);
         assert_eq!(mode(&layout.jobs()), 0o2770);
         assert_eq!(mode(&layout.dispatcher()), 0o2750);
+        assert_eq!(mode(&layout.spool()), 0o2750);
         assert_eq!(mode(&layout.spool_new()), 0o2770);
         layout.create().unwrap();
     }

@@ -30,6 +30,13 @@ fn can_read(how: &str, file: &Path) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("setpriv runs").success()
 }
 
+/// Whether this user can give the file another name beside its own.
+fn can_move(how: &str, file: &Path) -> bool {
+    let mut command = Command::new("setpriv");
+    command.args(how.split(' ')).arg("mv").arg(file).arg(file.with_extension("moved"));
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("setpriv runs").success()
+}
+
 /// The files that a process has open.
 fn open_files(process: u32) -> Vec<PathBuf> {
     let folder = fs::read_dir(format!("/proc/{process}/fd")).expect("root may look into /proc");
@@ -63,6 +70,12 @@ fn three_users_share_a_folder_and_ingest_can_open_neither_config_nor_results_nor
     assert_eq!(readers("dispatcher/job-signing.key"), ["manager", "dispatcher"]);
     // The one key that ingest has.
     assert_eq!(readers("ingest/leaf.key"), ["manager", "ingest"]);
+
+    // Else a link of its making in the place of one would have the manager write what ingest chose where it chose.
+    let (_, ingest) = users.iter().find(|(role, _)| *role == "ingest").expect("it is a role");
+    for folder in ["spool", "spool/bad", "spool/import", "spool/new", "jobs", "ingest"] {
+        assert!(!can_move(ingest, &data.join(folder)), "ingest moves {folder}");
+    }
 
     for file in open_files(site.process("ingest").id()) {
         let Ok(inside) = file.strip_prefix(&data) else { continue };

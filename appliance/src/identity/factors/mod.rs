@@ -166,12 +166,12 @@ impl Factors {
         self.0.store.change(&call.actor(), change).await
     }
 
-    /// The secret that waits for its first code.
+    /// The secret that waits for its first code; for whoever may add it, and nobody else: it is a factor soon.
     ///
     /// # Errors
-    /// `NotFound` when none does.
+    /// `NotFound` when none does; `Forbidden` in a sign-in that waits for a factor that is there.
     pub async fn shown(&self, call: &Call) -> Result<Shown, Error> {
-        let user = call.user()?.clone();
+        let user = self.may_add(call).await?;
         let id = user.id;
         let kept = self.0.store.read(move |db| store::totp(db, id)).await?;
         let kept = kept.filter(|kept| kept.confirmed_at.is_none());

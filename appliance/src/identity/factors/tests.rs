@@ -256,6 +256,22 @@ async fn a_secret_is_shown_until_its_first_code_and_is_nowhere_in_the_clear() {
     assert!(!audit.contains(&text) && !audit.contains("ABCD"), "{audit}");
 }
 
+#[tokio::test]
+async fn a_secret_that_waits_is_not_shown_to_who_gave_no_more_than_the_password() {
+    let site = TestSite::new().await;
+    assert_eq!(post(&site, &format!("{BASE}/app"), json!({})).await.status, StatusCode::OK);
+    let key = "INSERT INTO security_key (id, user, name, credential_id, credential, created_at)
+                 SELECT '019aab00-0000-7000-8000-00000000000a', id, 'blue', x'00', '{}', 0 FROM user";
+    sql(&site, key.into()).await;
+    let visitor = half_in(&site).await;
+    for page in ["/sign-in/second-factor/app", "/account/second-factor/app"] {
+        let answer = visitor.get(page).await;
+        assert!(!answer.text.contains("otpauth"), "{page}: {}", answer.text);
+        assert_ne!(answer.status, StatusCode::OK, "{page}");
+    }
+    assert_eq!(site.get(&format!("{BASE}/app")).await.status, StatusCode::OK);
+}
+
 async fn sql(site: &TestSite, sql: String) {
     let change = move |tx: &rusqlite::Transaction| {
         tx.execute_batch(&sql)?;
