@@ -76,7 +76,7 @@ pub struct Call {
     pub source: IpAddr,
     /// The `User-Agent`, at most 200 bytes of it.
     pub agent: String,
-    /// The name the caller reached us by (the `Host` header), never trusted for more than display.
+    /// The name the caller reached us by (the `Host` header): unproven. Displayed, and where a provider or a security key leads back to.
     pub host: String,
     /// The request's id, in the log and on error pages.
     pub request_id: String,
