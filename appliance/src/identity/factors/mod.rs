@@ -464,7 +464,8 @@ fn judged(
         Judged::Used => (Said::No("was used already: wait for the next one".into()), json!({ "used": true })),
         Judged::Drifted { step, away } => {
             // Whoever is told that a code of a time to come fits could wait for that time: it is not taken then.
-            let ahead = kept.burnt.iter().copied().filter(|burnt| *burnt > totp::step(now.seconds()));
+            let past = totp::step(now.seconds()) - totp::WINDOW;
+            let ahead = kept.burnt.iter().copied().filter(|burnt| *burnt >= past);
             let burnt: Vec<i64> = ahead.chain((away > 0).then_some(step)).take(BURNT).collect();
             store::note_drift(tx, user, away, &burnt, now)?;
             let seconds = away * totp::STEP;

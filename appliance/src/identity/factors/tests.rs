@@ -257,6 +257,19 @@ async fn a_secret_is_shown_until_its_first_code_and_is_nowhere_in_the_clear() {
 }
 
 #[tokio::test]
+async fn a_code_that_came_too_early_stays_refused_after_another_such_code() {
+    let site = TestSite::new().await;
+    let (secret, _) = set_up(&site, BASE).await;
+    let visitor = half_in(&site).await;
+    let early = code(&site, &secret, 2);
+    assert_eq!(give(&visitor, &early).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    site.hand.advance(Duration::from_secs(60));
+    let another = code(&site, &secret, 2);
+    assert_eq!(give(&visitor, &another).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(give(&visitor, &early).await.text.contains("used already"));
+}
+
+#[tokio::test]
 async fn a_secret_that_waits_is_not_shown_to_who_gave_no_more_than_the_password() {
     let site = TestSite::new().await;
     assert_eq!(post(&site, &format!("{BASE}/app"), json!({})).await.status, StatusCode::OK);

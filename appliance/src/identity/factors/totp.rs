@@ -10,7 +10,7 @@ pub const SECRET_LEN: usize = 20;
 /// Seconds of one step.
 pub const STEP: i64 = 30;
 /// Steps before and after this one whose codes are taken.
-const WINDOW: i64 = 1;
+pub const WINDOW: i64 = 1;
 /// Steps in which a code is looked for, to tell of clocks that differ. What fits there is never taken.
 const SEARCH: i64 = 20;
 /// One more than the largest code.

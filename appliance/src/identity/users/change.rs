@@ -152,7 +152,8 @@ impl Identity {
         let admin = Link { id: admin.id(), name: admin.name().to_owned() };
         let change = move |tx: &Transaction| {
             let next = store::one(tx, id, at)?;
-            if !owner.owner {
+            // As it is now: of two at the same moment, the second is no owner's any more.
+            if !store::one(tx, owner.id, at)?.owner {
                 return Err(Error::Forbidden);
             }
             let known = store::known(tx, id)?;
