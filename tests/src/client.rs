@@ -3,23 +3,33 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::http::{Endpoint, Request, Response};
 use crate::line::Line;
+use crate::wait::pause;
 
 /// A visitor of the web pages and the API, with a cookie jar.
 pub struct Client {
     endpoint: Endpoint,
     line: Option<Mutex<Line>>,
     cookies: Mutex<BTreeMap<String, String>>,
+    patient: bool,
 }
 
 impl Client {
-    /// A visitor without a session.
+    /// A visitor without a session. It comes back when it is asked to wait for a second, as the limit on tries does:
+    /// on a fast machine a test is quicker than any person.
     pub fn new(endpoint: Endpoint) -> Client {
-        Client { endpoint, line: None, cookies: Mutex::new(BTreeMap::new()) }
+        Client { endpoint, line: None, cookies: Mutex::new(BTreeMap::new()), patient: true }
+    }
+
+    /// The same visitor, who takes "wait" for an answer.
+    #[must_use]
+    pub fn impatient(self) -> Client {
+        Client { patient: false, ..self }
     }
 
     /// The same visitor, who keeps one connection between requests; from this address, if one is given.
@@ -78,12 +88,14 @@ impl Client {
             let pairs: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header("Cookie", &pairs.join("; "));
         }
-        let asked = format!("{} {}", request.method, request.target);
-        let answer = match &self.line {
-            None => self.endpoint.send(&request),
-            Some(line) => line.lock().expect("no one panics while holding it").send(&request),
-        };
-        let answer = answer.unwrap_or_else(|error| panic!("{asked}: {error}"));
+        let mut answer = self.ask(&request);
+        for _ in 0..10 {
+            if !(self.patient && answer.status == 429 && answer.header("retry-after") == Some("1")) {
+                break;
+            }
+            pause(Duration::from_secs(1));
+            answer = self.ask(&request);
+        }
         self.keep(&answer);
         answer
     }
@@ -101,6 +113,14 @@ impl Client {
     /// Where it sends its requests.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    fn ask(&self, request: &Request) -> Response {
+        let answer = match &self.line {
+            None => self.endpoint.send(request),
+            Some(line) => line.lock().expect("no one panics while holding it").send(request),
+        };
+        answer.unwrap_or_else(|error| panic!("{} {}: {error}", request.method, request.target))
     }
 
     fn keep(&self, answer: &Response) {

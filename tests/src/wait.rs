@@ -26,7 +26,7 @@ pub fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970")
 }
 
-/// Lets time pass: for a moment that is to come at random, never in the hope that something is done by then.
+/// Lets time pass: for a moment that is to come at random, or as long as an answer asked for; never in the hope that something is done by then.
 pub fn pause(time: Duration) {
     sleep(time);
 }

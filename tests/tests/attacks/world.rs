@@ -56,7 +56,7 @@ impl World {
     pub fn new() -> World {
         let site = Site::start();
         let owner = site.set_up();
-        let owner = Client::on_one_line(owner, None);
+        let owner = owner.impatient().on_one_line(None);
         let document = owner.get("/openapi.json").expect(200).json();
         let matrix = owner.get("/access").expect(200).json();
         let rows = list(&matrix, "rows").iter().map(|row| {
@@ -192,7 +192,7 @@ impl World {
 
     /// Someone who is not signed in, from an address that nobody has used yet: limits by source do not add up.
     pub fn visitor(&self) -> Client {
-        self.site.visitor().on_one_line(Some(elsewhere()))
+        self.site.visitor().impatient().on_one_line(Some(elsewhere()))
     }
 }
 
