@@ -214,7 +214,7 @@ fn section(measured: &Measured, options: &Options, machine: &str) -> String {
     match openssl {
         Some((entry, large)) => {
             line(format_args!(
-                "| `openssl speed sha256`, pieces of the mean entry&#39;s size | {} | |",
+                "| `openssl speed sha256`, pieces of the mean size of an entry | {} | |",
                 mib(*entry)
             ));
             line(format_args!("| `openssl speed sha256`, pieces of 8 KiB | {} | |", mib(*large)));
