@@ -212,6 +212,21 @@ impl TestSite {
         site
     }
 
+    /// A call of nobody's, for what no route calls by itself.
+    pub fn call(&self) -> crate::web::Call {
+        crate::web::Call::for_test(self.app.clone(), self.source)
+    }
+
+    /// Changes the database by hand: what happened meanwhile.
+    pub async fn sql(&self, sql: &str) {
+        let sql = sql.to_owned();
+        let change = move |tx: &rusqlite::Transaction| {
+            tx.execute_batch(&sql)?;
+            Ok((Entry::event("test.made", &()), ()))
+        };
+        self.app.store.change(&Actor::system("test"), change).await.unwrap();
+    }
+
     /// GET, as JSON.
     pub async fn get(&self, path: &str) -> Answered {
         self.send(Method::GET, path, "application/json", None).await

@@ -23,8 +23,8 @@ use crate::store::Store;
 use crate::web::{Caller, Via};
 pub use by::{By, Machine};
 use passwords::Passwords;
-use rate::Limit;
 pub use rate::network;
+use rate::{Limit, Turns};
 use schemars::JsonSchema;
 use serde::Serialize;
 use sessions::token::Tokens;
@@ -69,6 +69,7 @@ struct Inner {
     tokens: Tokens,
     limit: Limit,
     wrong: Limit,
+    turns: Turns,
     setup_code: String,
     /// Once there is a user there always is one: no need to ask the database again.
     set_up: AtomicBool,
@@ -87,6 +88,7 @@ impl Identity {
             ids,
             random,
             passwords: Passwords::default(),
+            turns: Turns::default(),
             tokens: Tokens::new(session_key),
             setup_code,
             set_up: AtomicBool::new(false),

@@ -4,8 +4,9 @@
 use crate::clock::Clock;
 use crate::error::Error;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tries at once, and wrong ones at once.
 const BURST: i64 = 10;
@@ -15,6 +16,9 @@ const TRY: i64 = 1_000_000 / 10;
 const WRONG: i64 = 60_000_000 / 10;
 /// Sources remembered at once; beyond it those that have recovered are forgotten, then all new ones share a bucket.
 const SOURCES: usize = 10_000;
+
+/// Turns at once.
+const LANES: usize = 64;
 
 /// The bucket of all sources that are not remembered.
 const SHARED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
@@ -78,6 +82,26 @@ impl Limit {
             return Ok(next);
         }
         Err(Error::RateLimited { retry_s: u64::try_from(over).unwrap_or(0).div_ceil(1_000_000) })
+    }
+}
+
+/// Turns at what one source does one at a time.
+pub struct Turns([Arc<tokio::sync::Mutex<()>>; LANES]);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Arc::default()))
+    }
+}
+
+impl Turns {
+    /// The turn of this source, once those before it are over; it is over when it is dropped. Some sources share one: to
+    /// them it only takes longer.
+    pub async fn of(&self, source: IpAddr) -> tokio::sync::OwnedMutexGuard<()> {
+        let mut hasher = DefaultHasher::new();
+        network(source).hash(&mut hasher);
+        let lane = usize::try_from(hasher.finish() % LANES as u64).unwrap_or(0);
+        Arc::clone(&self.0[lane]).lock_owned().await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The first owner: made once, by whoever can read the code that the start printed.
 
 use super::passwords::rules;
+use super::sessions::Checked;
 use super::users::{Fields, Kind, input, store};
 use super::{Identity, SignedIn, User};
 use crate::audit::{Actor, Entry};
@@ -55,6 +56,7 @@ impl Identity {
         }
         let fields = owner(&new, &self.0.setup_code)?;
         let hash = self.0.passwords.hash(new.password).await?;
+        let checked = Checked::Password(hash.clone());
         let (id, now) = (self.0.ids.new(), self.0.clock.now());
         let (name, display) = (fields.name.clone(), fields.display.clone());
         let user = User { id, name, display, owner: true, created_at: now };
@@ -71,7 +73,7 @@ impl Identity {
             })
             .await?;
         self.0.set_up.store(true, Ordering::Relaxed);
-        self.begin(call, &user, "password", None).await
+        self.begin(call, &user, checked).await
     }
 }
 

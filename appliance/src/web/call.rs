@@ -90,6 +90,24 @@ pub struct Call {
 }
 
 impl Call {
+    /// A call of nobody's, for tests of what no route calls by itself.
+    #[cfg(test)]
+    pub fn for_test(app: App, source: IpAddr) -> Self {
+        Self {
+            app,
+            caller: Caller::default(),
+            source,
+            agent: String::new(),
+            host: crate::test::HOST.to_owned(),
+            request_id: String::new(),
+            idempotency_key: None,
+            wants_csv: false,
+            params: vec![],
+            session_token: None,
+            trip: None,
+        }
+    }
+
     /// A parameter of the path, percent-decoded.
     #[must_use]
     pub fn param(&self, name: &str) -> &str {

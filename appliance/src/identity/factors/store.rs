@@ -175,17 +175,16 @@ pub fn insert_key(tx: &Transaction, kept: &Kept) -> Result<()> {
     Ok(())
 }
 
-/// A key was used; `alone` without anything beside it.
+/// A key was used; `alone` without anything beside it. False when it is there no more.
 pub fn used_key(
     tx: &Transaction,
     id: Uuid,
     credential: &Credential,
     alone: bool,
     at: Timestamp,
-) -> Result<()> {
+) -> Result<bool> {
     let sql = "UPDATE security_key SET credential = ?, last_used = ?, alone = alone OR ? WHERE id = ?";
-    tx.execute(sql, params![serde_json::to_string(credential)?, at, alone, Key(id)])?;
-    Ok(())
+    Ok(tx.execute(sql, params![serde_json::to_string(credential)?, at, alone, Key(id)])? == 1)
 }
 
 pub fn delete_key(tx: &Transaction, id: Uuid) -> Result<()> {

@@ -7,9 +7,9 @@ use super::{Oidc, Provider, back_to, client, place, sessions, store};
 use crate::audit::{Actor, Entry, Outcome};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::identity::sessions::Vouched;
+use crate::identity::SignedIn;
+use crate::identity::sessions::{Checked, Vouched};
 use crate::identity::users::store as users;
-use crate::identity::{SignedIn, Stage};
 use crate::web::Call;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -115,9 +115,8 @@ impl Oidc {
             Ok(Vouch { user, vouched, trip }) => {
                 let read = move |db: &rusqlite::Connection| users::known(db, user);
                 let known = self.0.parts.store.read(read).await?;
-                let passed = if provider.settings.second_factor { None } else { Some(Stage::NewPassword) };
-                let identity = &self.0.parts.identity;
-                let done = identity.begin_vouched(call, &known.user, ("oidc", passed), Some(vouched)).await?;
+                let checked = Checked::Provider { vouched, strong: !provider.settings.second_factor };
+                let done = self.0.parts.identity.begin(call, &known.user, checked).await?;
                 Ok(Arrived { done, next: trip.next, proof: false })
             }
             Err(error) => {

@@ -3,6 +3,7 @@
 //! A session is a row under the hash of a secret that only the cookie holds. It gets a new secret at every change of
 //! what it may do, so that one that was planted or overheard before is worth nothing after.
 
+mod begin;
 mod limits;
 pub mod routes;
 pub(super) mod store;
@@ -11,13 +12,14 @@ pub mod task;
 mod tests;
 pub(super) mod token;
 
-use super::{By, Identity, Stage, User, passwords::lockout};
+use super::{By, Identity, Stage, User};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::noun::Link;
 use crate::settings::{self, Current};
 use crate::web::{Call, Page};
+pub(super) use begin::Checked;
 pub use limits::Limits;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,64 +125,6 @@ pub struct SignedIn {
 }
 
 impl Identity {
-    /// Begins a session for `user`, who just proved to be it by `method`, and so passed this stage of a sign-in. One that
-    /// the same browser held before ends.
-    pub(super) async fn begin(
-        &self,
-        call: &Call,
-        user: &User,
-        method: &'static str,
-        passed: Option<Stage>,
-    ) -> Result<SignedIn> {
-        self.begin_vouched(call, user, (method, passed), None).await
-    }
-
-    /// As [`Identity::begin`], by a provider's word.
-    pub(super) async fn begin_vouched(
-        &self,
-        call: &Call,
-        user: &User,
-        (method, passed): (&'static str, Option<Stage>),
-        vouched: Option<Vouched>,
-    ) -> Result<SignedIn> {
-        let minted = self.0.tokens.mint(&self.0.random);
-        let before = call.session_token().and_then(|token| self.0.tokens.read(token));
-        let (now, id, source, agent) = (self.0.clock.now(), user.id, call.source, call.agent.clone());
-        let actor = call.acting(Actor::user(user.id, user.name.clone()).by(method));
-        let begin = move |tx: &rusqlite::Transaction| {
-            let stage = Stage::after(tx, id, passed)?;
-            let limits = settings::current::<Limits>(tx)?.value;
-            if let Some(before) = before {
-                store::end(tx, &before)?;
-            }
-            let source = source.to_canonical();
-            // Wrong ones are forgotten by a whole sign-in: else a known password would set back the count of wrong codes.
-            if stage != Stage::SecondFactor {
-                lockout::forget(tx, id, Some(source))?;
-            }
-            let new = store::NewSession {
-                hash: minted.hash,
-                user: id,
-                stage,
-                // Whatever passed the second factor's stage stands for one.
-                strong: passed.is_some(),
-                method,
-                now,
-                expires_at: now + limits.absolute(),
-                source: &source.to_string(),
-                agent: &agent,
-            };
-            store::insert(tx, &new)?;
-            if let Some(vouched) = &vouched {
-                store::keep_origin(tx, &minted.hash, vouched)?;
-            }
-            store::seen(tx, &minted.hash, id, now)?;
-            Ok((Entry::sign_in("sign-in", &json!({ "stage": stage })).on("user", id), stage))
-        };
-        let stage = self.0.store.change(&actor, begin).await?;
-        Ok(SignedIn { user: user.clone(), stage, token: minted.token })
-    }
-
     /// Takes the caller's session on to `stage` under a new secret, in the transaction of what earned it.
     pub(super) fn turn(
         &self,

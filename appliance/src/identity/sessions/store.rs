@@ -69,6 +69,19 @@ pub fn origin(db: &Connection, hash: &[u8; 32]) -> Result<Option<Vouched>> {
     Ok(db.query_row(sql, [hash], read).optional()?)
 }
 
+/// Whether a provider that is offered still knows this user.
+pub fn is_vouched_for(db: &Connection, user: Uuid, provider: Uuid) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM oidc_link l JOIN oidc_provider p ON p.id = l.provider
+                              WHERE l.user = ? AND p.id = ? AND p.enabled)";
+    Ok(db.query_row(sql, [Key(user), Key(provider)], |row| row.get(0))?)
+}
+
+/// Whether this security key is still the user's.
+pub fn has_key(db: &Connection, user: Uuid, key: Uuid) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM security_key WHERE user = ? AND id = ?)";
+    Ok(db.query_row(sql, [Key(user), Key(key)], |row| row.get(0))?)
+}
+
 /// How many sessions stand on a provider's word.
 pub fn of_provider(db: &Connection, provider: Uuid) -> Result<u64> {
     let sql = "SELECT count(*) FROM session_origin WHERE provider = ?";

@@ -8,33 +8,51 @@ pub mod routes;
 mod tests;
 
 use super::passwords::{hash, lockout};
+use super::sessions::Checked;
 use super::users::store::{self, Known};
-use super::{Held, Identity, SignedIn};
+use super::{Held, Identity, SignedIn, User};
 use crate::audit::{Actor, Entry, Outcome};
+use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::oidc::local::LocalSignIn;
 use crate::settings;
 use crate::web::Call;
+use rusqlite::{Connection, Transaction};
 use serde_json::json;
+use std::net::IpAddr;
 use uuid::Uuid;
 
 /// An account that someone claims to be, and whether it takes a password from there now.
 pub(super) struct Claimed {
-    pub known: Option<Known>,
-    pub locked: bool,
+    known: Option<Known>,
+    locked: bool,
     /// Passwords do not sign in here, not for this one.
-    pub shut: bool,
+    shut: bool,
 }
 
 impl Claimed {
+    /// As it is at a sign-in.
+    pub fn of(db: &Connection, known: Option<Known>, source: IpAddr, now: Timestamp) -> Result<Self> {
+        let local = settings::current::<LocalSignIn>(db)?.value;
+        let shut = known.as_ref().is_some_and(|known| !local.admits(known.user.owner));
+        Ok(Self { shut, ..Self::within(db, known, source, now)? })
+    }
+
+    /// As it is to one who is signed in: what they prove by a password has nothing to do with whether those sign in.
+    fn within(db: &Connection, known: Option<Known>, source: IpAddr, now: Timestamp) -> Result<Self> {
+        // Asked for a name that nobody has, too: the same work.
+        let id = known.as_ref().map_or(Uuid::nil(), |known| known.user.id);
+        Ok(Self { locked: lockout::is_locked(db, id, source, now)?, known, shut: false })
+    }
+
     /// The hash that the password is checked against, if any would do.
-    fn hash(&self) -> Option<String> {
+    pub fn hash(&self) -> Option<String> {
         let known = self.known.as_ref().filter(|known| known.may_sign_in() && !self.locked && !self.shut)?;
         known.password_hash.clone()
     }
 
     /// Why it was refused, for the audit alone.
-    fn why(&self) -> &'static str {
+    pub fn why(&self) -> &'static str {
         match &self.known {
             None => "unknown-name",
             Some(known) if !known.may_sign_in() => "not-active",
@@ -46,30 +64,34 @@ impl Claimed {
     }
 }
 
+/// Whose password is tried.
+pub(super) enum Whose {
+    /// That of the account of this name, to sign in.
+    Named(String),
+    /// The caller's own.
+    Own(Uuid),
+}
+
+/// A password that proved right.
+pub(super) struct Right {
+    /// Whose it is.
+    pub user: User,
+    /// The hash that it was checked against.
+    pub hash: String,
+}
+
 impl Identity {
     /// Signs in, as far as a name and a password go.
     ///
     /// # Errors
     /// `Invalid("password")`; `RateLimited` after too many of them from one source.
     pub async fn sign_in(&self, call: &Call, name: String, password: String) -> Result<SignedIn> {
-        let (now, source) = (self.0.clock.now(), call.source);
-        let read = move |db: &rusqlite::Connection| {
-            let known = store::by_name(db, &name)?;
-            // Asked for a name that nobody has, too: the same work.
-            let id = known.as_ref().map_or(Uuid::nil(), |known| known.user.id);
-            let local = settings::current::<LocalSignIn>(db)?.value;
-            let shut = known.as_ref().is_some_and(|known| !local.admits(known.user.owner));
-            Ok(Claimed { locked: lockout::is_locked(db, id, source, now)?, known, shut })
-        };
-        let claimed = self.0.store.read(read).await?;
         // A name that nobody has is often a password in the wrong field: it is not written down.
         let nobody = call.acting(Actor::nobody("").by("password"));
-        if !self.tried(call, &nobody, "sign-in", &claimed, password.clone()).await? {
-            return Err(Error::invalid("password", "does not fit the name"));
-        }
-        let Some(known) = claimed.known else { return Err(Error::SignIn) };
-        self.rehash(&known, password).await?;
-        self.begin(call, &known.user, "password", None).await
+        let tried = self.tried(call, &nobody, "sign-in", Whose::Named(name), password.clone()).await?;
+        let right = tried.ok_or_else(|| Error::invalid("password", "does not fit the name"))?;
+        let hash = self.rehashed(&right, password).await?;
+        self.begin(call, &right.user, Checked::Password(hash)).await
     }
 
     /// Proves that the caller is still who signed in, by the password; gives the session's new secret.
@@ -77,12 +99,11 @@ impl Identity {
     /// # Errors
     /// `SignIn` without a session; `Invalid("password")`; `RateLimited`.
     pub async fn prove(&self, call: &Call, password: String) -> Result<String> {
-        let held = call.held()?.clone();
-        let claimed = self.claimed(call).await?;
-        if !self.tried(call, &call.actor(), "prove", &claimed, password).await? {
+        let (held, id) = (call.held()?.clone(), call.user()?.id);
+        if self.tried(call, &call.actor(), "prove", Whose::Own(id), password).await?.is_none() {
             return Err(Error::invalid("password", "is not yours"));
         }
-        let (this, source, id) = (self.clone(), call.source, call.user()?.id);
+        let (this, source) = (self.clone(), call.source);
         self.0
             .store
             .change(&call.actor(), move |tx| {
@@ -105,33 +126,34 @@ impl Identity {
         Ok((Entry::sign_in("prove", detail).on("user", user), token))
     }
 
-    /// The caller's own account, as it would be at a sign-in.
-    pub(super) async fn claimed(&self, call: &Call) -> Result<Claimed> {
-        let (now, source, id) = (self.0.clock.now(), call.source, call.user()?.id);
-        let read = move |db: &rusqlite::Connection| {
-            let known = Some(store::known(db, id)?);
-            Ok(Claimed { known, locked: lockout::is_locked(db, id, source, now)?, shut: false })
-        };
-        self.0.store.read(read).await
-    }
-
-    /// Whether `password` is that of the account. Where it is not, that is counted and written down, as a refused
+    /// Whether `password` is the one behind the account. Where it is not, that is counted and written down, as a refused
     /// `action` of `actor`.
+    ///
+    /// One network tries one at a time: of those that come at once, each meets the locks and limits as the ones before it
+    /// left them.
     pub(super) async fn tried(
         &self,
         call: &Call,
         actor: &Actor,
         action: &'static str,
-        claimed: &Claimed,
+        whose: Whose,
         password: String,
-    ) -> Result<bool> {
+    ) -> Result<Option<Right>> {
+        let _turn = self.0.turns.of(call.source).await;
         self.0.wrong.check(call.source)?;
-        if self.0.passwords.verify(password, claimed.hash()).await? {
-            return Ok(true);
+        let (now, source) = (self.0.clock.now(), call.source);
+        let claim = move |db: &Connection| match whose {
+            Whose::Named(name) => Claimed::of(db, store::by_name(db, &name)?, source, now),
+            Whose::Own(id) => Claimed::within(db, Some(store::known(db, id)?), source, now),
+        };
+        let claimed = self.0.store.read(claim).await?;
+        let hash = claimed.hash();
+        if self.0.passwords.verify(password, hash.clone()).await? {
+            return Ok(claimed.known.zip(hash).map(|(known, hash)| Right { user: known.user, hash }));
         }
-        // With many at once, one beyond the limit may come here: it was tried, so it is written down too.
+        // This one was tried, so it is written down, whatever the limit says of the next.
         let _ = self.0.wrong.take(call.source);
-        let (now, source, why) = (self.0.clock.now(), call.source, claimed.why());
+        let (now, why) = (self.0.clock.now(), claimed.why());
         let id = claimed.known.as_ref().map(|known| known.user.id);
         let counts = why == "wrong-password";
         self.0
@@ -146,22 +168,25 @@ impl Identity {
                 Ok((Entry::sign_in(action, &detail).on("user", on).outcome(Outcome::Refused), ()))
             })
             .await?;
-        Ok(false)
+        Ok(None)
     }
 
-    /// Hashes a password anew that just proved right, where its hash was made with less work than is due today.
-    async fn rehash(&self, known: &Known, password: String) -> Result<()> {
-        let Some(old) = known.password_hash.clone().filter(|phc| hash::outdated(phc)) else { return Ok(()) };
+    /// Hashes a password anew that just proved right, where its hash was made with less work than is due today. Gives the
+    /// hash that is kept of it from now on.
+    async fn rehashed(&self, right: &Right, password: String) -> Result<String> {
+        if !hash::outdated(&right.hash) {
+            return Ok(right.hash.clone());
+        }
         let new = self.0.passwords.hash(password).await?;
-        let id = known.user.id;
-        self.0
-            .store
-            .changes(&Actor::system("manager"), move |tx| {
-                let done = store::rehash(tx, id, &old, &new)?;
-                let entry = Entry::event("user.password-rehashed", &()).on("user", id);
-                Ok((if done { vec![entry] } else { vec![] }, ()))
-            })
-            .await
+        let (id, old, kept) = (right.user.id, right.hash.clone(), new.clone());
+        let change = move |tx: &Transaction| {
+            let done = store::rehash(tx, id, &old, &kept)?;
+            let entry = Entry::event("user.password-rehashed", &()).on("user", id);
+            Ok((if done { vec![entry] } else { vec![] }, ()))
+        };
+        self.0.store.changes(&Actor::system("manager"), change).await?;
+        // Where another hash stands there now, the session is refused: it is not the one that was checked.
+        Ok(new)
     }
 
     /// Forgets wrong passwords that no longer count.

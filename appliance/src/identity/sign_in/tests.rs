@@ -147,6 +147,37 @@ async fn a_guesser_with_a_stolen_session_is_locked_out_of_proving_too() {
     );
 }
 
+#[tokio::test]
+async fn of_wrong_ones_that_come_at_once_no_more_are_checked_than_of_those_that_come_in_turn() {
+    let site = TestSite::new().await;
+    site.person("grace", &["viewer"]).await;
+    site.hand.advance(Duration::from_secs(60));
+    let guesser = site.seen_from("198.51.100.9").stranger();
+    let mut tries = tokio::task::JoinSet::new();
+    for turn in 0..10 {
+        let guesser = guesser.clone();
+        // The last one would be right.
+        let password = if turn == 9 { PASSWORD.to_owned() } else { format!("guess {turn}") };
+        tries.spawn(async move { guesser.sign_in("grace", &password).await });
+    }
+    let answers = tries.join_all().await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::UNPROCESSABLE_ENTITY), "{answers:?}");
+    let told = crate::identity::factors::tests::audit_of(&site).await;
+    let whys = ["wrong-password", "locked"].map(|why| told.matches(&format!("\"why\":\"{why}\"")).count());
+    assert_eq!(whys, [5, 5], "{told}");
+    // And of one network's, whatever the names, no more than may be wrong in its time: five in half a minute.
+    site.hand.advance(Duration::from_secs(30));
+    let runs = site.app.identity.password_runs();
+    let mut tries = tokio::task::JoinSet::new();
+    for turn in 0..10 {
+        let guesser = guesser.clone();
+        tries.spawn(async move { guesser.sign_in(&format!("user{turn}"), "guess").await.status });
+    }
+    let codes = tries.join_all().await;
+    assert_eq!(codes.iter().filter(|code| **code == StatusCode::TOO_MANY_REQUESTS).count(), 5, "{codes:?}");
+    assert_eq!(site.app.identity.password_runs() - runs, 5);
+}
+
 /// An answer without what differs from one to the next whatever happens: the request's id.
 fn said(answer: &crate::test::Answered) -> (StatusCode, String) {
     (answer.status, answer.text.replace(answer.header("x-request-id"), ""))

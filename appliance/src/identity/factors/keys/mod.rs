@@ -13,9 +13,9 @@ use super::{Factors, NewCodes, Step, recovery, store, without_last};
 use crate::audit::{Actor, Entry, Outcome};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::identity::sessions::store as sessions;
+use crate::identity::SignedIn;
+use crate::identity::sessions::{Checked, store as sessions};
 use crate::identity::users::store as users;
-use crate::identity::{SignedIn, Stage};
 use crate::noun::Refusals;
 use crate::web::Call;
 use base64::Engine as _;
@@ -29,6 +29,8 @@ use std::net::IpAddr;
 use uuid::Uuid;
 use webauthn::{Asked, PublicKey, Signed};
 
+/// What is said of a key that nobody has.
+const UNKNOWN: &str = "is not known here";
 /// The most keys one person has.
 const MOST: usize = 20;
 
@@ -368,7 +370,7 @@ impl Factors {
         let proof = self.judge(call, answered, kept, &asked).await?;
         let (now, source) = (self.0.clock.now(), call.source);
         let change = move |tx: &Transaction| {
-            store::used_key(tx, proof.key, &proof.credential, false, now)?;
+            proof.keep(tx, false, now)?;
             let detail = json!({ "method": "security-key", "key": proof.name });
             let done = step.take(tx, user, source, now)?;
             Ok((Entry::sign_in("second-factor", &detail).on("user", id), done))
@@ -397,13 +399,13 @@ impl Factors {
         let user = known.ok_or(Error::SignIn)?.user;
         let now = self.0.clock.now();
         let actor = Actor::user(user.id, user.name.clone()).seen_from(call.source);
-        let (id, used) = (user.id, proof.name.clone());
+        let (id, key) = (user.id, proof.key);
         let change = move |tx: &Transaction| {
-            store::used_key(tx, proof.key, &proof.credential, true, now)?;
-            Ok((Entry::sign_in("security-key.used", &json!({ "key": used })).on("user", id), ()))
+            proof.keep(tx, true, now)?;
+            Ok((Entry::sign_in("security-key.used", &json!({ "key": proof.name })).on("user", id), ()))
         };
         self.0.store.change(&actor, change).await?;
-        self.0.identity.begin(call, &user, "security-key", Some(Stage::SecondFactor)).await
+        self.0.identity.begin(call, &user, Checked::Key(key)).await
     }
 
     /// What the browser needs to ask for one of the caller's keys, to prove that it is still they.
@@ -428,7 +430,7 @@ impl Factors {
         let proof = self.judge(call, answered, kept, &asked).await?;
         let (identity, now) = (self.0.identity.clone(), self.0.clock.now());
         let change = move |tx: &Transaction| {
-            store::used_key(tx, proof.key, &proof.credential, false, now)?;
+            proof.keep(tx, false, now)?;
             identity.proven(tx, &held, id, &json!({ "method": "security-key", "key": proof.name }))
         };
         self.0.store.change(&call.actor(), change).await
@@ -511,7 +513,7 @@ impl Factors {
             return Err(old());
         }
         let Some(Kept { key, mut credential, .. }) = kept else {
-            return Err("is not known here".to_owned());
+            return Err(UNKNOWN.to_owned());
         };
         let signed = Signed { client_data: &client_data, authenticator_data: &data, signature: &signature };
         let asked = site.asked(&challenge, purpose.verified);
@@ -543,6 +545,19 @@ struct Proof {
     key: Uuid,
     name: String,
     credential: Credential,
+}
+
+impl Proof {
+    /// Keeps the counter, in the transaction of what the key proves.
+    ///
+    /// # Errors
+    /// `Invalid("key")` where the key was taken away since.
+    fn keep(&self, tx: &Transaction, alone: bool, now: Timestamp) -> Result<(), Error> {
+        if store::used_key(tx, self.key, &self.credential, alone, now)? {
+            return Ok(());
+        }
+        Err(Error::invalid("key", UNKNOWN))
+    }
 }
 
 fn described(keys: &[Kept], site: &str) -> Vec<Descriptor> {
