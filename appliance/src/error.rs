@@ -42,6 +42,15 @@ pub enum Error {
     /// Fields were refused; nothing was changed.
     #[error("refused: {}", list(.0))]
     Invalid(Vec<FieldError>),
+    /// The caller would give, or take, what they do not hold themselves. Told as a refused field, and written down as a
+    /// permission denied.
+    #[error("refused: {}: {}", .refused.field, .refused.message)]
+    Beyond {
+        /// The field, and why.
+        refused: FieldError,
+        /// The scope that they lack.
+        scope: String,
+    },
     /// It cannot be deleted: others use it.
     #[error("{what} is used by {}", .by.join(", "))]
     InUse {
@@ -117,6 +126,12 @@ impl Error {
     /// One refused field.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError { field: field.into(), message: message.into() }])
+    }
+
+    /// The caller lacks `scope`, and so cannot give or take it by this field.
+    pub fn beyond(field: &str, scope: &str, message: impl Into<String>) -> Self {
+        let refused = FieldError { field: field.to_owned(), message: message.into() };
+        Self::Beyond { refused, scope: scope.to_owned() }
     }
 
     /// There is no `what` of this id.

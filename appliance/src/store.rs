@@ -17,8 +17,8 @@ mod embedded {
 }
 
 /// Tables that [`Store::note`] may write: traces of use and proofs, none of them configuration.
-const NOTED: [&str; 6] =
-    ["session", "session_origin", "audit_checkpoint", "delivery", "lockout", "token_use"];
+const NOTED: [&str; 7] =
+    ["session", "session_origin", "audit_checkpoint", "delivery", "lockout", "token_use", "oidc_back"];
 /// Columns that it may write in tables that it may not write otherwise: when something was used last.
 const NOTED_COLUMNS: [(&str, &str); 1] = [("user", "last_seen")];
 

@@ -157,6 +157,26 @@ CREATE TABLE oidc_link (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX oidc_link_user ON oidc_link (user);
 
+-- What came back from a provider, so that each comes back once, also after a restart. Traces of use.
+CREATE TABLE oidc_back (
+  state BLOB PRIMARY KEY,                -- SHA-256 of the state
+  until INTEGER NOT NULL                 -- when it would no longer be taken anyway
+) STRICT, WITHOUT ROWID;
+
+-- The ways by which an account gets in: what counts as one is said here alone.
+CREATE VIEW way_in AS
+  SELECT id AS user, 'password' AS way, NULL AS provider FROM user
+    WHERE password_hash IS NOT NULL
+      AND CASE coalesce((SELECT value ->> 'local' FROM setting WHERE name = 'local-sign-in'), 'on')
+            WHEN 'on' THEN 1 WHEN 'owner-only' THEN is_owner ELSE 0 END
+  UNION ALL
+  -- No provider speaks for the owner.
+  SELECT l.user, 'oidc', p.id FROM oidc_link l
+    JOIN oidc_provider p ON p.id = l.provider AND p.enabled JOIN user u ON u.id = l.user AND NOT u.is_owner
+  UNION ALL
+  -- A key that has signed in alone: others may not be able to.
+  SELECT user, 'security-key', NULL FROM security_key WHERE alone;
+
 -- Sessions that a provider began.
 CREATE TABLE session_origin (
   session BLOB PRIMARY KEY REFERENCES session (id_hash) ON UPDATE CASCADE ON DELETE CASCADE,

@@ -15,6 +15,7 @@ mod stage;
 pub mod statements;
 pub mod tokens;
 pub mod users;
+mod ways;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;

@@ -119,7 +119,8 @@ pub const ALL: &[Scope] = &[
     scope("tokens:manage", "Make tokens for service accounts and revoke anyone's", ADMIN),
     scope(
         "oidc:manage",
-        "Configure providers by which people sign in, and whether passwords still do",
+        "See and try providers by which people sign in; a person who holds every scope, and no token, also configures them, \
+         and decides whether passwords still sign in",
         ADMIN,
     ),
     scope("settings:view", "See the settings of the appliance", ADMIN),

@@ -7,7 +7,7 @@ use crate::audit::{Actor, Entry};
 use crate::error::Result;
 use crate::noun::{self, Refusals};
 use crate::store::Store;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -52,19 +52,27 @@ pub async fn change<S: Setting>(
     version: Option<i64>,
     value: S,
 ) -> Result<Current<S>> {
+    store.changes(actor, move |tx| change_in(tx, version, value)).await
+}
+
+/// As [`change`], in the transaction of who has more to say about it.
+///
+/// # Errors
+/// As [`change`].
+pub fn change_in<S: Setting>(
+    tx: &Transaction,
+    version: Option<i64>,
+    value: S,
+) -> Result<(Vec<Entry>, Current<S>)> {
     let mut refusals = Refusals::new();
     value.check(&mut refusals);
     refusals.end()?;
-    store
-        .changes(actor, move |tx| {
-            let before = current::<S>(tx)?;
-            if version.is_some() && before.value == value {
-                return Ok((vec![], before));
-            }
-            noun::based_on(version, before.version)?;
-            store::keep(tx, S::NAME, &serde_json::to_string(&value)?)?;
-            let entry = Entry::updated("setting", S::NAME, &before.value, &value);
-            Ok((vec![entry], Current { value, version: before.version + 1 }))
-        })
-        .await
+    let before = current::<S>(tx)?;
+    if version.is_some() && before.value == value {
+        return Ok((vec![], before));
+    }
+    noun::based_on(version, before.version)?;
+    store::keep(tx, S::NAME, &serde_json::to_string(&value)?)?;
+    let entry = Entry::updated("setting", S::NAME, &before.value, &value);
+    Ok((vec![entry], Current { value, version: before.version + 1 }))
 }

@@ -68,8 +68,8 @@ pub async fn handle(site: &Site, route: &Route, api: bool, request: Request) -> 
     match run(site, route, &mut asked, &parts.method, body, &mut typed).await {
         Ok(outcome) => present(site, route, &asked, outcome),
         Err(error) => {
-            if matches!(error, Error::Forbidden) {
-                denied(route, &asked.call).await;
+            if let Some(scope) = lacking(route, &error) {
+                denied(route, &asked.call, scope).await;
             }
             refuse(site, route, &asked, error, typed).await
         }
@@ -194,12 +194,18 @@ fn look(route: &Route, outcome: &Outcome) -> Option<(&'static str, String)> {
     }
 }
 
+/// What the caller lacks, where the error is that they may not do what they asked for: a scope, or nothing that has a name.
+fn lacking<'a>(route: &Route, error: &'a Error) -> Option<&'a str> {
+    match (error, route.access) {
+        (Error::Beyond { scope, .. }, _) => Some(scope),
+        (Error::Forbidden | Error::InPerson, Access::Scope(scope)) => Some(scope),
+        (Error::Forbidden | Error::InPerson, _) => Some(""),
+        _ => None,
+    }
+}
+
 /// Writes down that the caller may not do what they asked for. They are refused whether that works or not.
-async fn denied(route: &Route, call: &Call) {
-    let scope = match route.access {
-        Access::Scope(scope) => scope,
-        Access::Public | Access::Pending | Access::SignedIn => "",
-    };
+async fn denied(route: &Route, call: &Call, scope: &str) {
     if let Err(error) = call.app.audit.denied(&call.actor(), &route.name(), scope).await {
         tracing::error!(%error, "a refusal could not be written to the audit");
     }
@@ -312,6 +318,10 @@ async fn refuse(site: &Site, route: &Route, asked: &Asked, error: Error, mut typ
     if asked.format != Some(Format::Html) {
         return problem(site, asked, error);
     }
+    let error = match error {
+        Error::Beyond { refused, .. } => Error::Invalid(vec![refused]),
+        other => other,
+    };
     match (error, route.form.as_deref()) {
         (Error::Invalid(fields), Some(form)) => {
             let errors = Wrong::of(&fields);

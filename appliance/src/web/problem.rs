@@ -43,6 +43,10 @@ impl Problem {
                 errors = fields;
                 (422, "invalid", "Check the marked fields", None)
             }
+            Error::Beyond { refused, .. } => {
+                errors = vec![refused];
+                (422, "invalid", "Check the marked fields", None)
+            }
             Error::InUse { what, by } => {
                 (409, "in-use", "Still in use", Some(format!("{what} is used by {}.", by.join(", "))))
             }

@@ -108,9 +108,9 @@ impl Failure {
             Self::File { .. } | Self::Service(Error::Internal(_) | Error::Unavailable(_)) => {
                 Exit::Unreachable
             }
-            Self::Service(Error::Forbidden | Error::SignIn | Error::Prove | Error::InPerson) => {
-                Exit::Forbidden
-            }
+            Self::Service(
+                Error::Forbidden | Error::Beyond { .. } | Error::SignIn | Error::Prove | Error::InPerson,
+            ) => Exit::Forbidden,
             Self::Service(_) | Self::Wrong(_) => Exit::Refused,
         }
     }

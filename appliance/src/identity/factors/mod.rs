@@ -17,7 +17,7 @@ mod totp;
 use super::passwords::lockout;
 use super::sessions::{Held, store as sessions};
 use super::users::{store as accounts, within};
-use super::{By, Identity, SignedIn, Stage, User, roles};
+use super::{By, Identity, SignedIn, Stage, User, roles, ways};
 use crate::audit::{Entry, Outcome};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
@@ -365,21 +365,27 @@ impl Identity {
     /// administrator alone.
     ///
     /// # Errors
-    /// `NotFound`, `Forbidden`.
+    /// `NotFound`, `Forbidden`; `Conflict` where a key among them is the last way in.
     pub async fn reset_factors(&self, by: &impl By, user: Uuid) -> Result<(), Error> {
         let (this, now) = (by.clone(), self.0.clock.now());
         let change = move |tx: &Transaction| {
             within(tx, &this, &accounts::one(tx, user, now)?)?;
-            let had = own(tx, user)?;
-            store::delete_totp(tx, user)?;
-            store::delete_keys(tx, user)?;
-            store::delete_codes(tx, user)?;
-            let detail =
-                json!({ "app": had.app.is_some(), "keys": had.keys.len(), "codes": had.recovery_left });
+            let had_way = ways::any(tx, user)?;
+            let detail = take_all(tx, user)?;
+            ways::kept(tx, user, had_way)?;
             Ok((Entry::event("second-factors.reset", &detail).on("user", user), ()))
         };
         self.0.store.change(&by.actor(), change).await
     }
+}
+
+/// Takes all factors of an account, with its recovery codes; gives what they were, for the audit.
+pub(super) fn take_all(tx: &Transaction, user: Uuid) -> Result<serde_json::Value, Error> {
+    let had = own(tx, user)?;
+    store::delete_totp(tx, user)?;
+    store::delete_keys(tx, user)?;
+    store::delete_codes(tx, user)?;
+    Ok(json!({ "app": had.app.is_some(), "keys": had.keys.len(), "codes": had.recovery_left }))
 }
 
 /// Takes a session on, once its second factor was right.

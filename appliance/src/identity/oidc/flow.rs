@@ -232,20 +232,52 @@ pub async fn back(
         let answer = client.send(request.map_err(Error::internal)?).await;
         let answer = answer.map_err(|error| down(provider, &whole(&error)))?;
         let said: Map<String, Value> = serde_json::from_slice(answer.body()).unwrap_or_default();
-        // Only of the same person, and nothing that the signed token says already.
+        // Only of the same person, and (in `joined`) nothing that the signed token says already.
         if said.get("sub") == claims.get("sub") {
-            for (name, value) in said {
-                claims.entry(name).or_insert(value);
-            }
+            claims = joined(claims, said);
         }
     }
     Ok(Said { claims, id_token: text, ago_s })
+}
+
+/// What is said in two places of one person: what the token says counts, and what it is silent of is taken from the other.
+/// An address and whether it is verified come from the same place: one that was verified does not vouch for another.
+fn joined(mut token: Map<String, Value>, mut other: Map<String, Value>) -> Map<String, Value> {
+    let pair = ["email", "email_verified"];
+    let whole = |claims: &Map<String, Value>| pair.iter().all(|name| claims.contains_key(*name));
+    let poorer = if whole(&token) || !whole(&other) { &mut other } else { &mut token };
+    for name in pair {
+        poorer.remove(name);
+    }
+    for (name, value) in other {
+        token.entry(name).or_insert(value);
+    }
+    token
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_address_and_whether_it_is_verified_come_from_the_same_place() {
+        let object = |value: Value| value.as_object().unwrap().clone();
+        let said = |token: Value, other: Value| {
+            let joined = joined(object(token), object(other));
+            (joined.get("email").cloned(), joined.get("email_verified").cloned())
+        };
+        let verified = json!({ "email": "other@x.test", "email_verified": true, "name": "N" });
+        let (email, yes) = (|text: &str| Some(json!(text)), Some(json!(true)));
+        let silent = said(json!({ "email": "boss@x.test" }), verified.clone());
+        assert_eq!(silent, (email("other@x.test"), yes.clone()), "not the one that nobody verified");
+        assert_eq!(said(json!({ "email_verified": true }), json!({ "email": "boss@x.test" })).0, None);
+        let own = json!({ "email": "own@x.test", "email_verified": false });
+        assert_eq!(said(own, verified.clone()), (email("own@x.test"), Some(json!(false))));
+        assert_eq!(said(json!({}), verified), (email("other@x.test"), yes));
+        let only = said(json!({ "email": "own@x.test" }), json!({ "email_verified": true }));
+        assert_eq!(only, (email("own@x.test"), None));
+    }
 
     #[test]
     fn a_sign_in_is_fresh_that_came_after_the_trip_began_by_the_providers_own_clock() {

@@ -113,6 +113,9 @@ pub struct ProviderInput {
     /// Who comes from it is asked for a second factor here too.
     #[serde(default)]
     pub second_factor: bool,
+    /// For a change to another issuer: forget who of its people is who here.
+    #[serde(default)]
+    pub forget_links: bool,
     /// For a change: the version that was read (JSON may say it as `If-Match`).
     #[serde(default)]
     pub version: Option<i64>,

@@ -68,15 +68,19 @@ struct List {
     page: Page<Provider>,
     /// Who signs in by a password.
     local: super::local::Local,
+    /// Whether the caller may change any of it: only a person who holds everything.
+    may_change: bool,
 }
 
 async fn list(call: Call, query: ProviderQuery) -> Answer<List> {
     let page = call.app.oidc.providers(&call, query).await?;
     let local = call.app.oidc.local().await?.value.local;
-    Ok(Reply::ok(List { page, local }))
+    let may_change = call.app.oidc.may_configure(&call).is_ok();
+    Ok(Reply::ok(List { page, local, may_change }))
 }
 
-async fn new(_: Call, _: NoInput) -> Answer<EditPage<Provider>> {
+async fn new(call: Call, _: NoInput) -> Answer<EditPage<Provider>> {
+    call.app.oidc.may_configure(&call)?;
     Ok(Reply::ok(EditPage { item: None }))
 }
 
@@ -93,6 +97,7 @@ async fn show(call: Call, _: NoInput) -> Answer<Provider> {
 }
 
 async fn edit(call: Call, _: NoInput) -> Answer<EditPage<Provider>> {
+    call.app.oidc.may_configure(&call)?;
     let item = call.app.oidc.provider(&call, call.id("provider")?).await?;
     Ok(Reply::ok(EditPage { item: Some(item) }))
 }
@@ -109,6 +114,7 @@ async fn try_out(call: Call, _: NoInput) -> Answer<Provider> {
 }
 
 async fn ask_delete(call: Call, _: NoInput) -> Answer<DeletePage<Provider>> {
+    call.app.oidc.may_configure(&call)?;
     let item = call.app.oidc.provider(&call, call.id("provider")?).await?;
     Ok(Reply::ok(DeletePage { item, in_use: vec![] }))
 }
@@ -126,6 +132,7 @@ fn path(provider: &Provider) -> String {
 }
 
 async fn local(call: Call, _: NoInput) -> Answer<Current<LocalSignIn>> {
+    call.app.oidc.may_configure(&call)?;
     Ok(Reply::ok(call.app.oidc.local().await?))
 }
 

@@ -2,13 +2,15 @@
 //! and which roles their groups give.
 
 use super::claims::Person;
-use super::{Provider, regiven, store};
+use super::configure::regiven;
+use super::{Provider, store};
 use crate::audit::Entry;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::users::{Fields, Kind, store as users};
+use crate::identity::{factors, sessions, statements, tokens};
 use rusqlite::Transaction;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// How a person of a provider becomes a user here, and what was done to get there.
@@ -20,6 +22,9 @@ pub struct Settled {
 }
 
 /// Finds or makes the account of a person, and gives the roles that their groups give now.
+///
+/// # Errors
+/// `Conflict` with the reason, also where the provider was changed since it was asked; any from the database.
 pub fn settle(
     tx: &Transaction,
     provider: &Provider,
@@ -27,6 +32,9 @@ pub fn settle(
     new: Uuid,
     now: Timestamp,
 ) -> Result<Settled> {
+    if !store::is_offered_as(tx, provider.id, provider.version)? {
+        return Err(changed());
+    }
     let mut entries = Vec::new();
     let mappings = &provider.settings.roles;
     let roles: Vec<Uuid> =
@@ -72,8 +80,12 @@ fn found(
     entries: &mut Vec<Entry>,
 ) -> Result<Uuid> {
     let by_email = person.email.as_deref().filter(|_| provider.settings.link_by_email);
+    let mut detail = json!({ "provider": provider.name, "subject": person.subject });
     let user = match by_email.map(|email| store::by_email(tx, email)).transpose()?.flatten() {
-        Some(user) => user,
+        Some(user) => {
+            detail["taken"] = other_ways_taken(tx, user, now)?;
+            user
+        }
         None if provider.settings.make_accounts && has_role => {
             let fields = account(tx, person)?;
             let row = users::New { id: new, password_hash: None, owner: false, now };
@@ -87,9 +99,28 @@ fn found(
         None => return Err(Error::conflict("you have no account here: ask an administrator")),
     };
     store::keep_link(tx, provider.id, &person.subject, user, now)?;
-    let detail = json!({ "provider": provider.name, "subject": person.subject });
     entries.push(Entry::event("user.linked", &detail).on("user", user));
     Ok(user)
+}
+
+/// Takes from an account whatever else could come in as it, and gives what that was. Whoever made it, or may edit it, may
+/// have kept a way in for themselves; from now on it does what the person's groups allow.
+fn other_ways_taken(tx: &Transaction, user: Uuid, now: Timestamp) -> Result<Value> {
+    let had_password = users::known(tx, user)?.password_hash.is_some();
+    // Links that would set another go with it.
+    users::set_password(tx, user, None, now)?;
+    Ok(json!({
+        "password": had_password,
+        "second_factors": factors::take_all(tx, user)?,
+        "tokens": tokens::revoke_all(tx, user, now)?,
+        "statements": statements::store::revoke_all(tx, user, now)?,
+        "sessions": sessions::store::end_all(tx, user, None)?,
+    }))
+}
+
+/// What the provider was asked for is not what it is asked for now.
+pub fn changed() -> Error {
+    Error::conflict("the provider was changed or switched off in the meantime: begin again")
 }
 
 /// The fields of a new account: a name that nobody has.
@@ -120,9 +151,13 @@ mod tests {
     use super::*;
     use crate::audit::Actor;
     use crate::identity::oidc::{Mapping, Settings};
-    use crate::test::TestSite;
+    use crate::test::{PASSWORD, TestSite};
+    use axum::http::{Method, StatusCode};
 
     const OPERATOR: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0002);
+    /// What is kept of a security key.
+    const CREDENTIAL: &str =
+        r#"{"key":{"algorithm":"es256","point":"AA"},"count":0,"site":"x","transports":[]}"#;
     const VIEWER: Uuid = Uuid::from_u128(0x0000_0000_0000_7000_8000_0000_0000_0003);
 
     fn provider(id: Uuid) -> Provider {
@@ -142,6 +177,7 @@ mod tests {
             holders: 0,
             only_way: 0,
             sessions: 0,
+            may_change: true,
             version: 1,
             updated_at: Timestamp::EPOCH,
         }
@@ -240,6 +276,68 @@ mod tests {
         );
         assert_eq!(come(&provider, &["all"]).await.unwrap().1, ["viewer"]);
         assert_eq!(come(&provider, &[]).await.unwrap().1, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_link_by_address_takes_whatever_else_could_come_in_as_the_account() {
+        let (site, mut provider) = site().await;
+        provider.settings.link_by_email = true;
+        let clerk = site.person("prepared", &["viewer"]).await;
+        let id = clerk.own_id().await;
+        let token = json!({ "name": "mine", "scopes": ["scans:view"] });
+        let token = clerk.send_json(Method::POST, "/tokens", &token).await;
+        assert_eq!(token.status, StatusCode::CREATED, "{}", token.text);
+        let link = site.send_json(Method::POST, &format!("/users/{id}/reset"), &Value::Null).await;
+        let link = link.json()["url"].as_str().unwrap().to_owned();
+        let rows = format!(
+            "UPDATE user SET email = 'bob@plant.test' WHERE id = '{id}';
+             INSERT INTO security_key (id, user, name, credential_id, credential, alone, created_at)
+               VALUES ('{}', '{id}', 'mine', x'01', '{CREDENTIAL}', 1, 0);
+             INSERT INTO totp (user, sealed, confirmed_at) VALUES ('{id}', x'01', 0)",
+            site.app.ids.new()
+        );
+        let make = move |tx: &Transaction| {
+            tx.execute_batch(&rows)?;
+            Ok((Entry::event("test.made", &()), ()))
+        };
+        site.app.store.change(&Actor::system("test"), make).await.unwrap();
+        let who = comes(&site, &provider, person("bob", Some("bob@plant.test"), &["ops"])).await.unwrap();
+        assert_eq!(who, ("prepared".to_owned(), vec!["operator".to_owned()]));
+        assert_eq!(clerk.get("/me").await.status, StatusCode::UNAUTHORIZED, "its sessions are over");
+        let bearer = site.stranger().showing(token.json()["token"].as_str().unwrap());
+        assert_eq!(bearer.get("/me").await.status, StatusCode::UNAUTHORIZED, "its tokens are void");
+        let again = site.stranger().sign_in("prepared", PASSWORD).await;
+        assert_eq!(again.fields(), ["password"], "its password is none");
+        let reset = site.stranger().get(&link[link.find("/reset").unwrap()..]).await;
+        assert_eq!(reset.status, StatusCode::NOT_FOUND, "nor does a link set another");
+        assert_eq!(site.get(&format!("/users/{id}")).await.json()["methods"], json!(["oidc"]));
+        let entries = site.get(&format!("/audit?resource_id={id}&action=user.linked")).await.json();
+        let entry = site.get(&format!("/audit/{}", entries["items"][0]["seq"])).await.json();
+        let taken = json!({ "password": true, "second_factors": { "app": true, "keys": 1, "codes": 0 },
+                            "tokens": 1, "statements": 0, "sessions": 1 });
+        assert_eq!(entry["detail"]["taken"], taken, "{entry}");
+    }
+
+    #[tokio::test]
+    async fn what_a_provider_said_counts_only_while_it_is_what_it_was_when_it_was_asked() {
+        let (site, provider) = site().await;
+        let link = format!(
+            "INSERT INTO oidc_link (provider, subject, user, created_at)
+               SELECT '{}', 's', id, 0 FROM user WHERE name = 'grace'",
+            provider.id
+        );
+        let off = "UPDATE oidc_provider SET enabled = 0";
+        let other = "UPDATE oidc_provider SET enabled = 1, version = version + 1";
+        let mut come = comes(&site, &provider, person("s", None, &["ops"])).await;
+        assert!(come.is_err(), "not linked yet");
+        for (change, refused) in [(link.as_str(), false), (off, true), (other, true)] {
+            let change = change.to_owned();
+            let make = move |tx: &Transaction| Ok((Entry::event("test.made", &()), tx.execute(&change, [])?));
+            site.app.store.change(&Actor::system("test"), make).await.unwrap();
+            come = comes(&site, &provider, person("s", None, &["ops"])).await;
+            assert_eq!(come.is_err(), refused, "{come:?}");
+        }
+        assert!(come.unwrap_err().contains("in the meantime"));
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::claims::Person;
 use super::flow::{self, Errand, Trip};
-use super::settle::{Settled, settle};
+use super::settle::{Settled, changed, settle};
 use super::{Oidc, Provider, back_to, client, place, sessions, store};
 use crate::audit::{Actor, Entry, Outcome};
 use crate::clock::Timestamp;
@@ -10,12 +10,12 @@ use crate::error::{Error, Result};
 use crate::identity::SignedIn;
 use crate::identity::sessions::{Checked, Vouched};
 use crate::identity::users::store as users;
+use crate::secrets::sha256;
 use crate::web::Call;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rusqlite::Transaction;
 use serde_json::json;
-use std::sync::PoisonError;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -94,9 +94,14 @@ impl Oidc {
         let began = self.0.parts.clock.now();
         let errand = Errand { back: back_to(&call.host, id), next, began, until: began + PATIENCE, proves };
         let (url, trip) = flow::there(&provider, &client(&provider)?, errand).await?;
-        let text = serde_json::to_vec(&trip)?;
-        let cookie = URL_SAFE_NO_PAD.encode(self.0.parts.master.seal(TRIP, &text, &self.0.parts.random));
+        let cookie = self.packed(&trip)?;
         Ok((provider, url, cookie))
+    }
+
+    /// A trip as its browser keeps it.
+    pub(super) fn packed(&self, trip: &Trip) -> Result<String> {
+        let text = serde_json::to_vec(trip)?;
+        Ok(URL_SAFE_NO_PAD.encode(self.0.parts.master.seal(TRIP, &text, &self.0.parts.random)))
     }
 
     /// Ends a sign-in or a proof that the provider sent back.
@@ -137,6 +142,9 @@ impl Oidc {
         let detail = json!({ "method": "oidc", "provider": provider.name });
         let stage = held.stage;
         let change = move |tx: &Transaction| {
+            if !sessions::is_vouched_for(tx, id, vouched.provider)? {
+                return Err(changed());
+            }
             // Only where the provider began the session is it left there, too.
             if sessions::origin(tx, &held.hash)?.is_some_and(|origin| origin.provider == vouched.provider) {
                 sessions::keep_origin(tx, &held.hash, &vouched)?;
@@ -195,7 +203,7 @@ impl Oidc {
     ) -> Result<Vouch> {
         let parts = &self.0.parts;
         let now = parts.clock.now();
-        let trip = self.trip(call, provider.id, back.state.as_deref(), now)?;
+        let trip = self.trip(call.trip(), provider.id, back.state.as_deref(), now).await?;
         let own = match &trip.proves {
             Some(session) => {
                 *action = "prove";
@@ -244,20 +252,24 @@ impl Oidc {
     }
 
     /// What this browser took along, if what came back answers it; each trip ends once.
-    fn trip(&self, call: &Call, provider: Uuid, state: Option<&str>, now: Timestamp) -> Result<Trip> {
-        let sealed = call.trip().and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie).ok()).ok_or_else(lost)?;
+    pub(super) async fn trip(
+        &self,
+        cookie: Option<&str>,
+        provider: Uuid,
+        state: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Trip> {
+        let sealed = cookie.and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie).ok()).ok_or_else(lost)?;
         let text = self.0.parts.master.open(TRIP, &sealed).map_err(|_| lost())?;
         let trip: Trip = serde_json::from_slice(&text).map_err(|_| lost())?;
         let same = state.is_some_and(|state| crate::secrets::equal(state.as_bytes(), trip.state.as_bytes()));
         if trip.provider != provider || !same || trip.until <= now {
             return Err(lost());
         }
-        let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
-        used.retain(|_, until| *until > now);
-        if used.insert(trip.state.clone(), trip.until).is_some() {
-            return Err(lost());
-        }
-        Ok(trip)
+        // Kept in the database: a restart makes no state good again.
+        let (hash, until) = (sha256(trip.state.as_bytes()), trip.until);
+        let first = self.0.parts.store.note(move |tx| store::comes_back(tx, &hash, until, now)).await?;
+        if first { Ok(trip) } else { Err(lost()) }
     }
 }
 

@@ -160,23 +160,33 @@ pub fn holders(db: &Connection, provider: Uuid) -> Result<Vec<Uuid>> {
     rows(db, sql, [Key(provider)], |row| row.get(0).map(|Key(id)| id))
 }
 
+/// Forgets who of a provider's people is who here.
+pub fn forget_links(tx: &Transaction, provider: Uuid) -> Result<()> {
+    tx.execute("DELETE FROM oidc_link WHERE provider = ?", [Key(provider)])?;
+    Ok(())
+}
+
+/// Whether a provider is offered, and still what it was at this version.
+pub fn is_offered_as(db: &Connection, provider: Uuid, version: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM oidc_provider WHERE id = ? AND enabled AND version = ?)";
+    Ok(db.query_row(sql, params![Key(provider), version], |row| row.get(0))?)
+}
+
+/// Something came back with this state; false when it did before. What could no longer come back is forgotten.
+pub fn comes_back(tx: &Transaction, state: &[u8; 32], until: Timestamp, now: Timestamp) -> Result<bool> {
+    tx.execute("DELETE FROM oidc_back WHERE until <= ?", [now])?;
+    let sql = "INSERT OR IGNORE INTO oidc_back (state, until) VALUES (?, ?)";
+    Ok(tx.execute(sql, params![state, until])? == 1)
+}
+
 /// How many accounts a provider knows, how many hold roles by its word, and how many of those it knows have no other way
 /// in.
 pub fn people(db: &Connection, provider: Uuid) -> Result<(u64, u64, u64)> {
     let sql = "SELECT (SELECT count(DISTINCT user) FROM oidc_link WHERE provider = ?1),
                  (SELECT count(DISTINCT user) FROM user_role WHERE provider = ?1),
-                 (SELECT count(*) FROM user u WHERE u.password_hash IS NULL
-                    AND EXISTS (SELECT 1 FROM oidc_link l WHERE l.user = u.id AND l.provider = ?1)
-                    AND NOT EXISTS (SELECT 1 FROM oidc_link l JOIN oidc_provider p ON p.id = l.provider
-                                    WHERE l.user = u.id AND p.id <> ?1 AND p.enabled)
-                    AND NOT EXISTS (SELECT 1 FROM security_key k WHERE k.user = u.id AND k.alone))";
+                 (SELECT count(DISTINCT user) FROM oidc_link l WHERE l.provider = ?1
+                    AND NOT EXISTS (SELECT 1 FROM way_in w WHERE w.user = l.user AND w.provider IS NOT ?1))";
     Ok(db.query_row(sql, [Key(provider)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
-}
-
-/// Whether a provider is offered beside this one.
-pub fn is_another_offered(db: &Connection, provider: Uuid) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM oidc_provider WHERE enabled = 1 AND id <> ?)";
-    Ok(db.query_row(sql, [Key(provider)], |row| row.get(0))?)
 }
 
 /// The providers that are offered and know this user.

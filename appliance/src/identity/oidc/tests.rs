@@ -5,13 +5,13 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-fn input() -> Value {
+pub(super) fn input() -> Value {
     let ca = rcgen::generate_simple_self_signed(["sso.test".to_owned()]).unwrap().cert.pem();
     json!({ "name": "Site login", "enabled": true, "issuer": "https://127.0.0.1:1/", "discovery": true,
             "client_id": "portolan", "client_secret": "hunter2", "ca": ca, "mapping": "ops = operator" })
 }
 
-async fn post(site: &TestSite, path: &str, body: &Value) -> Answered {
+pub(super) async fn post(site: &TestSite, path: &str, body: &Value) -> Answered {
     site.send_json(Method::POST, path, body).await
 }
 
@@ -135,16 +135,12 @@ async fn passwords_can_be_left_to_the_owner_and_switched_off_by_nobody_who_came_
     assert_eq!(stale.status, StatusCode::FORBIDDEN, "a fresh proof is needed: {}", stale.text);
 }
 
-async fn sql(site: &TestSite, sql: String) {
-    let change = move |tx: &rusqlite::Transaction| {
-        tx.execute_batch(&sql)?;
-        Ok((crate::audit::Entry::event("test.made", &()), ()))
-    };
-    site.app.store.change(&crate::audit::Actor::system("test"), change).await.unwrap();
+pub(super) async fn sql(site: &TestSite, sql: String) {
+    site.sql(&sql).await;
 }
 
 /// A person who came by this provider, and holds the role operator by its word.
-async fn came_by(site: &TestSite, provider: &str, name: &str) -> TestSite {
+pub(super) async fn came_by(site: &TestSite, provider: &str, name: &str) -> TestSite {
     let person = site.person(name, &["viewer"]).await;
     let id = person.own_id().await;
     sql(
@@ -213,29 +209,6 @@ async fn with_a_provider_goes_what_stands_on_its_word() {
 }
 
 #[tokio::test]
-async fn while_no_password_signs_in_the_last_provider_stays() {
-    let site = TestSite::new().await;
-    let made = post(&site, "/providers", &input()).await.json();
-    let path = format!("/providers/{}", made["id"].as_str().unwrap());
-    sql(&site, "INSERT INTO setting (name, value) VALUES ('local-sign-in', '{\"local\":\"off\"}')".into())
-        .await;
-    let mut off = input();
-    (off["version"], off["enabled"]) = (json!(1), json!(false));
-    for refused in [
-        site.send_json(Method::DELETE, &path, &Value::Null).await,
-        site.send_json(Method::PUT, &path, &off).await,
-    ] {
-        assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text);
-        assert!(refused.text.contains("the last way in"), "{}", refused.text);
-    }
-    assert_eq!(site.get(&path).await.json()["enabled"], true, "nothing of it was done");
-    let mut second = input();
-    second["name"] = json!("Another");
-    assert_eq!(post(&site, "/providers", &second).await.status, StatusCode::CREATED);
-    assert_eq!(site.send_json(Method::DELETE, &path, &Value::Null).await.status, StatusCode::OK);
-}
-
-#[tokio::test]
 async fn who_signs_in_by_a_password_is_as_it_was_decided() {
     let site = TestSite::new().await;
     site.person("grace", &["viewer"]).await;
@@ -278,4 +251,47 @@ async fn only_a_provider_that_knows_the_caller_is_asked_who_they_are() {
     let path = format!("/users/{}/password", grace.own_id().await);
     let gone = site.send_json(Method::DELETE, &path, &Value::Null).await;
     assert_eq!((gone.status, &gone.json()["methods"]), (StatusCode::OK, &json!(["oidc"])), "{}", gone.text);
+}
+
+#[tokio::test]
+async fn a_state_that_came_back_does_not_come_back_again_not_even_after_a_restart() {
+    let site = TestSite::new().await;
+    let oidc = &site.app.oidc;
+    let now = site.app.clock.now();
+    let provider = site.app.ids.new();
+    let trip = |state: &str| super::flow::Trip {
+        provider,
+        state: state.to_owned(),
+        nonce: "n".into(),
+        verifier: "v".into(),
+        next: "/".into(),
+        began: now,
+        until: now + Duration::from_secs(600),
+        proves: None,
+    };
+    let (one, two) = (oidc.packed(&trip("one")).unwrap(), oidc.packed(&trip("two")).unwrap());
+    let parts = || super::Parts {
+        store: site.app.store.clone(),
+        clock: site.app.clock.clone(),
+        ids: site.app.ids.clone(),
+        random: oidc.0.parts.random.clone(),
+        master: oidc.0.parts.master.clone(),
+        identity: site.app.identity.clone(),
+    };
+    let come = async |oidc: &super::Oidc, cookie: &str, state: &str, at| {
+        oidc.trip(Some(cookie), provider, Some(state), at).await.is_ok()
+    };
+    assert!(!come(oidc, &one, "two", now).await, "the answer to another question");
+    let (first, second) = tokio::join!(come(oidc, &one, "one", now), come(oidc, &one, "one", now));
+    assert_ne!(first, second, "of two at once, one");
+    let restarted = super::Oidc::new(parts());
+    assert!(!come(&restarted, &one, "one", now).await);
+    assert!(come(&restarted, &two, "two", now).await, "what is under way goes on after a restart");
+    let late = now + Duration::from_secs(601);
+    let three = oidc.packed(&super::flow::Trip { until: late + Duration::from_secs(600), ..trip("three") });
+    assert!(come(oidc, &three.unwrap(), "three", late).await);
+    let kept =
+        |db: &rusqlite::Connection| Ok(db.query_row("SELECT count(*) FROM oidc_back", [], |row| row.get(0))?);
+    let kept: u64 = site.app.store.read(kept).await.unwrap();
+    assert_eq!(kept, 1, "what could no longer come back is forgotten");
 }

@@ -10,7 +10,7 @@ mod tests;
 
 use super::sign_in::Whose;
 use super::users::{Account, Kind, Method, State, store as users, within};
-use super::{By, Identity, SignedIn, Stage, sessions};
+use super::{By, Identity, SignedIn, Stage, sessions, ways};
 use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -122,7 +122,7 @@ impl Identity {
             let refused = match () {
                 () if account.owner => Some("the owner keeps a password: it is the last way in"),
                 () if !account.methods.contains(&Method::Password) => Some("this account has no password"),
-                () if !users::has_other_way(tx, id)? => Some(
+                () if !ways::beside_password(tx, id)? => Some(
                     "there is no other way in yet: sign in once by a provider, or by a security key alone, then again",
                 ),
                 () => None,

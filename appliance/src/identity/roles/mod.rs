@@ -197,7 +197,7 @@ impl Roles {
     /// Makes a role of scopes that the caller holds.
     ///
     /// # Errors
-    /// `Invalid`; `Conflict` when there are too many; any from the database.
+    /// `Invalid`, `Beyond`; `Conflict` when there are too many; any from the database.
     pub async fn create(&self, call: &Call, input: RoleInput) -> Result<Role> {
         noun::not_yet(input.version)?;
         let fields = Fields::check(input)?;
@@ -218,7 +218,7 @@ impl Roles {
     /// what giving them a role is.
     ///
     /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`; `Prove` where more changes than its name; any from the database.
+    /// `NotFound`, `Stale`, `Invalid`, `Beyond`; `Prove` where more changes than its name; any from the database.
     pub async fn update(&self, call: &Call, id: Uuid, input: RoleInput) -> Result<Role> {
         let (may, now, this) = (call.caller.scopes.clone(), self.clock.now(), call.clone());
         let change = move |tx: &Transaction| {
@@ -241,7 +241,7 @@ impl Roles {
     /// Deletes a role that nobody holds, and gives what it was.
     ///
     /// # Errors
-    /// `NotFound`, `Stale`; `InUse` while someone holds it; `Conflict` for one that is part of the program; `Invalid`
+    /// `NotFound`, `Stale`; `InUse` while someone holds it; `Conflict` for one that is part of the program; `Beyond`
     /// for one that gives more than the caller holds.
     pub async fn delete(&self, call: &Call, id: Uuid, version: Option<i64>) -> Result<Role> {
         let may = call.caller.scopes.clone();
@@ -300,34 +300,42 @@ pub fn second_factor_needed(db: &Connection, user: Uuid) -> Result<bool> {
     store::second_factor_needed(db, user)
 }
 
-/// Refuses to hand out roles that give what the one who hands them out (`may`) does not hold; the refusal is of the field
-/// `roles`. Also for taking a role away: who holds less than it gives does not decide on it.
+/// Refuses to hand out roles, or to take them, that give what the one who does it (`may`) does not hold: who holds less
+/// than a role gives does not decide on it. The refusal is of the field `roles`. Says whether anything changes between
+/// `before` and `after`.
 ///
 /// # Errors
-/// `Invalid` on `roles`, also when there is no such role; any from the database.
-pub fn may_grant(db: &Connection, may: &BTreeSet<String>, roles: &[Uuid]) -> Result<()> {
-    for role in roles {
+/// `Beyond` on `roles`; `Invalid` on it when there is no such role; any from the database.
+pub fn may_grant(
+    db: &Connection,
+    may: &BTreeSet<String>,
+    before: &BTreeSet<Uuid>,
+    after: &BTreeSet<Uuid>,
+) -> Result<bool> {
+    let mut changes = false;
+    for role in before.symmetric_difference(after) {
+        changes = true;
         let role = store::one(db, *role).map_err(|error| match error {
             Error::NotFound { .. } => Error::invalid("roles", format!("there is no role {role}")),
             other => other,
         })?;
         if let Some(scope) = beyond(may, &role.scopes) {
             let message = format!("the role “{}” gives {scope}, which you do not hold yourself", role.name);
-            return Err(Error::invalid("roles", message));
+            return Err(Error::beyond("roles", scope, message));
         }
     }
-    Ok(())
+    Ok(changes)
 }
 
 /// Refuses scopes beyond those that the caller holds; the refusal is of the field `scopes`.
 ///
 /// # Errors
-/// `Invalid` on `scopes`.
+/// `Beyond` on `scopes`.
 pub fn held(may: &BTreeSet<String>, wanted: &BTreeSet<String>) -> Result<()> {
     match beyond(may, wanted) {
         None => Ok(()),
         Some(scope) => {
-            Err(Error::invalid("scopes", format!("{scope} is not yours to give: you do not hold it")))
+            Err(Error::beyond("scopes", scope, format!("{scope} is not yours to give: you do not hold it")))
         }
     }
 }

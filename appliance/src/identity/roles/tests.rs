@@ -133,7 +133,23 @@ async fn nobody_makes_changes_or_deletes_a_role_of_scopes_that_they_do_not_hold(
     assert_eq!(put(&clerk, &admin, 1, &json!({ "name": "admin" })).await.fields(), ["scopes"]);
     let path = format!("/roles/{strong}");
     assert_eq!(clerk.send_json(Method::DELETE, &path, &Value::Null).await.fields(), ["scopes"]);
-    assert_eq!(entries(&site).await, before);
+    // Nothing of it was done; that it was tried is written down, once for each route and minute.
+    assert_eq!(entries(&site).await, before + 3);
+    let tried = site.get("/audit?action=access.denied&outcome=refused&actor=clerk&sort=seq").await.json();
+    let lacked: Vec<Value> = {
+        let mut lacked = Vec::new();
+        for item in tried["items"].as_array().unwrap() {
+            let entry = site.get(&format!("/audit/{}", item["seq"])).await.json();
+            lacked.push(json!([entry["detail"]["route"], entry["detail"]["scope"]]));
+        }
+        lacked
+    };
+    let wanted = [
+        json!(["POST /roles", "users:manage"]),
+        json!(["PUT /roles/{id}", "tokens:manage"]),
+        json!(["DELETE /roles/{id}", "users:manage"]),
+    ];
+    assert_eq!(lacked, wanted);
     made(&clerk, &json!({ "name": "Fine", "scopes": ["scans:view"] })).await;
 }
 

@@ -3,7 +3,7 @@
 
 mod jwt;
 pub mod routes;
-mod store;
+pub(super) mod store;
 #[cfg(test)]
 mod tests;
 

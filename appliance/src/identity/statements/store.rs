@@ -96,6 +96,12 @@ pub fn revoke(tx: &Transaction, id: Uuid, now: Timestamp) -> Result<bool> {
     Ok(tx.execute(sql, params![now, Key(id)])? == 1)
 }
 
+/// Revokes every statement about an account that was not; gives how many.
+pub fn revoke_all(tx: &Transaction, user: Uuid, now: Timestamp) -> Result<usize> {
+    let sql = "UPDATE statement SET revoked_at = ? WHERE user = ? AND revoked_at IS NULL";
+    Ok(tx.execute(sql, params![now, Key(user)])?)
+}
+
 /// Forgets statements that have ended; the audit keeps that they were issued.
 pub fn forget(tx: &Transaction, now: Timestamp) -> Result<()> {
     tx.execute("DELETE FROM statement WHERE expires_at <= ?", [now])?;

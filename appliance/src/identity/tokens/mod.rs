@@ -316,6 +316,14 @@ impl Tokens {
     }
 }
 
+/// Revokes every token of an account; gives how many. For the transactions of other rooms.
+///
+/// # Errors
+/// Any from the database.
+pub fn revoke_all(tx: &Transaction, user: Uuid, now: Timestamp) -> Result<usize> {
+    store::revoke_all(tx, user, now)
+}
+
 /// Which tokens a caller sees.
 struct Sight {
     user: Option<Uuid>,

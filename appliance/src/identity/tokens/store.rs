@@ -212,6 +212,12 @@ pub fn revoke(tx: &Transaction, id: Uuid, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
+/// Revokes every token of an account that was not; gives how many.
+pub fn revoke_all(tx: &Transaction, user: Uuid, now: Timestamp) -> Result<usize> {
+    let sql = "UPDATE token SET revoked_at = ? WHERE user = ? AND revoked_at IS NULL";
+    Ok(tx.execute(sql, params![now, Key(user)])?)
+}
+
 /// Some of the tokens that have been over since before this moment, those that have been for longest first.
 pub fn over_since(db: &Connection, before: Timestamp, now: Timestamp, most: u32) -> Result<Vec<Token>> {
     let sql = format!(

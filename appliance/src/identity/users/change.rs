@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::passwords::lockout;
 use crate::identity::scopes::Builtin;
-use crate::identity::{By, Identity, roles, sessions};
+use crate::identity::{By, Identity, roles, sessions, ways};
 use crate::noun::{self, Link};
 use crate::web::Call;
 use rusqlite::{Connection, Transaction};
@@ -73,6 +73,9 @@ impl Identity {
             };
             let entries =
                 kept.change("user", input.version, &fields, || store::update(tx, id, &fields, at))?;
+            if fields.roles != before.roles {
+                ways::left(tx, None)?;
+            }
             Ok((entries, store::one(tx, id, at)?))
         };
         self.0.store.changes(&by.actor(), change).await
@@ -92,6 +95,7 @@ impl Identity {
             store::set_status(tx, id, active, at)?;
             if !active {
                 sessions::store::end_all(tx, id, None)?;
+                ways::left(tx, None)?;
             }
             let word = |active| json!({ "status": if active { "active" } else { "disabled" } });
             let entry = Entry::updated("user", id, &word(!active), &word(active)).action(if active {
@@ -115,6 +119,7 @@ impl Identity {
             let before = one_of_others(tx, &this, id, at, "deleted")?;
             noun::if_based_on(version, before.version)?;
             store::delete(tx, id)?;
+            ways::left(tx, None)?;
             Ok((Entry::deleted("user", id, &Fields::from(&before)), before))
         };
         self.0.store.change(&call.actor(), change).await
@@ -173,6 +178,7 @@ impl Identity {
                 after.roles.push(admin);
                 store::update(tx, owner.id, &after, at)?;
             }
+            ways::left(tx, None)?;
             let is = |owner: bool, fields: &Fields| json!({ "owner": owner, "roles": fields.roles });
             let entries = vec![
                 Entry::updated("user", owner.id, &is(true, &before), &is(false, &after))
@@ -193,15 +199,8 @@ fn known_roles(db: &Connection) -> Result<Vec<Link>> {
 
 /// Refuses to give or take roles beyond what they hold who do it, and without a fresh `proof` of who they are.
 fn may_give(db: &Connection, by: &impl By, proof: Result<()>, before: &[Link], after: &[Link]) -> Result<()> {
-    let without = |these: &[Link], those: &[Link]| -> Vec<Uuid> {
-        these.iter().filter(|role| !those.contains(role)).map(|role| role.id).collect()
-    };
-    let changed = [without(before, after), without(after, before)].concat();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    roles::may_grant(db, &by.caller().scopes, &changed)?;
-    proof
+    let ids = |roles: &[Link]| roles.iter().map(|role| role.id).collect();
+    if roles::may_grant(db, &by.caller().scopes, &ids(before), &ids(after))? { proof } else { Ok(()) }
 }
 
 /// An account that they may do this to: within what they hold, neither the owner's nor their own.

@@ -13,7 +13,7 @@ mod tests;
 
 use super::passwords::lockout::{self, Lock};
 use super::roles::{Role, scopes_of};
-use super::{By, Identity};
+use super::{By, Identity, ways};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::noun::Link;
@@ -281,7 +281,7 @@ impl Identity {
                 let person = account.kind == Kind::Person && account.status != State::Disabled;
                 let password = account.methods.contains(&Method::Password);
                 Ok(AccountPage {
-                    password_may_go: password && !account.owner && store::has_other_way(db, id)?,
+                    password_may_go: password && !account.owner && ways::beside_password(db, id)?,
                     may_own: by.caller().owns() && !account.owner && person && password,
                     locks: lockout::standing(db, id, now)?,
                     link_until: super::passwords::store::link_until(db, id, now)?,

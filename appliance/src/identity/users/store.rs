@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::User;
 use crate::identity::passwords::lockout;
+use crate::identity::scopes::Builtin;
 use crate::listing::{Filters, Listing};
 use crate::noun::{Key, Link};
 use crate::web::{ListQuery, Page};
@@ -89,13 +90,19 @@ pub fn known(db: &Connection, id: Uuid) -> Result<Known> {
     found.ok_or_else(|| Error::not_found("user", id))
 }
 
-/// Whether the account has a way in beside a password: a provider that is offered and knows it, or a security key that
-/// has signed in alone (others may not be able to).
-pub fn has_other_way(db: &Connection, id: Uuid) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM oidc_link l JOIN oidc_provider p ON p.id = l.provider
-                              WHERE l.user = ?1 AND p.enabled)
-                 OR EXISTS (SELECT 1 FROM security_key WHERE user = ?1 AND alone)";
-    Ok(db.query_row(sql, [Key(id)], |row| row.get(0))?)
+/// Whether the account has a way in other than `beside`.
+pub fn has_way_in(db: &Connection, id: Uuid, beside: &str) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM way_in WHERE user = ? AND way <> ?)";
+    Ok(db.query_row(sql, params![Key(id), beside], |row| row.get(0))?)
+}
+
+/// Whether the owner or someone with the role admin gets in; by neither the word nor the roles of a provider `without`.
+pub fn someone_gets_in(db: &Connection, without: Option<Uuid>) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM way_in w JOIN user u ON u.id = w.user
+                 WHERE u.status = 'active' AND u.kind = 'person' AND (?1 IS NULL OR w.provider IS NOT ?1)
+                   AND (u.is_owner OR EXISTS (SELECT 1 FROM user_role h WHERE h.user = u.id AND h.role = ?2
+                                                AND (?1 IS NULL OR h.provider IS NOT ?1))))";
+    Ok(db.query_row(sql, params![without.map(Key), Key(Builtin::Admin.id())], |row| row.get(0))?)
 }
 
 /// Whether the account's password must be replaced at the next sign-in.

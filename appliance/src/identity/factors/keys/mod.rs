@@ -13,9 +13,9 @@ use super::{Factors, NewCodes, Step, recovery, store, without_last};
 use crate::audit::{Actor, Entry, Outcome};
 use crate::clock::Timestamp;
 use crate::error::Error;
-use crate::identity::SignedIn;
 use crate::identity::sessions::{Checked, store as sessions};
 use crate::identity::users::store as users;
+use crate::identity::{SignedIn, ways};
 use crate::noun::Refusals;
 use crate::web::Call;
 use base64::Engine as _;
@@ -457,7 +457,7 @@ impl Factors {
             let known = store::keys(tx, user)?.into_iter().find(|kept| kept.key.id == key);
             let known = known.ok_or(Error::not_found("security key", key))?;
             store::delete_key(tx, key)?;
-            if users::known(tx, user)?.password_hash.is_none() && !users::has_other_way(tx, user)? {
+            if !ways::any(tx, user)? {
                 return Err(Error::conflict(
                     "this is your last way in: ask an administrator for a link that sets a password first",
                 ));

@@ -259,3 +259,59 @@ async fn the_owner_keeps_a_password_whatever_else_signs_in() {
     assert!(site.page("/account/password/delete").await.text.contains("The owner keeps a password"));
     assert_eq!(site.stranger().sign_in("ada", PASSWORD).await.json()["stage"], "second-factor");
 }
+
+/// Someone with a key that has signed in alone, in the session that it began.
+async fn with_a_key(site: &TestSite, who: &TestSite, mut key: Key) -> TestSite {
+    assert_eq!(add(who, &key).await.status, StatusCode::CREATED);
+    let handle = handle(who).await;
+    let mut visitor = site.stranger();
+    let (open, _) = challenge(&visitor, "/sign-in/key").await;
+    let done = post(&visitor, "/sign-in/key", answer(&mut key, &open, &handle)).await;
+    visitor.take_cookie(&done);
+    visitor
+}
+
+async fn key_path(who: &TestSite) -> String {
+    format!("{BASE}/keys/{}", who.get(BASE).await.json()["keys"][0]["id"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn of_the_last_two_ways_in_that_are_taken_at_once_one_stays() {
+    for turn in [false, true] {
+        let site = TestSite::new().await;
+        let grace = with_a_key(&site, &site.person("grace", &["viewer"]).await, Key::p256()).await;
+        let path = key_path(&grace).await;
+        let key = grace.send_json(Method::DELETE, &path, &Value::Null);
+        let password = grace.send_json(Method::DELETE, "/account/password", &Value::Null);
+        let (key, password) = if turn {
+            let (password, key) = tokio::join!(password, key);
+            (key, password)
+        } else {
+            tokio::join!(key, password)
+        };
+        let mut said = [key.status, password.status];
+        said.sort();
+        assert_eq!(said, [StatusCode::OK, StatusCode::CONFLICT], "{}\n{}", key.text, password.text);
+    }
+}
+
+#[tokio::test]
+async fn while_passwords_sign_in_nobody_the_last_key_is_not_taken() {
+    let site = TestSite::new().await;
+    let mut second = Key::p256();
+    second.id = vec![9; 32];
+    let owner = with_a_key(&site, &site, second).await;
+    let grace = with_a_key(&site, &site.person("grace", &["viewer"]).await, Key::p256()).await;
+    let path = format!("/users/{}/second-factor", grace.own_id().await);
+    let off = "INSERT OR REPLACE INTO setting (name, value) VALUES ('local-sign-in', '{\"local\":\"off\"}')";
+    site.sql(off).await;
+    for last in [
+        owner.send_json(Method::DELETE, &key_path(&owner).await, &Value::Null).await,
+        grace.send_json(Method::DELETE, &key_path(&grace).await, &Value::Null).await,
+        site.send_json(Method::DELETE, &path, &Value::Null).await,
+    ] {
+        assert_eq!(last.status, StatusCode::CONFLICT, "{}", last.text);
+        assert!(last.text.contains("last way in"), "{}", last.text);
+    }
+    assert_eq!(grace.get(BASE).await.json()["keys"].as_array().unwrap().len(), 1);
+}
