@@ -13,6 +13,7 @@ pages=
 pages_pin=
 scanner_pub=
 scanner_sha256=
+kit=
 # facts end
 
 usage() {
@@ -20,7 +21,8 @@ usage() {
 Usage: install.sh [options]            install the scanner, and enrol it with a one-time token
        install.sh --uninstall [--purge]
 
-  --from DIR         take the program from DIR (a stick) instead of the appliance
+  --from DIR         take the program from DIR (a stick) instead of the appliance; a kit that an appliance wrote is
+                     taken from where it lies, with its token
   --key KEY          the key that the program must be signed with: scanner.pub, or its second line
   --token-file FILE  the one-time token; "-" is standard input; else PORTOLAN_TOKEN, else it is asked for
   --no-enrol         do not enrol now
@@ -314,6 +316,13 @@ main() {
         esac
         shift
     done
+    # A kit lies beside its script, and its token with it.
+    if [ -n "$kit" ] && [ -z "$from" ]; then
+        from=$(dirname "$0")
+        if [ -z "$token_file${PORTOLAN_TOKEN:-}" ] && [ -f "$from/token" ]; then
+            token_file=$from/token
+        fi
+    fi
     case $prefix in /*[!A-Za-z0-9/._-]*) fail "--prefix: letters, digits, and /._- only" ;; /*) ;; *) fail "--prefix begins with /" ;; esac
     [ "$(uname -s)" = Linux ] || fail "the scanner runs on Linux"
     [ -n "$root" ] || [ "$(id -u)" -eq 0 ] || fail "run this as root"

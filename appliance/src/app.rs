@@ -169,7 +169,7 @@ impl App {
             random: random.clone(),
             store: store.clone(),
             jobs: jobs.clone(),
-            ca: Arc::clone(&keys.ca),
+            ca: fleet::Authority::Whole(Arc::clone(&keys.ca)),
             job_key: keys.job.public(),
             address: public.scanner_address.clone(),
             releases: releases.clone(),

@@ -56,6 +56,10 @@ impl Layout {
         operator_token = "manager/run/operator.token";
         /// Where that finds the pages, and the SHA-256 of their certificate.
         operator_pages = "manager/run/pages";
+        /// How others reach this appliance: for its own command line and console.
+        told = "manager/run/told.json";
+        /// The setup code of this start, while there is no owner.
+        setup_code = "manager/run/setup-code";
         /// The results store; one process may have it open.
         results = "manager/results.duckdb";
         /// Every frame ever accepted, compressed.

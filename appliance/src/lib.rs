@@ -4,6 +4,7 @@
 pub mod app;
 pub mod audit;
 pub mod blocking;
+pub mod bundle;
 pub mod cli;
 pub mod clock;
 pub mod docs;
@@ -30,4 +31,5 @@ pub mod store;
 #[cfg(test)]
 mod test;
 pub mod tls;
+pub mod told;
 pub mod web;

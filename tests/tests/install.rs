@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use portolan_tests::api::{Template, text};
+use portolan_tests::api::{Template, list, text};
 use portolan_tests::process::Process;
-use portolan_tests::{Listener, Site, binaries};
+use portolan_tests::wait::PATIENCE;
+use portolan_tests::{Listener, Site, binaries, wait_until};
 use tempfile::TempDir;
 
 /// A release, signed with a key made for it, as `make release-scanner` lays it out.
@@ -158,6 +159,73 @@ fn the_line_on_the_page_installs_enrols_runs_and_goes_again() {
     assert!(!installed(&tree).exists() && state.join("link.conf").exists() && never.exists());
     taken(&kit(&release.file("install.sh"), &["--uninstall", "--purge"], &tree, None));
     assert!(!state.exists() && !never.exists());
+}
+
+/// Runs `portolan bundle scanner-kit` on a site's files.
+fn bundle(site: &Site, to: &Path, further: &[&str]) -> Output {
+    let mut command = Command::new(binaries::portolan());
+    command.args(["bundle", "scanner-kit", "--data"]).arg(site.data()).arg("--to").arg(to).args(further);
+    command.output().expect("portolan starts")
+}
+
+#[test]
+fn a_scanner_is_installed_from_a_kit_alone_and_appears() {
+    let release = Release::new();
+    let folder = release.dist.to_str().expect("the path is UTF-8").to_owned();
+    let mut site = Site::fresh().with(&["--scanner-dir", &folder]);
+    site.run("all");
+    let owner = site.set_up();
+    let kit_at = release.folder.path().join("stick");
+    assert!(refused(&bundle(&site, &kit_at, &[])).contains("there is none yet"));
+    let _vantage = owner.vantage("Pump house");
+
+    // The service may run, and need not: what it says of itself stays.
+    let made = bundle(&site, &kit_at, &[]);
+    taken(&made);
+    let said_of_it = String::from_utf8_lossy(&made.stdout).into_owned();
+    assert!(said_of_it.contains("the kit of the scanner Pump house"), "{said_of_it}");
+    let token = fs::read_to_string(kit_at.join("token")).expect("it is there");
+    assert!(!said_of_it.contains(token.trim()), "the token is on the stick alone");
+    let mode =
+        |name: &str| fs::metadata(kit_at.join(name)).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode("token"), mode("install.sh"), mode("scanner.pub")), (0o600, 0o755, 0o644));
+    assert!(refused(&bundle(&site, &kit_at, &[])).contains("--replace"));
+
+    // The machine has nothing that fetches.
+    let path = machine(release.folder.path(), &["openssl"]);
+    let tree = release.tree("by-kit");
+    let installed_so = taken(&kit(&kit_at.join("install.sh"), &[], &tree, Some(&path)));
+    assert!(installed_so.contains("the signature is good"), "{installed_so}");
+    assert!(installed_so.contains("enrolled as scanner"), "{installed_so}");
+    let state = tree.join("var/lib/portolan-scanner");
+    let mut run = Command::new(installed(&tree));
+    run.arg("run").arg("--dir").arg(&state);
+    let mut scanner = Process::start("by-kit", &mut run, &tree.join("scanner.log"));
+    wait_until("the scanner appears", PATIENCE, || {
+        let all = owner.get("/scanners").expect(200).json();
+        let one = &list(&all, "items")[0];
+        (text(one, "name") == "Pump house" && text(one, "state") == "online").then_some(())
+    });
+    assert!(scanner.stop(Duration::from_secs(20)).success());
+
+    // The token is spent, for whoever finds the stick; and the scanner gets no other.
+    let second = release.tree("by-kit-again");
+    let spent = refused(&kit(&kit_at.join("install.sh"), &[], &second, Some(&path)));
+    assert!(spent.contains("token"), "{spent}");
+    assert!(refused(&bundle(&site, &kit_at, &["--replace", "--scanner", "Pump house"])).contains("enrolled"));
+
+    // With the appliance stopped, and for an address that only the administrator knows.
+    site.stop("all");
+    let other = release.folder.path().join("other");
+    taken(&bundle(&site, &other, &["--name", "Spare", "--appliance", "portolan.site.example:8443"]));
+    let script = fs::read_to_string(other.join("install.sh")).expect("it is there");
+    assert!(script.contains("appliance='portolan.site.example:8443'"));
+    let mut query = Command::new(binaries::portolan());
+    query.args(["admin", "--json", "audit", "query", "--actor", "admin", "--all", "--data"]).arg(site.data());
+    let told = String::from_utf8_lossy(&query.output().expect("portolan starts").stdout).into_owned();
+    let count = |action: &str| told.matches(&format!("\"{action}\"")).count();
+    assert_eq!((count("scanner.created"), count("scanner.enrolment-offered")), (2, 2), "{told}");
+    assert!(!told.contains(token.trim()));
 }
 
 #[test]

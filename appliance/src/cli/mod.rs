@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod audit;
+mod bundle;
 mod completions;
 pub mod ctl;
 mod exit;
@@ -16,6 +17,7 @@ pub mod verify;
 use crate::roles::{self, ServeArgs};
 use admin::AdminArgs;
 use admin::audit::AuditArgs;
+use bundle::BundleArgs;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use completions::CompletionsArgs;
 use ctl::CtlArgs;
@@ -47,6 +49,11 @@ enum Command {
     Admin(AdminArgs),
     /// The audit, read and checked on the files: short for `portolan admin audit`.
     Audit(AuditArgs),
+    /// Write onto a stick what another machine needs.
+    ///
+    /// On the files of the appliance, as `portolan admin`: for root and the manager's own user, with the appliance running or
+    /// not, and each bundle is an entry of the audit.
+    Bundle(BundleArgs),
     /// The results store, without the appliance running.
     #[command(subcommand)]
     Results(ResultsCommand),
@@ -78,6 +85,7 @@ pub fn run() -> ExitCode {
         Command::Ctl(args) => ctl::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Audit(args) => admin::audit::run_alone(&args),
+        Command::Bundle(args) => bundle::run(&args),
         Command::Results(command) => results::run(&command),
         Command::Verify(args) => verify::run(&args),
         Command::Sign(command) => sign::run(&command),

@@ -130,7 +130,7 @@ impl Fleet {
             return Err(Refusal::BadProof.into());
         }
         let public_key = base64::decode_array::<32>(&asked.public_key).map_err(|_| Refusal::BadProof)?;
-        let (ca, now) = (std::sync::Arc::clone(&self.0.parts.ca), self.0.parts.clock.now());
+        let (ca, now) = (self.0.parts.ca.whole()?, self.0.parts.clock.now());
         let mut actor = Actor::system("manager");
         if let Ok(source) = asked.source.parse() {
             actor = actor.seen_from(source);
@@ -174,6 +174,12 @@ enum Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::of(error)
     }
 }
 

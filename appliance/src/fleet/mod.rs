@@ -22,6 +22,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::error::{Error, Result};
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::releases::Releases;
@@ -57,7 +58,7 @@ pub struct Parts {
     /// jobs.db.
     pub jobs: Jobs,
     /// Issues the scanners' certificates.
-    pub ca: Arc<Ca>,
+    pub ca: Authority,
     /// The public half of the key that signs jobs. A scanner gets it in the enrolment command, past ingest, which
     /// could otherwise name a key of its own and be obeyed.
     pub job_key: [u8; 32],
@@ -66,6 +67,33 @@ pub struct Parts {
     pub address: String,
     /// The program that a scanner is installed from.
     pub releases: Releases,
+}
+
+/// The CA, as far as it is known here.
+pub enum Authority {
+    /// With its key: in the manager.
+    Whole(Arc<Ca>),
+    /// SHA-256 of its certificate, hex. It is enough to offer a token; who has no more performs no enrolment.
+    Known(String),
+}
+
+impl Authority {
+    /// SHA-256 of the certificate's DER, hex.
+    fn fingerprint(&self) -> String {
+        match self {
+            Self::Whole(ca) => ca.fingerprint(),
+            Self::Known(fingerprint) => fingerprint.clone(),
+        }
+    }
+
+    fn whole(&self) -> Result<Arc<Ca>> {
+        match self {
+            Self::Whole(ca) => Ok(Arc::clone(ca)),
+            Self::Known(_) => {
+                Err(Error::internal("enrolments are the manager's, which has the key of the CA"))
+            }
+        }
+    }
 }
 
 impl Fleet {

@@ -19,6 +19,7 @@ use std::time::SystemTime;
 
 use axum::body::Bytes;
 use portolan_scanner::wire::hex;
+use serde::{Deserialize, Serialize};
 
 use crate::blocking;
 use crate::error::{Error, Result};
@@ -37,7 +38,7 @@ const NONE_HERE: &str = "here: make one with `make release-scanner` and copy dis
 
 /// What the script that installs a scanner says of this appliance: public, and from its administrator or its keys,
 /// never from a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// What a scanner dials, `name:port`.
     pub appliance: String,
@@ -80,6 +81,25 @@ struct Signed {
     key: PublicKey,
 }
 
+/// A file of a kit.
+pub struct KitFile {
+    /// What it is called.
+    pub name: &'static str,
+    /// All of it.
+    pub bytes: Bytes,
+    /// Its permissions.
+    pub mode: u32,
+}
+
+/// How the script comes to the scanner's machine.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Fetched from the appliance, as is all that it installs.
+    Line,
+    /// In a folder, with all that it installs, and its token.
+    Stick,
+}
+
 impl Releases {
     /// What lies in this folder; it need not be there.
     #[must_use]
@@ -114,7 +134,36 @@ impl Releases {
     /// As [`Releases::release`].
     pub async fn script(&self) -> Result<String> {
         let release = self.release().await?;
-        script::with(&self.0.facts, &release)
+        script::with(&self.0.facts, &release, Way::Line)
+    }
+
+    /// The facts, and where the release lies.
+    #[must_use]
+    pub fn handed_out(&self) -> (&Facts, &Path) {
+        (&self.0.facts, &self.0.folder)
+    }
+
+    /// The release as files that lie beside one another: a machine is installed from them without this appliance.
+    ///
+    /// # Errors
+    /// As [`Releases::release`]; `Unavailable` for a release without a signature, as a stick passes through many hands.
+    pub async fn kit(&self) -> Result<Vec<KitFile>> {
+        let release = self.release().await?;
+        let signed = release.signed.as_ref().ok_or_else(|| {
+            let folder = self.0.folder.display();
+            Error::Unavailable(format!(
+                "The release of the scanner in {folder} is not signed, and a kit is nothing without a signature: make one \
+                 with `make release-scanner SIGNING_KEY=…`."
+            ))
+        })?;
+        let script = script::with(&self.0.facts, &release, Way::Stick)?;
+        let file = |name, bytes, mode| KitFile { name, bytes, mode };
+        Ok(vec![
+            file("portolan-scanner", release.program.clone(), 0o755),
+            file("portolan-scanner.minisig", signed.signature.clone().into(), 0o644),
+            file("scanner.pub", signed.key.file().into(), 0o644),
+            file("install.sh", script.into(), 0o755),
+        ])
     }
 }
 

@@ -1,6 +1,6 @@
 //! The install script, with the facts of this appliance written into it.
 
-use super::{Facts, Release};
+use super::{Facts, Release, Way};
 use crate::error::{Error, Result};
 
 const SCRIPT: &str = include_str!("../../../scanner/install.sh");
@@ -13,8 +13,12 @@ const END: &str = "# facts end\n";
 ///
 /// # Errors
 /// `Unavailable` for a name or address that cannot stand in a script.
-pub fn with(facts: &Facts, release: &Release) -> Result<String> {
+pub fn with(facts: &Facts, release: &Release, way: Way) -> Result<String> {
     let key = release.signed.as_ref().map(|signed| signed.key.word()).unwrap_or_default();
+    let kit = match way {
+        Way::Line => String::new(),
+        Way::Stick => "yes".to_owned(),
+    };
     let (before, rest) =
         SCRIPT.split_once(BEGIN).ok_or_else(|| Error::internal("install.sh has no facts"))?;
     let (_, after) =
@@ -28,6 +32,7 @@ pub fn with(facts: &Facts, release: &Release) -> Result<String> {
         ("pages_pin", &facts.pages_pin),
         ("scanner_pub", &key),
         ("scanner_sha256", &release.sha256),
+        ("kit", &kit),
     ] {
         if !value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:/_+=[]-".contains(&byte)) {
             let what = format!("The install script cannot carry {name} {value:?}: give a plain --name.");

@@ -21,6 +21,7 @@ use crate::secrets::{MasterKey, credentials_directory, rotation};
 use crate::sqlite::Opening;
 use crate::store::Store;
 use crate::tls::{self, Keys};
+use crate::told::Told;
 use crate::web::{self, Listener, Serving, Site};
 use axum::Router;
 use axum::body::Body;
@@ -77,6 +78,7 @@ pub async fn run(
     app.tokens.operator.write(&layout.operator_token()).await?;
     let (path, line) = (layout.operator_pages(), format!("{} {certificate}\n", local_url(listener.address)));
     blocking::run(move || write_file(&path, line.as_bytes(), 0o600)).await??;
+    tell(&app, &layout, &certificate).await?;
     println!("portolan: pages at https://{}/", listener.address);
     println!("portolan: certificate sha256 {certificate}");
     if app.identity.needs_setup().await? {
@@ -112,6 +114,16 @@ pub async fn run(
     last.ask();
     proving.await.map_err(Error::internal)?;
     Ok(served?)
+}
+
+/// Tells this machine's own command line and console what others must know.
+async fn tell(app: &App, layout: &Layout, certificate: &str) -> Result<(), Error> {
+    let (facts, folder) = app.releases.handed_out();
+    let scanner_dir = std::path::absolute(folder)?;
+    let told = Told { facts: facts.clone(), certificate: certificate.to_owned(), scanner_dir };
+    let code = app.identity.needs_setup().await?.then(|| app.identity.setup_code().to_owned());
+    let layout = layout.clone();
+    blocking::run(move || told.write(&layout, code.as_deref())).await?
 }
 
 fn in_use(layout: &Layout) -> String {

@@ -24,7 +24,7 @@ use crate::cli::exit::Exit;
 use crate::cli::table;
 use crate::error::Error;
 use audit::AuditCommand;
-pub use files::FilesArgs;
+pub use files::{Files, FilesArgs};
 use keys::KeyCommand;
 use passwords::PasswordsArgs;
 use roles::RolesCommand;
@@ -95,7 +95,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn file(what: impl ToString) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn file(what: impl ToString) -> impl FnOnce(io::Error) -> Self {
         let what = what.to_string();
         move |error| Self::File { what, error }
     }
@@ -145,7 +145,7 @@ pub struct Said {
 }
 
 impl Said {
-    fn new(text: impl Into<String>, json: Value) -> Self {
+    pub(super) fn new(text: impl Into<String>, json: Value) -> Self {
         let mut text = text.into();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
