@@ -4,6 +4,7 @@ CREATE TABLE receiver (
   name TEXT NOT NULL UNIQUE COLLATE NOCASE,
   kind TEXT NOT NULL CHECK (kind IN ('syslog-udp', 'syslog-tcp', 'syslog-tls', 'webhook')),
   address TEXT NOT NULL,                 -- host:port, or the webhook's URL
+  shown TEXT NOT NULL,                   -- the same without what may be a secret in it
   body TEXT NOT NULL CHECK (body IN ('json', 'cef')),
   ca TEXT NOT NULL DEFAULT '',           -- PEM: who may have signed the receiver's certificate
   sealed BLOB,                           -- the secret that signs what a webhook gets

@@ -4,6 +4,8 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use portolan_tests::api::{number, text};
@@ -119,6 +121,63 @@ fn a_real_syslog_server_has_every_entry_after_both_sides_were_away() {
 
     let tested = owner.post(&format!("/receivers/{id}/test"), &json!({})).json();
     assert_eq!(tested["arrived"], true, "{tested}");
+}
+
+/// The numbers of what was received, each once.
+fn numbers(folder: &Path) -> Vec<u64> {
+    let mut seqs: Vec<u64> = received(folder).iter().map(|(_, body)| number(&body["seq"])).collect();
+    seqs.sort_unstable();
+    seqs.dedup();
+    seqs
+}
+
+#[test]
+fn nothing_is_missing_at_a_real_syslog_server_that_is_restarted_while_entries_come() {
+    let folder = TempDir::with_prefix("portolan-syslog-").expect("a folder");
+    certificates(folder.path());
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let site = Site::start();
+    let owner = site.set_up();
+    let ca = fs::read_to_string(folder.path().join("ca.pem")).expect("it was made");
+    let made = owner.post(
+        "/receivers",
+        &json!({ "name": "Plant", "kind": "syslog-tls", "address": format!("127.0.0.1:{port}"), "body": "json", "ca": ca, "enabled": true }),
+    );
+    let id = text(&made.json(), "id");
+    // Stopped and started all the time, at moments of its own, while there is always more to send.
+    let (over, restarts) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let restarting = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let mut server = rsyslog(folder.path(), port);
+                let before = numbers(folder.path()).len();
+                wait_until("something to arrive", PATIENCE, || {
+                    (numbers(folder.path()).len() > before || over.load(Ordering::Relaxed)).then_some(())
+                });
+                server.stop(PATIENCE);
+                restarts.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let mut written = 0;
+        while (written < 300 || restarts.load(Ordering::Relaxed) < 4) && !restarting.is_finished() {
+            owner.subnet(&format!("S{written}"), &format!("10.{}.{}.0/24", written / 200, written % 200));
+            written += 1;
+        }
+        over.store(true, Ordering::Relaxed);
+        restarting.join().expect("it restarts");
+    });
+    let server = rsyslog(folder.path(), port);
+    let state = wait_until("all to arrive", Duration::from_secs(330), || {
+        let state = receiver(&owner, &id)["state"].clone();
+        (number(&state["waiting"]) == 0 && state["failing_since"].is_null()).then_some(state)
+    });
+    let seqs = wait_until("rsyslog to write it down", PATIENCE, || {
+        let seqs = numbers(folder.path());
+        (seqs.last().copied() >= Some(number(&state["seq"]))).then_some(seqs)
+    });
+    let all: Vec<u64> = (seqs[0]..=*seqs.last().expect("some")).collect();
+    assert_eq!(seqs, all, "after {restarts:?} restarts: {}", server.log_text());
 }
 
 #[test]

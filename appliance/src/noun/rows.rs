@@ -63,6 +63,15 @@ pub trait Noun: Serialize + JsonSchema + Send + Sized + 'static {
         async { Ok(vec![]) }
     }
 
+    /// What must hold of whoever makes one, or changes this one, beside the scope of the row: nothing, if its room says no
+    /// more.
+    ///
+    /// # Errors
+    /// `NotFound`, `Forbidden`, `Prove`; any from the database.
+    fn admit(_: &Call, _: Option<Uuid>, _: &Self::Input) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
     /// Makes one.
     ///
     /// # Errors
@@ -202,6 +211,7 @@ async fn new<N: Noun>(call: Call, _: NoInput) -> Answer<N::Form> {
 }
 
 async fn create<N: Noun>(call: Call, input: N::Input) -> Answer<N> {
+    N::admit(&call, None, &input).await?;
     let made = N::create(N::room(&call.app), &call.actor(), input).await?;
     let (id, version) = made.kept();
     Ok(Reply::created(format!("/{}/{id}", N::WORDS.many), made).version(version))
@@ -218,7 +228,9 @@ async fn edit<N: Noun>(call: Call, _: NoInput) -> Answer<N::Form> {
 }
 
 async fn update<N: Noun>(call: Call, input: N::Input) -> Answer<N> {
-    let changed = N::update(N::room(&call.app), &call.actor(), id::<N>(&call)?, input).await?;
+    let id = id::<N>(&call)?;
+    N::admit(&call, Some(id), &input).await?;
+    let changed = N::update(N::room(&call.app), &call.actor(), id, input).await?;
     let (id, version) = changed.kept();
     Ok(Reply::done(format!("/{}/{id}", N::WORDS.many), "Saved.", changed).version(version))
 }

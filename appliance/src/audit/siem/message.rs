@@ -2,6 +2,7 @@
 //! header of RFC 5424.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use serde_json::Value;
 
@@ -44,12 +45,13 @@ impl Message {
         format!(r#"{{"seq":{},"hash":"{}","entry":{}}}"#, self.seq, self.hash, self.entry)
     }
 
-    /// CEF, version 0 of the format: a header of seven fields and an extension of `key=value`.
+    /// CEF, version 0 of the format: a header of seven fields and an extension of `key=value`. The keys are those of
+    /// `ArcSight`'s dictionary; what it has no word for goes in the custom strings, each with its label.
     #[must_use]
     pub fn cef(&self) -> String {
-        let Record { at, actor, action, resource, resource_id, outcome, .. } = &self.record;
+        let Record { at, class, actor, action, resource, resource_id, outcome, .. } = &self.record;
         let mut text = format!(
-            "CEF:0|Portolan|Portolan|{}|{}|{}|{}|rt={} outcome={}",
+            "CEF:0|Portolan|Portolan|{}|{}|{}|{}|rt={} cat={} outcome={}",
             env!("CARGO_PKG_VERSION"),
             header(action),
             header(action),
@@ -59,6 +61,7 @@ impl Message {
                 Outcome::Failed => 7,
             },
             at.micros() / 1_000,
+            class.as_str(),
             outcome.as_str(),
         );
         let mut put = |key: &str, value: &str| {
@@ -66,15 +69,38 @@ impl Message {
                 let _ = write!(text, " {key}={}", extension(value));
             }
         };
+        put("act", action);
         put("suser", &actor.name);
         put("suid", &actor.id);
-        put("src", &actor.source.map(|source| source.to_string()).unwrap_or_default());
-        put("cs1Label", "resource");
-        put("cs1", resource);
-        put("cs2Label", "resourceId");
-        put("cs2", resource_id);
-        put("cs3Label", "hash");
-        put("cs3", &self.hash);
+        match actor.source {
+            Some(IpAddr::V4(source)) => put("src", &source.to_string()),
+            // `src` is for IPv4 alone.
+            Some(IpAddr::V6(source)) => {
+                put("c6a2Label", "Source IPv6 Address");
+                put("c6a2", &source.to_string());
+            }
+            None => {}
+        }
+        put("requestClientApplication", &actor.agent);
+        // The route of a look or of what was refused: `GET /scanners`.
+        let route = self.record.detail["route"].as_str().and_then(|route| route.split_once(' '));
+        if let Some((method, path)) = route {
+            put("requestMethod", method);
+            put("request", path);
+        }
+        let labelled = [
+            ("resource", resource.as_str()),
+            ("resourceId", resource_id),
+            ("hash", &self.hash),
+            ("actorKind", actor.kind.as_str()),
+            ("authenticatedBy", &actor.method),
+        ];
+        for ((label, value), number) in
+            labelled.into_iter().zip(1..).filter(|((_, value), _)| !value.is_empty())
+        {
+            put(&format!("cs{number}Label"), label);
+            put(&format!("cs{number}"), value);
+        }
         put("cn1Label", "seq");
         put("cn1", &self.seq.to_string());
         let more = serde_json::json!({ "changes": self.record.changes, "detail": self.record.detail });
@@ -152,6 +178,35 @@ mod tests {
             "{cef}"
         );
         assert!(!cef.contains('\n') && cef.contains("suser=eve\\nCEF:0|x| outcome\\=done"), "{cef}");
+    }
+
+    #[test]
+    fn cef_tells_a_sign_in_from_a_look_and_who_came_with_what() {
+        let actor = Actor::user(uuid::Uuid::nil(), "ada")
+            .by("session")
+            .with_agent("curl/8=x")
+            .seen_from("10.0.0.7".parse().unwrap());
+        let told = |entry: Entry| {
+            let record = entry.record(&actor, Timestamp::EPOCH);
+            let text = canonical(serde_json::to_value(&record).unwrap()).unwrap();
+            Message::of(Head::EMPTY.link(text)).unwrap().cef()
+        };
+        let sign_in = told(Entry::sign_in("sign-in.done", &()).on("user", "1"));
+        let look = told(Entry::access("scanner.viewed", &json!({ "route": "GET /scanners/{id}" })));
+        for (text, parts) in [
+            (&sign_in, ["|sign-in.done|", " cat=sign-in ", " cs4Label=actorKind cs4=user "]),
+            (&look, [" cat=access ", " requestMethod=GET request=/scanners/{id} ", " act=scanner.viewed "]),
+        ] {
+            for part in parts.into_iter().chain([
+                " suser=ada ",
+                " src=10.0.0.7 requestClientApplication=curl/8\\=x ",
+                " cs5Label=authenticatedBy cs5=session ",
+                " outcome=done ",
+            ]) {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
+        assert!(!sign_in.contains("requestMethod"), "{sign_in}");
     }
 
     #[test]

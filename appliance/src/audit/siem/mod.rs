@@ -4,6 +4,8 @@
 //! nothing, and what was sent before a failure may come twice (the number in the chain tells). A new receiver begins at
 //! the entry that tells of its making. Nothing is sent anywhere unless a receiver says so.
 
+mod arrival;
+mod input;
 mod message;
 pub mod routes;
 mod send;
@@ -14,10 +16,9 @@ mod tests;
 
 use std::fmt::Display;
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Transaction};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -26,97 +27,20 @@ use crate::app::App;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::ids::{Ids, Random};
-use crate::noun::{self, Does, EditPage, Noun, Refusals, Words};
-use crate::outward::{self, Url};
+use crate::noun::{self, Does, EditPage, Noun, Words};
 use crate::secrets::MasterKey;
 use crate::secrets::rotation::Sealed;
 use crate::store::Store;
 use crate::tls;
-use crate::web::{ListQuery, Nav, Page};
+use crate::web::{Call, ListQuery, Nav, Page};
+use input::Fields;
+pub use input::{Body, Kind, ReceiverInput};
 use message::Message;
 use send::Target;
 pub use task::keep;
 
 /// The most receivers there may be: each costs a connection of its own at a time.
 const RECEIVERS_MAX: usize = 16;
-/// The longest address.
-const ADDRESS_MAX: usize = 500;
-/// The longest CA, in bytes of PEM.
-const CA_MAX: usize = 64 * 1024;
-/// Bytes of a webhook's secret: 16 to 200 characters are taken.
-const SECRET: std::ops::RangeInclusive<usize> = 16..=200;
-
-/// How a receiver is spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// RFC 5424 in datagrams (RFC 5426). Nobody says whether they arrive.
-    SyslogUdp,
-    /// RFC 5424 over TCP, octet-counted (RFC 6587).
-    SyslogTcp,
-    /// RFC 5424 over TLS (RFC 5425).
-    SyslogTls,
-    /// A POST over HTTP or HTTPS, signed.
-    Webhook,
-}
-
-/// How an entry is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Body {
-    /// The entry as it was hashed, with its number and hash.
-    Json,
-    /// `ArcSight`'s Common Event Format.
-    Cef,
-}
-
-impl Body {
-    fn media(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Cef => "text/plain; charset=utf-8",
-        }
-    }
-}
-
-/// A word of an enum as SQL keeps it: as JSON spells it.
-macro_rules! as_word {
-    ($kind:ty) => {
-        impl ToSql for $kind {
-            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                match serde_json::to_value(self) {
-                    Ok(serde_json::Value::String(word)) => Ok(word.into()),
-                    _ => Err(rusqlite::Error::InvalidQuery),
-                }
-            }
-        }
-
-        impl FromSql for $kind {
-            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                serde_json::from_value(value.as_str()?.into()).map_err(FromSqlError::other)
-            }
-        }
-    };
-}
-as_word!(Kind);
-as_word!(Body);
-
-/// What whoever makes a receiver decides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fields {
-    /// What it is called.
-    pub name: String,
-    /// How it is spoken to.
-    pub kind: Kind,
-    /// `host:port`, or a webhook's URL.
-    pub address: String,
-    /// How entries are written.
-    pub body: Body,
-    /// PEM of who signs its certificate; empty where there is no TLS.
-    pub ca: String,
-    /// Whether entries are sent.
-    pub enabled: bool,
-}
 
 /// How far a receiver has come.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -144,7 +68,7 @@ pub struct Receiver {
     pub name: String,
     /// How it is spoken to.
     pub kind: Kind,
-    /// `host:port`, or a webhook's URL.
+    /// `host:port`, or a webhook's URL; what stands behind its host may be a secret and is not shown.
     pub address: String,
     /// How entries are written.
     pub body: Body,
@@ -160,33 +84,6 @@ pub struct Receiver {
     pub updated_at: Timestamp,
 }
 
-/// A receiver as it is made or changed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReceiverInput {
-    /// What it is called.
-    pub name: String,
-    /// How it is spoken to.
-    pub kind: Kind,
-    /// `host:port`, or a webhook's URL.
-    pub address: String,
-    /// How entries are written.
-    pub body: Body,
-    /// PEM of who signs its certificate; needed for TLS.
-    #[serde(default)]
-    pub ca: String,
-    /// A webhook's secret, 16 to 200 characters. Never shown again; on a change, empty keeps what is there.
-    #[serde(default)]
-    #[schemars(extend("format" = "password"))]
-    pub secret: String,
-    /// Whether entries are sent.
-    #[serde(default)]
-    pub enabled: bool,
-    /// For a change: the version that was read (JSON may say it as `If-Match`).
-    #[serde(default)]
-    pub version: Option<i64>,
-}
-
 /// How a test went.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Tested {
@@ -194,54 +91,6 @@ pub struct Tested {
     pub arrived: bool,
     /// The same in a sentence, with what went wrong.
     pub words: String,
-}
-
-impl Fields {
-    fn check(input: &ReceiverInput, has_secret: bool) -> Result<Self> {
-        let mut refusals = Refusals::new();
-        let name = refusals.name(&input.name);
-        let address = refusals.line("address", &input.address, ADDRESS_MAX);
-        let ca = input.ca.replace("\r\n", "\n").trim().to_owned();
-        let mut secure = input.kind == Kind::SyslogTls;
-        if input.kind == Kind::Webhook {
-            match Url::parse(&address) {
-                Ok(url) => secure = url.secure,
-                Err(wrong) => refusals.say("address", wrong),
-            }
-            let given = input.secret.len();
-            if !(SECRET.contains(&given) || given == 0 && has_secret) {
-                refusals.say("secret", "takes 16 to 200 characters: it signs what the webhook gets");
-            }
-        } else {
-            if !host_and_port(&address) {
-                refusals.say("address", "is written as host:port, [IPv6]:port");
-            }
-            if !input.secret.is_empty() {
-                refusals.say("secret", "is for a webhook alone");
-            }
-        }
-        if ca.len() > CA_MAX {
-            refusals.say("ca", format!("at most {CA_MAX} bytes are read"));
-        } else if secure {
-            refusals.take("ca", outward::trusting(&ca));
-        } else if !ca.is_empty() {
-            refusals.say("ca", "is for TLS alone");
-        }
-        refusals.end()?;
-        Ok(Self { name, kind: input.kind, address, body: input.body, ca, enabled: input.enabled })
-    }
-}
-
-/// `name:port`, `10.0.0.1:514` or `[::1]:514`.
-fn host_and_port(text: &str) -> bool {
-    let Some((host, port)) = text.rsplit_once(':') else { return false };
-    let plain = |host: &str| {
-        !host.is_empty()
-            && host.chars().all(|letter| letter.is_ascii_alphanumeric() || ".-_".contains(letter))
-    };
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host = bracketed.map_or_else(|| plain(host), |host| host.parse::<std::net::Ipv6Addr>().is_ok());
-    host && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// The service.
@@ -352,10 +201,24 @@ impl Noun for Receiver {
         noun::edit_page(siem, id).await
     }
 
+    /// Whoever says where entries go reads all of them: that takes what an export takes, and a proof.
+    async fn admit(call: &Call, id: Option<Uuid>, input: &ReceiverInput) -> Result<()> {
+        if let Some(id) = id {
+            let before = call.app.siem.store.read(move |db| store::one(db, id)).await?;
+            if input.leads_nowhere_else(&before.kept.fields) {
+                return Ok(());
+            }
+        }
+        if !call.caller.may("audit:export") {
+            return Err(Error::Forbidden);
+        }
+        call.proved()
+    }
+
     async fn create(siem: &Siem, actor: &Actor, input: ReceiverInput) -> Result<Self> {
         noun::not_yet(input.version)?;
         let (id, now) = (siem.ids.new(), siem.clock.now());
-        let fields = Fields::check(&input, false)?;
+        let fields = Fields::check(&input, None)?;
         let sealed = siem.sealed(id, input.secret);
         let change = move |tx: &Transaction| {
             if store::count(tx)? >= RECEIVERS_MAX {
@@ -374,8 +237,8 @@ impl Noun for Receiver {
     /// Where it stands in the chain stays.
     async fn update(siem: &Siem, actor: &Actor, id: Uuid, input: ReceiverInput) -> Result<Self> {
         let now = siem.clock.now();
-        let had = siem.store.read(move |db| Ok(store::one(db, id)?.sealed.is_some())).await?;
-        let fields = Fields::check(&input, had)?;
+        let before = siem.store.read(move |db| store::one(db, id)).await?;
+        let fields = Fields::check(&input, Some(&before))?;
         let sealed = siem.sealed(id, input.secret);
         let change = move |tx: &Transaction| {
             let before = store::one(tx, id)?;
@@ -416,7 +279,8 @@ fn identity(id: impl Display) -> String {
 
 fn shown(db: &Connection, receiver: store::Receiver) -> Result<Receiver> {
     let noun::Kept { id, fields, version, updated_at } = receiver.kept;
-    let Fields { name, kind, address, body, ca, enabled } = fields;
+    let address = fields.shown();
+    let Fields { name, kind, body, ca, enabled, .. } = fields;
     let state = store::state(db, id)?;
     Ok(Receiver { id, name, kind, address, body, ca, enabled, state, version, updated_at })
 }

@@ -1,6 +1,6 @@
 //! The way to a receiver. A batch has arrived only when the receiver said so: a webhook by its status, a syslog server
-//! over TCP and TLS by closing the connection after it has read our end of it, for syslog has no other answer. Over UDP
-//! nobody ever says so.
+//! over TCP and TLS by ending the connection after it has our end of it ([`super::arrival`]), for syslog has no other
+//! answer. Over UDP nobody ever says so.
 
 use std::io;
 use std::time::Duration;
@@ -9,12 +9,11 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use zeroize::Zeroizing;
 
 use super::message::Message;
-use super::{Body as Form, Kind};
+use super::{Body as Form, Kind, arrival};
 use crate::clock::Timestamp;
 use crate::outward::{self, Url};
 
@@ -67,12 +66,12 @@ impl Target {
                 Kind::SyslogUdp => self.datagrams(host, messages).await,
                 Kind::SyslogTcp => {
                     let stream = TcpStream::connect(&self.address).await?;
-                    converse(stream, &self.framed(host, messages)).await
+                    Ok(arrival::plain(stream, &self.framed(host, messages)).await?)
                 }
                 Kind::SyslogTls => {
                     let config = outward::trusting(&self.ca).map_err(Failure::Settings)?;
                     let stream = outward::secured(&self.address, &config).await?;
-                    converse(stream, &self.framed(host, messages)).await
+                    Ok(arrival::secure(stream, &self.framed(host, messages)).await?)
                 }
                 Kind::Webhook => self.post(messages, now).await,
             }
@@ -141,23 +140,6 @@ fn signature(secret: &[u8], now: Timestamp, body: &[u8]) -> String {
     mac.update(b".");
     mac.update(body);
     format!("t={seconds},v1={}", portolan_scanner::wire::hex::encode(&mac.finalize().into_bytes()))
-}
-
-/// Says all of it, ends our direction, and waits for the other end to do the same: it closes when it has read our end,
-/// and so everything before it.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, bytes: &[u8]) -> Result<(), Failure> {
-    stream.write_all(bytes).await?;
-    stream.shutdown().await?;
-    let mut heard = [0; 512];
-    loop {
-        match stream.read(&mut heard).await {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            // TLS without a last word, after ours was read: the end all the same.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use crate::web::{ListQuery, Page};
 const LISTING: Listing = Listing {
     name: "receivers",
     table: "receiver",
-    search: &["name", "address"],
+    // Not by the address itself: whoever may search would find out what is not shown of it.
+    search: &["name", "shown"],
     sorts: &[("name", "name"), ("kind", "kind"), ("updated_at", "updated_at")],
 };
 
@@ -44,8 +45,11 @@ pub fn page(db: &Connection, query: &ListQuery) -> Result<Page<Receiver>> {
 }
 
 pub fn one(db: &Connection, id: Uuid) -> Result<Receiver> {
-    let found = db.query_row("SELECT * FROM receiver WHERE id = ?", [Key(id)], receiver).optional()?;
-    found.ok_or_else(|| Error::not_found("receiver", id))
+    find(db, id)?.ok_or_else(|| Error::not_found("receiver", id))
+}
+
+pub fn find(db: &Connection, id: Uuid) -> Result<Option<Receiver>> {
+    Ok(db.query_row("SELECT * FROM receiver WHERE id = ?", [Key(id)], receiver).optional()?)
 }
 
 /// Those that entries are sent to; at most as many as there may be.
@@ -72,11 +76,14 @@ pub fn insert(
     (now, head): (Timestamp, u64),
 ) -> Result<()> {
     let Fields { name, kind, address, body, ca, enabled } = fields;
-    let sql =
-        "INSERT INTO receiver (id, name, kind, address, body, ca, sealed, enabled, created_at, updated_at)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    tx.execute(sql, params![Key(id), name, kind, address, body, ca, sealed, enabled, now, now])
-        .map_err(taken)?;
+    let sql = "INSERT INTO receiver
+           (id, name, kind, address, shown, body, ca, sealed, enabled, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    tx.execute(
+        sql,
+        params![Key(id), name, kind, address, fields.shown(), body, ca, sealed, enabled, now, now],
+    )
+    .map_err(taken)?;
     tx.execute("INSERT INTO delivery (receiver, seq, at) VALUES (?, ?, ?)", params![Key(id), head, now])?;
     Ok(())
 }
@@ -90,9 +97,10 @@ pub fn update(
     now: Timestamp,
 ) -> Result<()> {
     let Fields { name, kind, address, body, ca, enabled } = fields;
-    let sql = "UPDATE receiver SET name = ?, kind = ?, address = ?, body = ?, ca = ?, enabled = ?,
+    let sql = "UPDATE receiver SET name = ?, kind = ?, address = ?, shown = ?, body = ?, ca = ?, enabled = ?,
                  sealed = coalesce(?, sealed), updated_at = ?, version = version + 1 WHERE id = ?";
-    tx.execute(sql, params![name, kind, address, body, ca, enabled, sealed, now, Key(id)]).map_err(taken)?;
+    tx.execute(sql, params![name, kind, address, fields.shown(), body, ca, enabled, sealed, now, Key(id)])
+        .map_err(taken)?;
     Ok(())
 }
 
@@ -126,18 +134,17 @@ pub fn after(db: &Connection, seq: u64, most: usize) -> Result<Vec<Link>> {
     })
 }
 
-/// A batch arrived, the last of it being `seq`.
-pub fn arrived(tx: &Transaction, id: Uuid, seq: u64, now: Timestamp) -> Result<()> {
+/// A batch arrived, the last of it being `seq`; false when the receiver is no longer the one of this version, to which it
+/// was sent: then nothing is written.
+pub fn arrived(tx: &Transaction, (id, version): (Uuid, i64), seq: u64, now: Timestamp) -> Result<bool> {
     let sql = "UPDATE delivery SET seq = max(seq, ?), at = ?, tries = 0, failing_since = NULL, error = ''
-               WHERE receiver = ?";
-    tx.execute(sql, params![seq, now, Key(id)])?;
-    Ok(())
+               WHERE receiver = (SELECT id FROM receiver WHERE id = ? AND version = ?)";
+    Ok(tx.execute(sql, params![seq, now, Key(id), version])? == 1)
 }
 
-/// A batch did not arrive.
-pub fn failed(tx: &Transaction, id: Uuid, error: &str, now: Timestamp) -> Result<()> {
+/// A batch did not arrive; otherwise as [`arrived`].
+pub fn failed(tx: &Transaction, (id, version): (Uuid, i64), error: &str, now: Timestamp) -> Result<bool> {
     let sql = "UPDATE delivery SET tries = tries + 1, failing_since = coalesce(failing_since, ?), error = ?
-               WHERE receiver = ?";
-    tx.execute(sql, params![now, error, Key(id)])?;
-    Ok(())
+               WHERE receiver = (SELECT id FROM receiver WHERE id = ? AND version = ?)";
+    Ok(tx.execute(sql, params![now, error, Key(id), version])? == 1)
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::message::Message;
-use super::{RECEIVERS_MAX, Siem, store};
+use super::{RECEIVERS_MAX, Siem, State, store};
+use crate::audit::chain::Link;
 use crate::audit::{Actor, Entry, Outcome};
+use crate::clock::Timestamp;
 use crate::error::Result;
 
 /// How often the chain is looked at for new entries.
@@ -25,11 +28,10 @@ pub async fn keep(siem: Siem) {
     loop {
         match due(&siem).await {
             Ok(receivers) => {
-                for receiver in receivers {
-                    let id = receiver.kept.id;
+                for id in receivers {
                     if under_way.insert(id) {
                         let siem = siem.clone();
-                        sending.spawn(async move { (id, siem.catch_up(receiver).await) });
+                        sending.spawn(async move { (id, siem.catch_up(id).await) });
                     }
                 }
             }
@@ -59,7 +61,7 @@ pub async fn keep(siem: Siem) {
 }
 
 /// The receivers that lack something and are not resting after a failure.
-async fn due(siem: &Siem) -> Result<Vec<store::Receiver>> {
+async fn due(siem: &Siem) -> Result<Vec<Uuid>> {
     let now = siem.clock.now();
     siem.store
         .read(move |db| {
@@ -70,7 +72,7 @@ async fn due(siem: &Siem) -> Result<Vec<store::Receiver>> {
                 let rested =
                     state.failing_since.is_none_or(|since| now < since || now >= since + rest(state.tries));
                 if state.waiting > 0 && rested {
-                    due.push(receiver);
+                    due.push(receiver.kept.id);
                 }
             }
             Ok(due)
@@ -85,37 +87,58 @@ fn rest(tries: u64) -> Duration {
         .sum()
 }
 
+/// What comes next for a receiver, read at one moment.
+struct Turn {
+    receiver: store::Receiver,
+    failing_since: Option<Timestamp>,
+    links: Vec<Link>,
+}
+
+/// None when there is nothing to be done: it has all, is switched off, or is gone.
+fn next(db: &Connection, id: Uuid) -> Result<Option<Turn>> {
+    let Some(receiver) = store::find(db, id)?.filter(|receiver| receiver.kept.fields.enabled) else {
+        return Ok(None);
+    };
+    let State { seq, failing_since, .. } = store::state(db, id)?;
+    let links = store::after(db, seq, BATCH)?;
+    Ok((!links.is_empty()).then_some(Turn { receiver, failing_since, links }))
+}
+
 impl Siem {
-    /// Sends a receiver batch after batch until it has all, or one does not arrive.
+    /// Sends a receiver batch after batch until it has all, or one does not arrive. Each batch goes where the receiver is
+    /// when it begins; one that was under way while the receiver was changed counts for nothing, so the receiver as it is
+    /// now gets it too.
     ///
     /// # Errors
     /// The database's.
-    pub(super) async fn catch_up(&self, receiver: store::Receiver) -> Result<()> {
-        let (id, target) = (receiver.kept.id, self.target(&receiver)?);
-        loop {
-            let before = self.store.read(move |db| store::state(db, id)).await?;
-            let links = self.store.read(move |db| store::after(db, before.seq, BATCH)).await?;
-            let Some(last) = links.last().map(|link| link.seq) else { return Ok(()) };
+    pub(super) async fn catch_up(&self, id: Uuid) -> Result<()> {
+        while let Some(turn) = self.store.read(move |db| next(db, id)).await? {
+            let Turn { receiver, failing_since, links } = turn;
+            let (target, which) = (self.target(&receiver)?, (id, receiver.kept.version));
+            let last = links.last().map_or(0, |link| link.seq);
             let messages: Vec<Message> = links.into_iter().map(Message::of).collect::<Result<_>>()?;
             let now = self.clock.now();
             match target.send(&self.host, &messages, now).await {
                 Ok(()) => {
-                    self.store.note(move |tx| store::arrived(tx, id, last, now)).await?;
-                    if let Some(since) = before.failing_since {
+                    let kept = self.store.note(move |tx| store::arrived(tx, which, last, now)).await?;
+                    if let Some(since) = failing_since.filter(|_| kept) {
                         self.tell(id, Outcome::Done, &serde_json::json!({ "failed_since": since })).await?;
                     }
                 }
                 Err(failure) => {
                     let error = failure.to_string();
                     let said = error.clone();
-                    self.store.note(move |tx| store::failed(tx, id, &said, now)).await?;
-                    if before.failing_since.is_none() {
+                    let kept = self.store.note(move |tx| store::failed(tx, which, &said, now)).await?;
+                    if kept && failing_since.is_none() {
                         self.tell(id, Outcome::Failed, &serde_json::json!({ "error": error })).await?;
                     }
-                    return Ok(());
+                    if kept {
+                        break;
+                    }
                 }
             }
         }
+        Ok(())
     }
 
     /// That a receiver began to fail, or works again: once each, not for every try.

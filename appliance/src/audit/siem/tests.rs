@@ -7,7 +7,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 
 use super::store;
 use crate::audit::{Actor, Entry};
@@ -33,9 +33,7 @@ async fn write(site: &TestSite, count: usize) {
 }
 
 async fn serve_once(site: &TestSite, id: &str) {
-    let id = id.parse().unwrap();
-    let receiver = site.app.store.read(move |db| store::one(db, id)).await.unwrap();
-    site.app.siem.catch_up(receiver).await.unwrap();
+    site.app.siem.catch_up(id.parse().unwrap()).await.unwrap();
 }
 
 /// A syslog server over TCP: all that was said to it, whole once its other end was read.
@@ -207,4 +205,140 @@ async fn a_secret_is_shown_nowhere() {
     {
         assert!(!site.get(&path).await.text.contains("sixteen"), "{path}");
     }
+}
+
+/// A syslog server that keeps its first connection, read to its end, until it is let go; what was said on each.
+struct Holding {
+    address: String,
+    said: Arc<Mutex<Vec<String>>>,
+    /// The first connection was read.
+    read: oneshot::Receiver<()>,
+    go: oneshot::Sender<()>,
+}
+
+async fn holding() -> Holding {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, said) = (listener.local_addr().unwrap().to_string(), Arc::default());
+    let (told, read) = oneshot::channel();
+    let (go, wait) = oneshot::channel();
+    let heard: Arc<Mutex<Vec<String>>> = Arc::clone(&said);
+    tokio::spawn(async move {
+        let mut first = Some((told, wait));
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.unwrap();
+            heard.lock().await.push(text);
+            if let Some((told, wait)) = first.take() {
+                told.send(()).unwrap();
+                let _ = wait.await;
+            }
+        }
+    });
+    Holding { address, said, read, go }
+}
+
+/// Changes a receiver while the first batch of a backlog is under way, and lets that arrive.
+async fn changed_in_the_middle(site: &TestSite, change: &Value) -> (String, Arc<Mutex<Vec<String>>>) {
+    let Holding { address, said, read, go } = holding().await;
+    let id = made(site, "syslog-tcp", &address).await;
+    write(site, 1_600).await;
+    let (siem, receiver) = (site.app.siem.clone(), id.parse().unwrap());
+    let serving = tokio::spawn(async move { siem.catch_up(receiver).await });
+    read.await.unwrap();
+    let mut input = json!({ "name": "x", "kind": "syslog-tcp", "address": address, "body": "json", "enabled": true, "version": 1 });
+    input.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+    let answer = site.send_json(Method::PUT, &format!("/receivers/{id}"), &input).await;
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.text);
+    go.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    (id, said)
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_switched_off_in_the_middle_is_sent_nothing_more_and_keeps_its_place() {
+    let site = TestSite::new().await;
+    let (id, said) = changed_in_the_middle(&site, &json!({ "enabled": false })).await;
+    assert_eq!(said.lock().await.len(), 1, "the batch that was under way");
+    let state = shown(&site, &id).await["state"].clone();
+    assert!(state["waiting"].as_u64().unwrap() >= 1_600, "{state}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_moved_in_the_middle_gets_all_of_it_at_its_new_address() {
+    let site = TestSite::new().await;
+    let (address, at_new) = server().await;
+    let (id, at_old) = changed_in_the_middle(&site, &json!({ "address": address })).await;
+    assert_eq!(at_old.lock().await.len(), 1, "the batch that was under way");
+    let seqs: Vec<u64> =
+        bodies(&at_new.lock().await).iter().map(|body| body["seq"].as_u64().unwrap()).collect();
+    let head = site.app.store.audit_head().await.unwrap().seq;
+    let first = bodies(&at_old.lock().await[0])[0]["seq"].as_u64().unwrap();
+    assert_eq!(seqs, (first..=head).collect::<Vec<_>>(), "from the first that the old one was sent");
+    assert_eq!(shown(&site, &id).await["state"]["waiting"], 0);
+}
+
+#[tokio::test]
+async fn what_stands_behind_a_webhooks_host_is_shown_nowhere_and_stays_when_it_is_not_typed_anew() {
+    let site = TestSite::new().await;
+    let id = made(&site, "webhook", "http://127.0.0.1:9/services/T0KEN?auth=t0ken").await;
+    let mut input = shown(&site, &id).await;
+    assert_eq!(input["address"], "http://127.0.0.1:9/…");
+    for field in ["id", "state", "updated_at"] {
+        input.as_object_mut().unwrap().remove(field);
+    }
+    let put = async |input: &Value| site.send_json(Method::PUT, &format!("/receivers/{id}"), input).await;
+    input["name"] = json!("renamed");
+    assert_eq!(put(&input).await.status.as_u16(), 200);
+    let kept = {
+        let id = id.parse().unwrap();
+        site.app.store.read(move |db| store::one(db, id)).await.unwrap().kept.fields.address
+    };
+    assert_eq!(kept, "http://127.0.0.1:9/services/T0KEN?auth=t0ken");
+    // That it was changed is told, to what is not.
+    (input["version"], input["address"]) = (json!(2), json!("http://127.0.0.1:9/services/0THER"));
+    assert_eq!(put(&input).await.status.as_u16(), 200);
+    let entries = site.get("/audit?action=receiver.updated").await.json();
+    let entry = site.get(&format!("/audit/{}", entries["items"][0]["seq"])).await.json().to_string();
+    assert!(
+        entry.contains("secret_path") && entry.contains("(secret)") && !entry.contains("0THER"),
+        "{entry}"
+    );
+    for path in
+        [format!("/receivers/{id}"), format!("/receivers/{id}/edit"), "/receivers".into(), "/audit".into()]
+    {
+        let text = site.get(&path).await.text;
+        assert!(!text.to_lowercase().contains("t0ken") && !text.contains("0THER"), "{path}: {text}");
+    }
+    assert!(!site.get("/receivers?q=0THER").await.text.contains("renamed"), "nor found out by a search");
+    (input["version"], input["address"]) = (json!(3), json!("http://127.0.0.2:9/…"));
+    assert_eq!(put(&input).await.fields(), ["address"], "what is hidden goes to no other host");
+}
+
+#[tokio::test]
+async fn where_entries_go_is_said_by_who_may_take_the_audit_away_and_proved_it() {
+    let site = TestSite::new().await;
+    let role = json!({ "name": "clerk", "scopes": ["receivers:view", "receivers:manage"] });
+    let role = site.send_json(Method::POST, "/roles", &role).await;
+    assert_eq!(role.status.as_u16(), 201, "{}", role.text);
+    let clerk = site.person("clerk", &["clerk"]).await;
+    let input = |address: &str, name: &str| json!({ "name": name, "kind": "syslog-tcp", "address": address, "body": "json", "enabled": true, "version": 1 });
+    let mut new = input("127.0.0.1:9", "mine");
+    new.as_object_mut().unwrap().remove("version");
+    assert_eq!(clerk.send_json(Method::POST, "/receivers", &new).await.status.as_u16(), 403);
+    let id = made(&site, "syslog-tcp", "127.0.0.1:9").await;
+    let path = format!("/receivers/{id}");
+    assert_eq!(clerk.send_json(Method::PUT, &path, &input("127.0.0.1:10", "x")).await.status.as_u16(), 403);
+    let mut off = input("127.0.0.1:9", "renamed");
+    off["enabled"] = json!(false);
+    assert_eq!(clerk.send_json(Method::PUT, &path, &off).await.status.as_u16(), 200, "that leads nowhere");
+    (off["enabled"], off["version"]) = (json!(true), json!(2));
+    assert_eq!(clerk.send_json(Method::PUT, &path, &off).await.status.as_u16(), 403, "this does");
+    site.hand.advance(Duration::from_mins(20));
+    let unproved = site.send_json(Method::PUT, &path, &off).await;
+    assert_eq!(
+        unproved.json()["type"].as_str().map(|kind| kind.ends_with("prove")),
+        Some(true),
+        "{}",
+        unproved.text
+    );
 }

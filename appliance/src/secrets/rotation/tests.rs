@@ -38,9 +38,9 @@ impl World {
                  INSERT INTO totp (user, sealed) VALUES ('{USER}', x'');
                  INSERT INTO oidc_provider (id, name, settings, sealed, created_at, updated_at)
                    VALUES ('{USER}', 'p', '', x'', 0, 0);
-                 INSERT INTO receiver (id, name, kind, address, body, sealed, created_at, updated_at)
-                   VALUES ('{USER}', 'r', 'webhook', '', 'json', x'', 0, 0),
-                          ('without', 'n', 'syslog-udp', '', 'json', NULL, 0, 0);"
+                 INSERT INTO receiver (id, name, kind, address, shown, body, sealed, created_at, updated_at)
+                   VALUES ('{USER}', 'r', 'webhook', '', '', 'json', x'', 0, 0),
+                          ('without', 'n', 'syslog-udp', '', '', 'json', NULL, 0, 0);"
             ))?;
             for Sealed { table, key, column, identity } in sealed() {
                 if table == "sealed_key" {
