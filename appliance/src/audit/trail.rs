@@ -58,11 +58,26 @@ struct Denials {
     others: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Denied {
     actor: Actor,
     scope: String,
     count: u64,
+}
+
+impl Denials {
+    /// Counts on with what was taken and could not be written. Its minute is over still.
+    fn take_back(&mut self, taken: Self) {
+        self.since = taken.since.or(self.since);
+        self.others += taken.others;
+        for (key, denied) in taken.more {
+            match self.more.entry(key) {
+                // The one that came meanwhile was written when it came.
+                Place::Occupied(mut there) => there.get_mut().count += denied.count,
+                Place::Vacant(free) => drop(free.insert(denied)),
+            }
+        }
+    }
 }
 
 impl Trail {
@@ -120,12 +135,17 @@ impl Trail {
     /// # Errors
     /// The database's.
     pub async fn denied(&self, actor: &Actor, route: &str, scope: &str) -> Result<()> {
-        self.tell(false).await?;
+        let told = self.tell(false).await;
         if self.is_first(actor, route, scope) {
             let entry = denial(route, scope, 1);
-            self.0.store.change(actor, move |_| Ok((entry, ()))).await?;
+            let written = self.0.store.change(actor, move |_| Ok((entry, ()))).await;
+            if written.is_err() {
+                // It is counted with those that follow.
+                self.is_first(actor, route, scope);
+            }
+            written?;
         }
-        Ok(())
+        told
     }
 
     fn is_first(&self, actor: &Actor, route: &str, scope: &str) -> bool {
@@ -145,12 +165,13 @@ impl Trail {
         false
     }
 
-    /// Writes what was counted, if its minute is over or `at_once`.
+    /// Writes what was counted, if its minute is over or `at_once`. What could not be written stays counted, and is tried
+    /// again at the next call.
     ///
     /// # Errors
-    /// The database's; what could not be written is lost, but for the log.
+    /// The database's.
     pub async fn tell(&self, at_once: bool) -> Result<()> {
-        let over = {
+        let mut over = {
             let mut denials = lock(&self.0.denials);
             let now = self.0.clock.now();
             let over = denials.since.is_some_and(|since| since + MINUTE <= now);
@@ -159,11 +180,23 @@ impl Trail {
             }
             std::mem::take(&mut *denials)
         };
-        for ((_, route), Denied { actor, scope, count }) in over.more {
+        let outcome = self.write(&mut over).await;
+        if outcome.is_err() {
+            lock(&self.0.denials).take_back(over);
+        }
+        outcome
+    }
+
+    /// Writes each kind, and takes from `over` what is written.
+    async fn write(&self, over: &mut Denials) -> Result<()> {
+        while let Some((key, Denied { actor, scope, count })) =
+            over.more.iter().next().map(|(key, denied)| (key.clone(), denied.clone()))
+        {
             if count > 0 {
-                let entry = denial(&route, &scope, count);
+                let entry = denial(&key.1, &scope, count);
                 self.0.store.change(&actor, move |_| Ok((entry, ()))).await?;
             }
+            over.more.remove(&key);
         }
         if over.others > 0 {
             let entry = denial("several", "", over.others);
@@ -311,5 +344,40 @@ mod tests {
         trail.tell(true).await.unwrap();
         assert_eq!(told(&store).await, [("access.denied".to_owned(), "several".to_owned(), 7)]);
         assert!(lock(&trail.0.denials).more.is_empty());
+    }
+    #[tokio::test]
+    async fn what_could_not_be_written_stays_counted() {
+        let (trail, store, hand) = trail();
+        for route in ["GET /a", "GET /b", "GET /c"] {
+            for _ in 0..5 {
+                trail.denied(&ada(), route, "x:y").await.unwrap();
+            }
+        }
+        // The database takes one more entry beside that of this change, and then none.
+        let full = "CREATE TRIGGER full BEFORE INSERT ON audit_entry WHEN NEW.seq > 5
+                    BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+        let none = "DROP TRIGGER full";
+        let does = |sql: &'static str| {
+            let store = store.clone();
+            async move {
+                let change = move |tx: &rusqlite::Transaction| {
+                    tx.execute_batch(sql)?;
+                    Ok((Entry::access("test.done", &()), ()))
+                };
+                store.change(&Actor::system("test"), change).await.unwrap();
+            }
+        };
+        does(full).await;
+        hand.advance(MINUTE);
+        trail.tell(false).await.unwrap_err();
+        assert_eq!(told(&store).await.len(), 5, "one of the three");
+        trail.tell(false).await.unwrap_err();
+        // Two come meanwhile, one of a kind that is new.
+        trail.denied(&ada(), "GET /b", "x:y").await.unwrap_err();
+        trail.denied(&ada(), "GET /d", "x:y").await.unwrap_err();
+        does(none).await;
+        trail.tell(true).await.unwrap();
+        let counted: u64 = told(&store).await.iter().map(|(_, _, count)| count).sum();
+        assert_eq!(counted, 17, "each once");
     }
 }
