@@ -76,6 +76,7 @@ pub async fn run(
     let app = App::new(Parts { clock, random, store, jobs, master, keys, public, releases, results });
     let site = Arc::new(Site::new(app.clone(), tables())?);
     app.tokens.operator.write(&layout.operator_token()).await?;
+    app.statements.ready().await?;
     let (path, line) = (layout.operator_pages(), format!("{} {certificate}\n", local_url(listener.address)));
     blocking::run(move || write_file(&path, line.as_bytes(), 0o600)).await??;
     tell(&app, &layout, &certificate).await?;
@@ -92,6 +93,7 @@ pub async fn run(
     let sending = tokio::spawn(siem::keep(app.siem.clone()));
     let sessions = tokio::spawn(identity::sessions::task::keep(app.identity.clone()));
     let tokens = tokio::spawn(identity::tokens::prune::keep(app.tokens.clone()));
+    let statements = tokio::spawn(identity::statements::task::keep(app.statements.clone()));
     // Dropped with the pages: the loader may be stopped at any point.
     let loading = tokio::spawn(loader.run());
     let (last, ended) = Stop::channel();
@@ -104,7 +106,7 @@ pub async fn run(
     let router = site.router();
     let answering = tokio::spawn(answer(serving.clone(), router.clone(), (app, kept), supervisor));
     let served = web::serve(listener, serving, router, stop.asked()).await;
-    for task in [answering, watched, loading, fleet, scope, sending, sessions, tokens] {
+    for task in [answering, watched, loading, fleet, scope, sending, sessions, tokens, statements] {
         task.abort();
         // An abort is how it ends.
         drop(task.await);

@@ -2,18 +2,19 @@
 //! checked offline with the public key, or by asking here, which also knows of revocations.
 
 mod jwt;
+pub mod key;
 pub mod routes;
 pub(super) mod store;
+pub mod task;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Transaction;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -25,11 +26,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::ids::{Ids, Random};
 use crate::noun::{Link, Refusals};
+use crate::secrets::MasterKey;
 use crate::secrets::signing::StatementKey;
-use crate::secrets::{MasterKey, keyring};
 use crate::store::Store;
 use crate::web::{Call, ListQuery, Page};
 use jwt::{Claims, Refusal, Wanted};
+pub use wire::{IssueInput, Issued, RenewInput, Statement, StatementQuery, ValidateInput, Validity};
 
 /// Minutes that a statement holds when nothing is said.
 const MINUTES: u32 = 10;
@@ -41,107 +43,6 @@ const LINE: Duration = Duration::from_secs(12 * 3600);
 const HELD_MAX: u64 = 200;
 /// The most characters of an audience.
 const AUDIENCE_MAX: usize = 200;
-/// The name under which the key is sealed.
-const KEY: &str = "statement-signing";
-
-/// A statement as it is kept: that there is one, not its text.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Statement {
-    /// Its id (`jti`).
-    pub id: Uuid,
-    /// The account that it is about.
-    pub account: Link,
-    /// The system that it is for.
-    pub audience: String,
-    /// When the first of its line was issued.
-    pub began_at: Timestamp,
-    /// When it was issued.
-    pub issued_at: Timestamp,
-    /// When it ends.
-    pub expires_at: Timestamp,
-    /// When it was revoked, or replaced by a newer one.
-    pub revoked_at: Option<Timestamp>,
-    /// Whether it holds.
-    pub holds: bool,
-}
-
-/// A statement that was just issued.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Issued {
-    /// The statement: a JWT, signed with Ed25519.
-    pub token: String,
-    /// Its id.
-    pub id: Uuid,
-    /// When it ends.
-    pub expires_at: Timestamp,
-}
-
-/// A statement as it is asked for.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IssueInput {
-    /// The system that it is for: what that system calls itself.
-    pub audience: String,
-    /// Minutes that it holds, 1 to 60; 10 when absent.
-    #[serde(default)]
-    pub minutes: Option<u32>,
-    /// What it says that you may do; absent: all that you may.
-    #[serde(default)]
-    pub scopes: Option<BTreeSet<String>>,
-}
-
-/// A statement that is to be renewed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RenewInput {
-    /// The statement. It must still hold; it is replaced.
-    #[schemars(extend("format" = "password"))]
-    pub token: String,
-}
-
-/// A statement that is to be checked.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ValidateInput {
-    /// The statement. Whatever else stands here does not hold.
-    #[serde(default)]
-    pub token: Value,
-    /// What the system that asks calls itself. Without it nothing holds: a statement for another system proves nothing.
-    #[serde(default)]
-    pub audience: Value,
-}
-
-/// Whether a statement holds, and then what it says.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
-pub struct Validity {
-    /// Whether it holds now, for the system that asked.
-    pub valid: bool,
-    /// Why not: `form`, `algorithm`, `key`, `signature`, `issuer`, `audience`, `not-yet`, `expired`, `revoked` or
-    /// `account`.
-    pub reason: Option<&'static str>,
-    /// Its id.
-    pub id: Option<Uuid>,
-    /// The account.
-    pub account: Option<Link>,
-    /// What it says that the account may do, as far as the account may do it still.
-    pub scopes: Option<BTreeSet<String>>,
-    /// When it ends.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// What the list of statements takes.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StatementQuery {
-    /// Words of the account's name or the audience.
-    pub q: Option<String>,
-    /// `issued_at`, `expires_at`, `audience` or `account`; `-` in front turns it round. The newest first when absent.
-    pub sort: Option<String>,
-    /// Rows an answer holds, 1 to 500; 50 when absent.
-    pub limit: Option<u32>,
-    /// Where the last page ended.
-    pub cursor: Option<String>,
-}
 
 /// What the service is made from.
 pub struct Parts {
@@ -167,7 +68,7 @@ pub struct Statements {
 }
 
 impl Statements {
-    /// The service. The key is made when it is first needed.
+    /// The service. A start makes the key ([`Statements::ready`]), so that no question does.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self { parts: Arc::new(parts), key: Arc::new(OnceCell::new()) }
@@ -223,7 +124,6 @@ impl Statements {
         let (row, token) = self.signed(&user, audience, &scopes, (began, now, lasts)).await?;
         let answer = Issued { token, id: row.id, expires_at: row.expires_at };
         let change = move |tx: &Transaction| {
-            store::forget(tx, now)?;
             if store::holding(tx, user.id, now)? >= HELD_MAX {
                 return Err(Error::conflict(format!(
                     "{HELD_MAX} statements about this account hold already."
@@ -311,25 +211,6 @@ impl Statements {
             Ok((vec![entry], store::one(tx, id, sight, now)?))
         };
         self.parts.store.changes(&call.actor(), change).await
-    }
-
-    async fn key(&self) -> Result<&StatementKey> {
-        self.key.get_or_try_init(|| self.find_or_make()).await
-    }
-
-    async fn find_or_make(&self) -> Result<StatementKey> {
-        let (master, random, at) =
-            (self.parts.master.clone(), self.parts.random.clone(), self.parts.clock.now());
-        let change = move |tx: &Transaction| {
-            if let Some(bytes) = keyring::find(tx, &master, KEY)? {
-                return Ok((vec![], StatementKey::unsealed(&bytes)?));
-            }
-            let (key, bytes) = StatementKey::make(&random);
-            keyring::keep(tx, &master, &random, (KEY, &bytes[..]), at)?;
-            let detail = json!({ "purpose": KEY, "public": jwt::public_jwk(&key.public()) });
-            Ok((vec![Entry::event("key.made", &detail).on("key", KEY)], key))
-        };
-        self.parts.store.changes(&Actor::system("manager"), change).await
     }
 
     /// A new statement with the row that is kept of it. Times are cut to seconds, as its text has them.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::Statement;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
-use crate::listing::{Filters, Listing};
+use crate::listing::{Filters, Listing, rows};
 use crate::noun::{Key, Link};
 use crate::web::{ListQuery, Page};
 
@@ -102,8 +102,12 @@ pub fn revoke_all(tx: &Transaction, user: Uuid, now: Timestamp) -> Result<usize>
     Ok(tx.execute(sql, params![now, Key(user)])?)
 }
 
-/// Forgets statements that have ended; the audit keeps that they were issued.
-pub fn forget(tx: &Transaction, now: Timestamp) -> Result<()> {
-    tx.execute("DELETE FROM statement WHERE expires_at <= ?", [now])?;
-    Ok(())
+/// Takes statements that have ended out of the table, at most so many, and gives what they were.
+pub fn ended(tx: &Transaction, now: Timestamp, most: u32) -> Result<Vec<Statement>> {
+    let sql = "SELECT * FROM statement_listed WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2";
+    let over = rows(tx, sql, params![now, most], |row| statement(row, now))?;
+    for Statement { id, .. } in &over {
+        tx.execute("DELETE FROM statement WHERE id = ?", [Key(*id)])?;
+    }
+    Ok(over)
 }

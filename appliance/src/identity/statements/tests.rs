@@ -231,3 +231,31 @@ async fn a_statement_about_another_is_not_there_for_who_may_not_see_it() {
     assert_eq!(post(&admin, &path, &Value::Null).await.0, StatusCode::OK);
     assert_eq!(validity(&site, &json!(token)).await, no("revoked"));
 }
+
+#[tokio::test]
+async fn one_that_ends_by_its_time_leaves_an_entry_and_one_that_was_revoked_no_second_one() {
+    let site = TestSite::new().await;
+    let (_, ended) = issued(&site, &json!({ "audience": "historian", "minutes": 5 })).await;
+    let (_, revoked) = issued(&site, &json!({ "audience": "historian", "minutes": 5 })).await;
+    let (_, holds) = issued(&site, &json!({ "audience": "historian", "minutes": 30 })).await;
+    post(&site, &format!("/statements/{revoked}/revoke"), &Value::Null).await;
+    site.hand.advance(Duration::from_mins(6));
+    site.app.statements.forget_ended().await.unwrap();
+    site.app.statements.forget_ended().await.unwrap();
+    let kept = site.get("/statements").await.json();
+    assert_eq!((kept["items"].as_array().unwrap().len(), &kept["items"][0]["id"]), (1, &json!(holds)));
+    let told = site.get("/audit?action=statement.expired").await.json();
+    let told = told["items"].as_array().unwrap();
+    assert_eq!((told.len(), &told[0]["resource_id"]), (1, &json!(ended)));
+    let entry = site.get(&format!("/audit/{}", told[0]["seq"])).await.json().to_string();
+    assert!(entry.contains("\"manager\"") && entry.contains("\"account\":\"ada\""), "{entry}");
+}
+
+#[tokio::test]
+async fn asking_for_the_public_key_writes_nothing_once_the_appliance_has_begun() {
+    let site = TestSite::new().await;
+    site.app.statements.ready().await.unwrap();
+    let before = site.app.store.audit_head().await.unwrap();
+    assert_eq!(site.stranger().get("/api/v1/jwks.json").await.status, StatusCode::OK);
+    assert_eq!(site.app.store.audit_head().await.unwrap(), before);
+}
