@@ -13,7 +13,7 @@ use crate::secrets::signing::{self, CheckpointKey};
 /// The longest text that is read.
 pub const MAX_TEXT: usize = 1024;
 
-/// Why a checkpoint was made.
+/// Why this version makes a checkpoint. What another version made is read with whatever word it has there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// An hour had gone by.
@@ -24,12 +24,11 @@ pub enum Why {
     Asked,
     /// It goes with an export.
     Export,
+    /// It goes with a backup.
+    Backup,
 }
 
 impl Why {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Hourly, Self::Shutdown, Self::Asked, Self::Export];
-
     /// As it is written.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -38,8 +37,17 @@ impl Why {
             Self::Shutdown => "shutdown",
             Self::Asked => "asked",
             Self::Export => "export",
+            Self::Backup => "backup",
         }
     }
+}
+
+/// The longest word that says why.
+const WHY_MAX: usize = 20;
+
+/// A word that says why: small letters and hyphens, so that what a later version writes there is read by this one.
+fn is_why(text: &str) -> bool {
+    (1..=WHY_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
 /// A signed head.
@@ -49,8 +57,8 @@ pub struct Checkpoint {
     pub head: Head,
     /// When.
     pub at: Timestamp,
-    /// Why it was made.
-    pub why: Why,
+    /// Why it was made: one of [`Why`]'s words, or another version's.
+    pub why: String,
     /// The public key that signed it, Ed25519.
     pub key: [u8; 32],
     text: String,
@@ -78,7 +86,8 @@ impl Checkpoint {
     #[must_use]
     pub fn sign(head: Head, at: Timestamp, why: Why, key: &CheckpointKey) -> Self {
         let public = key.public();
-        let body = body(head, at, why, &public);
+        let why = why.as_str().to_owned();
+        let body = body(head, at, &why, &public);
         let signature = base64::encode(&key.sign(body.as_bytes()));
         Self { head, at, why, key: public, text: format!("{body}signature: ed25519 {signature}\n") }
     }
@@ -105,11 +114,11 @@ impl Checkpoint {
         let seq = value("entries").and_then(|v| parsed(v.parse().ok()))?;
         let hash = value("head").and_then(|v| parsed(hex::decode::<32>(v).ok()))?;
         let at = value("at").and_then(|v| parsed(Timestamp::parse(v).ok()))?;
-        let why = value("why").and_then(|v| parsed(Why::ALL.into_iter().find(|why| why.as_str() == v)))?;
+        let why = value("why").and_then(|v| parsed(is_why(v).then(|| v.to_owned())))?;
         let key: [u8; 32] = value("key").and_then(|v| parsed(ed25519(v)))?;
         let signature: [u8; 64] = value("signature").and_then(|v| parsed(ed25519(v)))?;
         let head = Head { seq, hash };
-        let body = body(head, at, why, &key);
+        let body = body(head, at, &why, &key);
         if format!("{body}signature: ed25519 {}\n", base64::encode(&signature)) != text {
             return Err(NotACheckpoint::Spelling);
         }
@@ -126,12 +135,12 @@ impl Checkpoint {
     }
 }
 
-fn body(head: Head, at: Timestamp, why: Why, key: &[u8; 32]) -> String {
+fn body(head: Head, at: Timestamp, why: &str, key: &[u8; 32]) -> String {
     format!(
         "portolan-checkpoint: 1\nentries: {}\nhead: {}\nat: {at}\nwhy: {}\nkey: ed25519 {}\n",
         head.seq,
         hex::encode(&head.hash),
-        why.as_str(),
+        why,
         base64::encode(key)
     )
 }
@@ -192,10 +201,31 @@ mod tests {
     #[test]
     fn another_key_signs_another_text_and_a_swapped_key_does_not_hold() {
         let (ours, other) = (made(), key(8));
-        let theirs = Checkpoint::sign(ours.head, ours.at, ours.why, &other);
+        let theirs = Checkpoint::sign(ours.head, ours.at, Why::Hourly, &other);
         assert_ne!(ours.key, theirs.key);
         let swapped = ours.text().replace(&base64::encode(&ours.key), &base64::encode(&theirs.key));
         assert_eq!(Checkpoint::read(&swapped), Err(NotACheckpoint::Signature));
+    }
+
+    fn saying(why: &str) -> String {
+        let Checkpoint { head, at, key: public, .. } = made();
+        let body = body(head, at, why, &public);
+        format!("{body}signature: ed25519 {}\n", base64::encode(&key(7).sign(body.as_bytes())))
+    }
+
+    #[test]
+    fn a_reason_of_a_later_version_is_read_as_it_stands() {
+        let page = include_str!("../../../docs/formats/checkpoint.md");
+        for known in [Why::Hourly, Why::Shutdown, Why::Asked, Why::Export, Why::Backup] {
+            assert_eq!(Checkpoint::read(&saying(known.as_str())).unwrap().why, known.as_str());
+            assert!(page.contains(&format!("`{}`", known.as_str())), "{known:?}");
+        }
+        let later = saying("key-renewed");
+        assert_eq!(Checkpoint::read(&later).unwrap().why, "key-renewed");
+        assert!(page.contains(&later), "not on the page:\n{later}");
+        for bad in ["", "Hourly", "a b", "ä", "x\nkey: y", &"a".repeat(21)] {
+            assert!(Checkpoint::read(&saying(bad)).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

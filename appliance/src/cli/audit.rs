@@ -10,6 +10,7 @@ use portolan_scanner::wire::{base64, hex};
 use crate::audit::chain::{Head, Summary};
 use crate::audit::checkpoint::{Checkpoint, MAX_TEXT};
 use crate::audit::checkpoints;
+use crate::audit::checkpoints::keys::Keys;
 use crate::cli::exit::Exit;
 use crate::error::Error;
 use crate::layout::Layout;
@@ -37,13 +38,18 @@ pub fn verdict(data: &Path, args: &VerifyArgs) -> (String, Exit) {
         Ok(given) => given,
         Err(sentence) => return (sentence, Exit::Unreachable),
     };
-    let key = match one_key(args.key, &given) {
+    let path = Layout::new(data).config_db();
+    let opened = open_read_only(&path).and_then(|db| Ok((checkpoints::keys_in(&db)?, db)));
+    let (keys, db) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return (unreadable(&path, &error), Exit::Unreachable),
+    };
+    let key = match one_key(args.key, &given, &keys) {
         Ok(key) => key,
         Err(sentence) => return (sentence, Exit::Unreachable),
     };
     let known = given.iter().map(|made| made.head).chain(args.head);
-    let path = Layout::new(data).config_db();
-    match open_read_only(&path).and_then(|connection| checkpoints::check(&connection, key.as_ref(), known)) {
+    match checkpoints::check(&db, key.as_ref(), known) {
         Ok(Ok(Summary { count, head })) => {
             let mut line = format!("ok: {count} entries, head {}", written(head));
             for made in &given {
@@ -58,8 +64,14 @@ pub fn verdict(data: &Path, args: &VerifyArgs) -> (String, Exit) {
             (line, Exit::Done)
         }
         Ok(Err(found)) => (format!("broken: {found}"), Exit::Refused),
-        Err(Error::Internal(cause)) => (format!("{}: {cause}", path.display()), Exit::Unreachable),
-        Err(error) => (format!("{}: {error}", path.display()), Exit::Unreachable),
+        Err(error) => (unreadable(&path, &error), Exit::Unreachable),
+    }
+}
+
+fn unreadable(path: &Path, error: &Error) -> String {
+    match error {
+        Error::Internal(cause) => format!("{}: {cause}", path.display()),
+        error => format!("{}: {error}", path.display()),
     }
 }
 
@@ -73,12 +85,13 @@ pub(super) fn given(file: &Path) -> Result<Checkpoint, String> {
     Checkpoint::read(&text).map_err(|error| named(&error))
 }
 
-/// The key that all of them must be signed with: the one that was said, else theirs.
-fn one_key(said: Option<[u8; 32]>, given: &[Checkpoint]) -> Result<Option<[u8; 32]>, String> {
-    let key = said.or(given.first().map(|made| made.key));
-    match given.iter().find(|made| Some(made.key) != key) {
+/// The key that signs now, to which all of them must lead: the one that was said, else the one of the last renewal, else
+/// theirs.
+fn one_key(said: Option<[u8; 32]>, given: &[Checkpoint], keys: &Keys) -> Result<Option<[u8; 32]>, String> {
+    let Some(key) = said.or(keys.newest()).or(given.first().map(|made| made.key)) else { return Ok(None) };
+    match given.iter().find(|made| made.key != keys.of(made.head.seq, key)) {
         Some(other) => Err(format!("the checkpoint of entry {} is signed with another key", other.head.seq)),
-        None => Ok(key),
+        None => Ok(Some(key)),
     }
 }
 

@@ -52,16 +52,19 @@ fn verdict(args: &VerifyArgs) -> (String, Exit) {
         Err(error) => return (format!("{name}: {error}\n"), Exit::Unreachable),
     };
     match verify(file, args.key.as_ref(), kept.iter().map(|made| made.head)) {
-        Ok(found) => match kept.iter().find(|made| made.key != found.checkpoint.key) {
-            Some(other) => (
-                format!(
-                    "broken: the checkpoint of entry {} is signed with another key than the export\n",
-                    other.head.seq
+        Ok(found) => {
+            match kept.iter().find(|made| made.key != found.keys.of(made.head.seq, found.checkpoint.key)) {
+                Some(other) => (
+                    format!(
+                        "broken: the checkpoint of entry {} is signed with another key than the export. If the key was \
+                     renewed since, an export that shows the entry of that (key.checkpoint-renewed) tells\n",
+                        other.head.seq
+                    ),
+                    Exit::Refused,
                 ),
-                Exit::Refused,
-            ),
-            None => (told(&found, args.key.is_some(), kept.len()), Exit::Done),
-        },
+                None => (told(&found, args.key.is_some(), kept.len()), Exit::Done),
+            }
+        }
         Err(wrong @ (Wrong::Read(_) | Wrong::Other)) => (format!("{name}: {wrong}\n"), Exit::Unreachable),
         Err(wrong) => (format!("broken: {wrong}\n"), Exit::Refused),
     }
@@ -69,7 +72,7 @@ fn verdict(args: &VerifyArgs) -> (String, Exit) {
 
 /// What is proven, what is not, and by whose key.
 fn told(found: &Verified, key_was_given: bool, kept: usize) -> String {
-    let Verified { filter, entry, by, fit, left_out, checkpoint } = found;
+    let Verified { filter, entry, by, fit, left_out, checkpoint, .. } = found;
     let all = checkpoint.head.seq;
     let mut text = String::new();
     let mut line = |sentence: std::fmt::Arguments<'_>| {

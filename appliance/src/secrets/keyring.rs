@@ -64,6 +64,21 @@ pub fn keep_lasting(
     Ok(())
 }
 
+/// Puts a key in the place of the one that the master key gives this label, one of [`LASTING`]; the next
+/// [`with_lasting`] finds it.
+///
+/// # Errors
+/// Any from the database.
+pub fn renew_lasting(
+    tx: &Transaction,
+    master: &MasterKey,
+    random: &Random,
+    (label, key): (&str, &[u8; KEY_LEN]),
+    at: Timestamp,
+) -> Result<()> {
+    keep(tx, master, random, (&lasting(label), key), at)
+}
+
 /// The secret kept under this name, opened.
 ///
 /// # Errors

@@ -62,7 +62,8 @@ fn make(layout: &Layout, path: &Path, random: &Random) -> Result<MasterKey> {
     if layout.config_db().exists() {
         return Err(Error::Unavailable(format!(
             "{} is there, but the master key that closes its secrets is not: neither the credential \
-             {CREDENTIAL} nor {}. Bring the key back, or restore a backup.",
+             {CREDENTIAL} nor {}. Bring the key back, or restore a backup. Where systemd hands it out, a command \
+             needs it too: systemd-run --pipe --wait -p LoadCredentialEncrypted={CREDENTIAL} portolan …",
             layout.config_db().display(),
             path.display()
         )));

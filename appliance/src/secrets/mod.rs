@@ -30,7 +30,7 @@ const VERSION: u8 = 1;
 
 /// Labels of derived keys that outlive the master key they were derived from: what they made is kept by others, or
 /// cannot be made anew. A new master key seals them ([`rotation`]).
-pub const LASTING: [&str; 2] = ["audit-checkpoint", "recovery-codes"];
+pub const LASTING: [&str; 2] = [signing::CHECKPOINTS, "recovery-codes"];
 
 /// The key that closes all others. Cheap to clone; wiped when the last clone is dropped.
 #[derive(Clone)]

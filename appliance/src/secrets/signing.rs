@@ -116,11 +116,20 @@ impl JobKey {
     }
 }
 
+/// The label under which the master key gives the key of checkpoints.
+pub const CHECKPOINTS: &str = "audit-checkpoint";
+
 impl CheckpointKey {
-    /// The one key of this master key.
+    /// The one key of this master key, or the one that was put in its place.
     #[must_use]
     pub fn of(master: &MasterKey) -> Self {
-        Self::from_bytes(&master.derive("audit-checkpoint"))
+        Self::from_bytes(&master.derive(CHECKPOINTS))
+    }
+
+    /// The key of these bytes.
+    #[must_use]
+    pub fn from_secret(bytes: &[u8; 32]) -> Self {
+        Self::from_bytes(bytes)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checkpoints of the audit: made every hour, at shutdown and when asked for; and the check of the whole chain
 //! against them.
 
+pub mod keys;
 pub mod routes;
 pub(super) mod store;
 mod task;
@@ -53,6 +54,11 @@ pub enum Wrong {
     /// A checkpoint in the database is signed by someone else.
     #[error("the checkpoint of entry {0} in the database is signed with another key")]
     OtherKey(u64),
+    /// The entries that tell of new keys do not lead to the one that signs.
+    #[error(
+        "the key of checkpoints was renewed by entry {0}, to another than the one that it is checked against"
+    )]
+    Renewal(u64),
     /// A column beside a checkpoint says something else than what was signed.
     #[error("checkpoint number {0} in the database: its column {1} does not say what was signed")]
     Column(usize, &'static str),
@@ -82,6 +88,15 @@ impl Checkpoints {
     pub fn new(store: Store, clock: Clock, key: CheckpointKey) -> Self {
         let (one, running) = (Arc::default(), Arc::default());
         Self { store, clock, key, one, running }
+    }
+
+    /// Whether a checkpoint from elsewhere is signed with the key that signed here at that time.
+    ///
+    /// # Errors
+    /// Any from the database.
+    pub async fn signed(&self, made: &Checkpoint) -> Result<bool> {
+        let (newest, key, seq) = (self.public(), made.key, made.head.seq);
+        self.store.read(move |db| Ok(store::keys(db)?.of(seq, newest) == key)).await
     }
 
     /// The public key that signs them.
@@ -213,8 +228,16 @@ impl Checkpoints {
     }
 }
 
-/// Checks the chain in a database, and that it holds every checkpoint there, each signed with `key` (or all with
-/// one key, if none is given), and `known`.
+/// The renewals of the key that signs, as the entries of a database tell.
+///
+/// # Errors
+/// Any from the database.
+pub fn keys_in(connection: &rusqlite::Connection) -> Result<keys::Keys> {
+    store::keys(connection)
+}
+
+/// Checks the chain in a database, and that it holds every checkpoint there, each signed with the key of its time, and
+/// `known`. `key` is the one that signs now; if none is given, it is the one that entries or checkpoints say.
 ///
 /// # Errors
 /// The outer error is the database's, the inner one what was found.
@@ -224,10 +247,14 @@ pub fn check(
     known: impl IntoIterator<Item = Head>,
 ) -> Result<std::result::Result<Summary, Wrong>> {
     let mut heads: Vec<Head> = known.into_iter().collect();
-    let mut key = key.copied();
+    let keys = store::keys(connection)?;
+    let mut key = key.copied().or(keys.newest());
+    if let Some(seq) = key.and_then(|key| keys.breaks_at(key)) {
+        return Ok(Err(Wrong::Renewal(seq)));
+    }
     for (row, number) in store::rows(connection)?.iter().zip(1..) {
         match Checkpoint::read(&row.text) {
-            Ok(made) if made.key != *key.get_or_insert(made.key) => {
+            Ok(made) if made.key != keys.of(made.head.seq, *key.get_or_insert(made.key)) => {
                 return Ok(Err(Wrong::OtherKey(made.head.seq)));
             }
             Ok(made) => match row.column_that_differs(&made) {

@@ -56,8 +56,8 @@ struct Signed {
     /// That entry's hash, hex.
     hash: String,
     at: Timestamp,
-    /// `hourly`, `shutdown`, `asked` or `export`.
-    why: &'static str,
+    /// `hourly`, `shutdown`, `asked`, `export` or `backup`; another version may have another word here.
+    why: String,
     /// The text to be kept elsewhere.
     text: String,
 }
@@ -68,7 +68,7 @@ impl From<Checkpoint> for Signed {
             seq: made.head.seq,
             hash: hex::encode(&made.head.hash),
             at: made.at,
-            why: made.why.as_str(),
+            why: made.why.clone(),
             text: made.text().to_owned(),
         }
     }
@@ -197,9 +197,10 @@ async fn test(call: Call, input: TestInput) -> Answer<Tested> {
             Some(Checkpoint::read(text).map_err(|error| Error::invalid("checkpoint", error.to_string()))?)
         }
     };
-    if given.as_ref().is_some_and(|given| given.key != call.app.checkpoints.public()) {
-        let sentence = "is signed by another appliance, or before the master key was changed";
-        return Err(Error::invalid("checkpoint", sentence));
+    if let Some(given) = &given
+        && !call.app.checkpoints.signed(given).await?
+    {
+        return Err(Error::invalid("checkpoint", "is signed by another appliance"));
     }
     let known = given.as_ref().map(|given| given.head);
     let check = call.app.checkpoints.begin(call.actor(), known)?;

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
+use super::keys::{Keys, RENEWED};
 use crate::audit::checkpoint::Checkpoint;
 use crate::audit::{Record, store};
 use crate::clock::Timestamp;
@@ -14,7 +15,7 @@ use crate::error::Result;
 pub fn insert(tx: &Transaction, made: &Checkpoint) -> Result<()> {
     tx.execute(
         "INSERT INTO audit_checkpoint (seq, at, why, text) VALUES (?, ?, ?, ?) ON CONFLICT (seq) DO NOTHING",
-        params![made.head.seq, made.at, made.why.as_str(), made.text()],
+        params![made.head.seq, made.at, made.why, made.text()],
     )?;
     Ok(())
 }
@@ -72,11 +73,8 @@ pub struct Stored {
 impl Stored {
     /// The first column that says something else than the checkpoint beside it.
     pub fn column_that_differs(&self, made: &Checkpoint) -> Option<&'static str> {
-        let told = [
-            ("seq", self.seq == made.head.seq),
-            ("at", self.at == made.at),
-            ("why", self.why == made.why.as_str()),
-        ];
+        let told =
+            [("seq", self.seq == made.head.seq), ("at", self.at == made.at), ("why", self.why == made.why)];
         told.into_iter().find(|(_, agrees)| !agrees).map(|(column, _)| column)
     }
 }
@@ -88,6 +86,22 @@ pub fn rows(connection: &Connection) -> Result<Vec<Stored>> {
     let row =
         |row: &Row| Ok(Stored { seq: row.get(0)?, at: row.get(1)?, why: row.get(2)?, text: row.get(3)? });
     Ok(statement.query_map([], row)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The renewals of the key that signs, as the entries tell.
+pub fn keys(connection: &Connection) -> Result<Keys> {
+    let mut statement =
+        connection.prepare_cached("SELECT seq, entry FROM audit_entry WHERE action = ? ORDER BY seq")?;
+    let rows = statement.query_map([RENEWED], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut keys = Keys::default();
+    for row in rows {
+        let (seq, entry): (u64, String) = row?;
+        // What is no entry is told by the check of the chain.
+        if let Ok(record) = serde_json::from_str::<Record>(&entry) {
+            keys.note(seq, &record);
+        }
+    }
+    Ok(keys)
 }
 
 /// What the last check of the chain noted down, and as which entry.

@@ -28,7 +28,7 @@ async fn a_head_is_signed_once_and_an_empty_chain_never() {
     assert_eq!(checkpoints.make(Why::Shutdown).await.unwrap().unwrap(), first);
     assert_eq!(store.audit_head().await.unwrap().seq, 3, "signing writes no entry");
     let asked = checkpoints.ask(&Actor::system("manager")).await.unwrap().unwrap();
-    assert_eq!((asked.head.seq, asked.why), (4, Why::Asked));
+    assert_eq!((asked.head.seq, asked.why.as_str()), (4, Why::Asked.as_str()));
     let (page, total) = checkpoints.list(Some(4), 10).await.unwrap();
     assert_eq!((page, total), (vec![first], 2));
 }
@@ -117,7 +117,11 @@ async fn one_check_runs_at_a_time_and_the_last_head_is_signed_when_none_does() {
     asker.ask();
     kept.await.unwrap();
     let (head, last) = (store.audit_head().await.unwrap(), checkpoints.state().await.unwrap().last.unwrap());
-    assert_eq!((last.head, last.why), (head, Why::Shutdown), "nothing was written after it");
+    assert_eq!(
+        (last.head, last.why.as_str()),
+        (head, Why::Shutdown.as_str()),
+        "nothing was written after it"
+    );
     assert!(checkpoints.begin(actor, None).is_err(), "no check begins any more");
 }
 
@@ -252,4 +256,42 @@ async fn compliance_tests_a_checkpoint_and_reads_no_raw_audit() {
         let who = site.person(other, &[other]).await;
         assert_eq!(who.get("/audit/checkpoints").await.status.as_u16(), 403, "{other}");
     }
+}
+
+/// The chain says whose signature a head must have: neither the old key signs after its renewal, nor one that somebody wrote
+/// an entry about.
+#[tokio::test]
+async fn after_a_renewal_old_checkpoints_count_and_the_old_key_signs_no_more() {
+    let store = Store::in_memory(Clock::fixed(Timestamp::EPOCH)).unwrap();
+    let master = crate::secrets::MasterKey::from_bytes([7; 32].into());
+    let (random, actor) = (crate::ids::Random::seeded(1), Actor::cli("admin"));
+    fill(&store, 2).await;
+    let before = service(&store).make(Why::Hourly).await.unwrap().unwrap();
+    keys::renew(&store, &master, &random, &actor).await.unwrap();
+    let opened = master.clone();
+    let with_new = store.read(move |db| crate::secrets::keyring::with_lasting(db, &opened)).await.unwrap();
+    let new = CheckpointKey::of(&with_new);
+    let checkpoints = Checkpoints::new(store.clone(), store.clock().clone(), new.clone());
+    assert_ne!(new.public(), service(&store).public());
+    let last = checkpoints.state().await.unwrap().last.unwrap();
+    assert_eq!((last.head, last.key), (store.audit_head().await.unwrap(), new.public()));
+    assert!(checkpoints.signed(&before).await.unwrap() && checkpoints.signed(&last).await.unwrap());
+    assert!(checkpoints.check(&actor, Some(before.head)).await.unwrap().is_ok());
+    assert_eq!(service(&store).check(&actor, None).await.unwrap(), Err(Wrong::Renewal(3)), "by the old key");
+
+    // Whoever has the old key signs a head of after it.
+    let head = store.audit_head().await.unwrap();
+    let text =
+        Checkpoint::sign(head, Timestamp::EPOCH, Why::Hourly, &CheckpointKey::of(&master)).text().to_owned();
+    let sql = "INSERT INTO audit_checkpoint (seq, at, why, text) VALUES (?, 0, 'hourly', ?)";
+    store.note(move |tx| Ok(tx.execute(sql, (head.seq, text))?)).await.unwrap();
+    assert_eq!(checkpoints.check(&actor, None).await.unwrap(), Err(Wrong::OtherKey(head.seq)));
+
+    // Whoever may append entries says that the key was renewed once more, to theirs.
+    let theirs = portolan_scanner::wire::base64::encode(&[9; 32]);
+    let ours = portolan_scanner::wire::base64::encode(&new.public());
+    let entry = Entry::event(keys::RENEWED, &json!({ "old": ours, "new": theirs }));
+    store.change(&actor, move |_| Ok((entry, ()))).await.unwrap();
+    let seq = store.audit_head().await.unwrap().seq;
+    assert_eq!(checkpoints.check(&actor, None).await.unwrap(), Err(Wrong::Renewal(seq)));
 }

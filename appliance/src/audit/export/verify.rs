@@ -15,6 +15,7 @@ use super::form::{COLUMNS, Cover, DIGESTS, SHA256, VERSION, json_line, row};
 use crate::audit::Record;
 use crate::audit::chain::{Break, Head, Link, Verifier};
 use crate::audit::checkpoint::{Checkpoint, NotACheckpoint};
+use crate::audit::checkpoints::keys::Keys;
 use crate::audit::filter::Filter;
 use crate::web::csv;
 
@@ -75,6 +76,8 @@ pub struct Verified {
     pub left_out: u64,
     /// The signed head.
     pub checkpoint: Checkpoint,
+    /// The renewals of the key that signs, among the entries that are shown.
+    pub keys: Keys,
 }
 
 /// Checks an export. `key` is the one that must have signed it; `known` are heads kept elsewhere that it must hold, as far
@@ -118,12 +121,14 @@ struct Check {
     left_out: u64,
     cover: Option<Cover>,
     told: Vec<Told>,
+    keys: Keys,
 }
 
 impl Check {
     fn towards(known: impl IntoIterator<Item = Head>) -> Self {
         let chain = Verifier::towards(known);
-        Self { at: Head::EMPTY, chain, shown: 0, left_out: 0, cover: None, told: Vec::new() }
+        let (told, keys) = (Vec::new(), Keys::default());
+        Self { at: Head::EMPTY, chain, shown: 0, left_out: 0, cover: None, told, keys }
     }
 
     fn cover(&mut self, text: &str, number: u64) -> Result<(), Wrong> {
@@ -139,6 +144,7 @@ impl Check {
         self.chain.next(&link)?;
         self.at = self.chain.at();
         let record: Record = serde_json::from_str(&link.entry).map_err(|error| said(seq, error))?;
+        self.keys.note(seq, &record);
         if record.action == "audit.exported" {
             let Record { actor, detail, .. } = record;
             let told = Told {
@@ -188,8 +194,8 @@ impl Check {
             Some(Told { by, filter: said, fit: Some(fit), before, .. })
                 if said == filter && fit == before && (self.left_out == 0 || !cover.filter.is_empty()) =>
             {
-                let (entry, left_out) = (cover.entry, self.left_out);
-                Ok(Verified { filter: cover.filter, entry, by, fit, left_out, checkpoint })
+                let (entry, left_out, keys) = (cover.entry, self.left_out, self.keys);
+                Ok(Verified { filter: cover.filter, entry, by, fit, left_out, checkpoint, keys })
             }
             _ => Err(Wrong::Told(cover.entry)),
         }

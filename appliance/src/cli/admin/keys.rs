@@ -18,8 +18,9 @@ pub enum KeyCommand {
     ///
     /// Everything that the old one closed is closed anew: the CA of the scanners, the pages' certificate, the key of
     /// statements, secrets of authenticator apps, of providers and of webhooks. All sessions end. The key that signs
-    /// checkpoints, and the one that recovery codes are checked by, stay: auditors and people keep what they made. The
-    /// appliance must be stopped. Killed at any moment, it starts again with the old key or the new one.
+    /// checkpoints, the one that signs statements, and the one that recovery codes are checked by, stay: auditors, systems
+    /// and people keep what they made. A new master key heals none of them: whoever had the old one and the database has
+    /// these, too (`portolan admin signing-key renew`). The appliance must be stopped. Killed at any moment, it starts again with the old key or the new one.
     ///
     /// Backups from before need the old key: --save-old keeps it, for where they are kept. Where systemd hands the key out as a
     /// credential, run this with that credential (`systemd-run -p LoadCredentialEncrypted=…`), seal the new key, which is

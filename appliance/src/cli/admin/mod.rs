@@ -10,6 +10,7 @@ mod passwords;
 mod roles;
 mod schema;
 mod sessions;
+mod signing;
 mod tokens;
 mod users;
 mod who;
@@ -30,6 +31,7 @@ use passwords::PasswordsArgs;
 use roles::RolesCommand;
 use schema::SchemaCommand;
 use sessions::SessionsCommand;
+use signing::SigningCommand;
 use tokens::TokensCommand;
 use users::UserCommand;
 
@@ -67,6 +69,9 @@ enum AdminCommand {
     /// The master key, which closes every other secret
     #[command(subcommand)]
     MasterKey(KeyCommand),
+    /// The keys that sign checkpoints and statements
+    #[command(subcommand)]
+    SigningKey(SigningCommand),
 }
 
 /// Why a command did not do its work.
@@ -180,6 +185,7 @@ pub fn run(args: &AdminArgs) -> ExitCode {
         AdminCommand::Audit(command) => audit::run(files, command),
         AdminCommand::Schema(command) => schema::run(files, command),
         AdminCommand::MasterKey(command) => keys::run(files, command),
+        AdminCommand::SigningKey(command) => signing::run(files, command),
     })
 }
 
