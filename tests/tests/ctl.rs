@@ -1,7 +1,7 @@
 //! `portolan ctl` against the running appliance: as the machine's own operator, and with a token from elsewhere.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use portolan_tests::api::text;
 use portolan_tests::{Site, binaries};
@@ -9,12 +9,7 @@ use serde_json::{Value, json};
 
 fn ctl(words: &[&str], surroundings: &[(&str, &str)]) -> Output {
     let mut command = Command::new(binaries::portolan());
-    command
-        .arg("ctl")
-        .args(words)
-        .env_remove("PORTOLAN_URL")
-        .env_remove("PORTOLAN_PIN")
-        .env_remove("PORTOLAN_TOKEN");
+    command.arg("ctl").args(words).env_remove("PORTOLAN_URL").env_remove("PORTOLAN_PIN").stdin(Stdio::null());
     command.envs(surroundings.iter().copied()).output().expect("it can be started")
 }
 
@@ -72,21 +67,32 @@ fn a_token_from_elsewhere_is_sent_to_the_pinned_certificate_alone() {
     let data = site.data();
     let pages = fs::read_to_string(data.join("manager/run/pages")).expect("it runs");
     let (url, pin) = pages.trim().split_once(' ').expect("address and pin");
-    let known = [("PORTOLAN_URL", url), ("PORTOLAN_PIN", pin), ("PORTOLAN_TOKEN", &token)];
-    let list = ctl(&["subnets", "list"], &known);
+    let file = data.with_file_name("token.txt");
+    fs::write(&file, format!("{token}\n")).expect("it is written");
+    let with_token = ["--token", file.to_str().expect("UTF-8")];
+    let known = [("PORTOLAN_URL", url), ("PORTOLAN_PIN", pin)];
+    let list = ctl(&[&with_token[..], &["subnets", "list"]].concat(), &known);
     assert!(list.status.success(), "{}", said(&list));
-    let above = ctl(&["scanners", "list"], &known);
+    let above = ctl(&[&with_token[..], &["scanners", "list"]].concat(), &known);
     assert_eq!(above.status.code(), Some(3), "{}", said(&above));
+    // From standard input, and from nowhere else.
+    let mut piped = Command::new(binaries::portolan());
+    piped.args(["ctl", "--token", "-", "subnets", "list"]).envs(known);
+    piped.stdin(fs::File::open(&file).expect("it is there"));
+    let piped = piped.output().expect("it can be started");
+    assert!(piped.status.success(), "{}", said(&piped));
+    let silent = ctl(&["subnets", "list"], &[&known[..], &[("PORTOLAN_TOKEN", &token)]].concat());
+    assert_eq!(silent.status.code(), Some(2), "{}", said(&silent));
     let other = "0".repeat(64);
     let stranger = ctl(
-        &["subnets", "list"],
-        &[("PORTOLAN_URL", url), ("PORTOLAN_PIN", &other), ("PORTOLAN_TOKEN", &token)],
+        &[&with_token[..], &["subnets", "list"]].concat(),
+        &[("PORTOLAN_URL", url), ("PORTOLAN_PIN", &other)],
     );
     assert_eq!(stranger.status.code(), Some(4), "{}", said(&stranger));
     assert!(said(&stranger).contains("not the one that is pinned"), "{}", said(&stranger));
-    let unpinned = ctl(&["--url", url, "subnets", "list"], &[("PORTOLAN_TOKEN", &token)]);
+    let unpinned = ctl(&[&with_token[..], &["--url", url, "subnets", "list"]].concat(), &[]);
     assert_eq!(unpinned.status.code(), Some(2), "{}", said(&unpinned));
-    let plain = ctl(&["--url", "http://127.0.0.1:1", "subnets", "list"], &known);
+    let plain = ctl(&[&with_token[..], &["--url", "http://127.0.0.1:1", "subnets", "list"]].concat(), &known);
     assert!(said(&plain).contains("https:// alone"), "{}", said(&plain));
 }
 

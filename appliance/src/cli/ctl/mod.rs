@@ -37,8 +37,8 @@ pub struct CtlArgs {
     /// Where the appliance is, `https://name`; this machine's own when absent.
     #[arg(long, env = "PORTOLAN_URL")]
     url: Option<String>,
-    /// A file with an API token; with --url needed, or `PORTOLAN_TOKEN` in the environment.
-    #[arg(long, value_name = "FILE")]
+    /// A file with an API token, `-` for standard input; with --url needed.
+    #[arg(long, value_name = "FILE|-")]
     token: Option<PathBuf>,
     /// PEM of the authority that signed the appliance's certificate.
     #[arg(long, value_name = "FILE", conflicts_with = "pin")]
@@ -232,8 +232,14 @@ impl Appliance {
             fs::read_to_string(path)
                 .map_err(|error| Failure::File { what: path.display().to_string(), error })
         };
-        let given =
-            args.token.as_ref().map(read).transpose()?.or_else(|| std::env::var("PORTOLAN_TOKEN").ok());
+        // Never from the environment or the command line, which others on the machine may read.
+        let given = match &args.token {
+            Some(path) if path.as_os_str() == "-" => Some(
+                io::read_to_string(io::stdin().lock())
+                    .map_err(|error| Failure::File { what: "standard input".to_owned(), error })?,
+            ),
+            path => path.as_ref().map(read).transpose()?,
+        };
         let Some(url) = args.url.clone() else {
             let layout = Layout::new(&args.data);
             let pages = read(&layout.operator_pages())?;
@@ -243,7 +249,7 @@ impl Appliance {
             return Ok(Self { url: url.to_owned(), token: token.trim().to_owned(), tls: Some(tls) });
         };
         let token = given.ok_or_else(|| {
-            Failure::Usage("with --url a token is needed: --token FILE, or PORTOLAN_TOKEN".to_owned())
+            Failure::Usage("with --url a token is needed: --token FILE, or - for standard input".to_owned())
         })?;
         let tls = match (&args.ca, &args.pin) {
             (Some(path), _) => Some(outward::trusting(&read(path)?).map_err(Failure::Usage)?),
