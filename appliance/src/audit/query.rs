@@ -14,58 +14,104 @@ use crate::error::{Error, FieldError, Result};
 const WORDS: usize = 16;
 const BYTES: usize = 500;
 
-/// What the list of entries takes.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AuditQuery {
-    /// Words that all stand somewhere in the entry; each may go on after its last letter.
-    pub q: Option<String>,
-    /// `change`, `sign-in` or `access`.
-    pub class: Option<Class>,
-    /// The actor's id, or name in any case.
-    pub actor: Option<String>,
-    /// An action (`subnet.created`), or a family of them (`subnet.*`).
-    pub action: Option<String>,
-    /// The kind of thing: `subnet`.
-    pub resource: Option<String>,
-    /// The thing itself.
-    pub resource_id: Option<String>,
-    /// The address that the request came from.
-    pub source: Option<String>,
-    /// `done`, `refused` or `failed`.
-    pub outcome: Option<Outcome>,
-    /// Not before this time or day (UTC).
-    pub from: Option<String>,
-    /// Before this time, or no later than this day (UTC).
-    pub to: Option<String>,
-    /// `-seq` (newest first) or `seq`.
-    pub sort: Option<String>,
-    /// Rows an answer holds, 1 to 500; 50 when absent.
-    pub limit: Option<u32>,
-    /// Where the last page ended.
-    pub cursor: Option<String>,
+/// A form that takes the filters of the audit, and the fields that are its own.
+macro_rules! with_filters {
+    ($(#[$about:meta])* $visible:vis struct $name:ident { $($(#[$each:meta])* $own:ident: $type:ty,)* }) => {
+        $(#[$about])*
+        $visible struct $name {
+            /// Words that all stand somewhere in the entry; each may go on after its last letter.
+            pub q: Option<String>,
+            /// `change`, `sign-in` or `access`.
+            pub class: Option<$crate::audit::Class>,
+            /// The actor's id, or name in any case.
+            pub actor: Option<String>,
+            /// An action (`subnet.created`), or a family of them (`subnet.*`).
+            pub action: Option<String>,
+            /// The kind of thing: `subnet`.
+            pub resource: Option<String>,
+            /// The thing itself.
+            pub resource_id: Option<String>,
+            /// The address that the request came from.
+            pub source: Option<String>,
+            /// `done`, `refused` or `failed`.
+            pub outcome: Option<$crate::audit::Outcome>,
+            /// Not before this time or day (UTC).
+            pub from: Option<String>,
+            /// Before this time, or no later than this day (UTC).
+            pub to: Option<String>,
+            $($(#[$each])* pub $own: $type,)*
+        }
+
+        impl $name {
+            /// The entries that are asked for.
+            ///
+            /// # Errors
+            /// `Invalid`, with every field that is wrong.
+            pub fn filter(&self) -> $crate::error::Result<$crate::audit::Filter> {
+                $crate::audit::query::Asked {
+                    q: self.q.as_deref(),
+                    class: self.class,
+                    actor: self.actor.as_deref(),
+                    action: self.action.as_deref(),
+                    resource: self.resource.as_deref(),
+                    resource_id: self.resource_id.as_deref(),
+                    source: self.source.as_deref(),
+                    outcome: self.outcome,
+                    from: self.from.as_deref(),
+                    to: self.to.as_deref(),
+                }
+                .filter()
+            }
+        }
+    };
+}
+pub(super) use with_filters;
+
+with_filters! {
+    /// What the list of entries takes.
+    #[derive(Debug, Default, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct AuditQuery {
+        /// `-seq` (newest first) or `seq`.
+        sort: Option<String>,
+        /// Rows an answer holds, 1 to 500; 50 when absent.
+        limit: Option<u32>,
+        /// Where the last page ended.
+        cursor: Option<String>,
+    }
 }
 
-impl AuditQuery {
-    /// The entries that are asked for.
-    ///
-    /// # Errors
-    /// `Invalid`, with every field that is wrong.
+/// What was typed into the filters.
+pub(super) struct Asked<'a> {
+    pub q: Option<&'a str>,
+    pub class: Option<Class>,
+    pub actor: Option<&'a str>,
+    pub action: Option<&'a str>,
+    pub resource: Option<&'a str>,
+    pub resource_id: Option<&'a str>,
+    pub source: Option<&'a str>,
+    pub outcome: Option<Outcome>,
+    pub from: Option<&'a str>,
+    pub to: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// Reads them.
     pub fn filter(&self) -> Result<Filter> {
         let mut wrong = Vec::new();
-        let mut text = |field: &str, value: &Option<String>| {
-            let value = value.as_deref().map(str::trim).filter(|value| !value.is_empty())?;
+        let mut text = |field: &str, value: Option<&str>| {
+            let value = value.map(str::trim).filter(|value| !value.is_empty())?;
             if value.len() > BYTES {
                 wrong.push(refused(field, format!("takes at most {BYTES} bytes")));
                 return None;
             }
             Some(value.to_owned())
         };
-        let (q, source) = (text("q", &self.q), text("source", &self.source));
-        let (from, to) = (text("from", &self.from), text("to", &self.to));
-        let (actor, action) = (text("actor", &self.actor), text("action", &self.action));
+        let (q, source) = (text("q", self.q), text("source", self.source));
+        let (from, to) = (text("from", self.from), text("to", self.to));
+        let (actor, action) = (text("actor", self.actor), text("action", self.action));
         let (resource, resource_id) =
-            (text("resource", &self.resource), text("resource_id", &self.resource_id));
+            (text("resource", self.resource), text("resource_id", self.resource_id));
         match q.as_deref().map(|q| words(q).count()) {
             Some(0) => wrong.push(refused("q", "search for words: letters or digits")),
             Some(many) if many > WORDS => wrong.push(refused("q", format!("takes at most {WORDS} words"))),

@@ -6,8 +6,8 @@ use tokio::runtime::Handle;
 
 use super::form::{Format, day};
 use crate::audit::checkpoint::Checkpoint;
-use crate::audit::query::AuditQuery;
-use crate::audit::{Class, Outcome, store};
+use crate::audit::query::{AuditQuery, with_filters};
+use crate::audit::store;
 use crate::error::Error;
 use crate::web::{Access, Answer, Call, Reply, Routes};
 
@@ -41,32 +41,14 @@ async fn ask(call: Call, query: AuditQuery) -> Answer<Asked> {
     Ok(Reply::ok(call.app.store.read(read).await?))
 }
 
-/// Which entries, and in which form.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ExportInput {
-    /// `jsonl` or `csv`.
-    format: Format,
-    /// Words that all stand somewhere in the entry; each may go on after its last letter.
-    q: Option<String>,
-    /// `change`, `sign-in` or `access`.
-    class: Option<Class>,
-    /// The actor's id, or name in any case.
-    actor: Option<String>,
-    /// An action (`subnet.created`), or a family of them (`subnet.*`).
-    action: Option<String>,
-    /// The kind of thing: `subnet`.
-    resource: Option<String>,
-    /// The thing itself.
-    resource_id: Option<String>,
-    /// The address that the request came from.
-    source: Option<String>,
-    /// `done`, `refused` or `failed`.
-    outcome: Option<Outcome>,
-    /// Not before this time or day (UTC).
-    from: Option<String>,
-    /// Before this time, or no later than this day (UTC).
-    to: Option<String>,
+with_filters! {
+    /// Which entries, and in which form.
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    struct ExportInput {
+        /// `jsonl` or `csv`.
+        format: Format,
+    }
 }
 
 /// The answer is the file.
@@ -74,23 +56,9 @@ struct ExportInput {
 struct Exported {}
 
 async fn export(call: Call, input: ExportInput) -> Answer<Exported> {
-    let ExportInput { format, q, class, actor, action, resource, resource_id, source, outcome, from, to } =
-        input;
-    let query = AuditQuery {
-        q,
-        class,
-        actor,
-        action,
-        resource,
-        resource_id,
-        source,
-        outcome,
-        from,
-        to,
-        ..AuditQuery::default()
-    };
+    let (filter, format) = (input.filter()?, input.format);
     let (store, runtime) = (call.app.store.clone(), Handle::current());
-    let cover = super::begin(&store, &call.app.checkpoints, &call.actor(), query.filter()?, format).await?;
+    let cover = super::begin(&store, &call.app.checkpoints, &call.actor(), filter, format).await?;
     let last = Checkpoint::read(&cover.checkpoint).map_err(Error::internal)?.head.seq;
     let (media, ending) = format.media();
     let name = format!("portolan-audit-{}-{}.{ending}", day(call.app.clock.now()), cover.entry);
