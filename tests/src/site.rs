@@ -88,6 +88,11 @@ impl Site {
         site
     }
 
+    /// The program that its processes run.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// A site in this folder, nothing started yet.
     pub fn in_folder(folder: &Path) -> Site {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));

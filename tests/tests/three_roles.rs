@@ -77,6 +77,20 @@ fn three_users_share_a_folder_and_ingest_can_open_neither_config_nor_results_nor
         assert!(!can_move(ingest, &data.join(folder)), "ingest moves {folder}");
     }
 
+    // The dispatcher's user shares config.db, and is no administrator of the machine for that.
+    let (_, dispatcher) = users.iter().find(|(role, _)| *role == "dispatcher").expect("it is a role");
+    let mut admin = Command::new("setpriv");
+    admin
+        .args(dispatcher.split(' '))
+        .arg(site.program())
+        .args(["admin", "user", "list", "--data"])
+        .arg(&data);
+    admin.env("LD_LIBRARY_PATH", site.program().parent().expect("it lies in a folder"));
+    let refused = admin.output().expect("setpriv runs");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains("is not yours to open"), "{said}");
+
     for file in open_files(site.process("ingest").id()) {
         let Ok(inside) = file.strip_prefix(&data) else { continue };
         let own = ["jobs", "spool", "ingest"].iter().any(|folder| inside.starts_with(folder));

@@ -56,7 +56,8 @@ pub enum AuditCommand {
     /// Take the audit away as a file that proves itself, whole or filtered
     ///
     /// `portolan verify` checks it on any machine. The export is itself an entry. Its head is signed: this needs the
-    /// master key, and so root or the manager's user.
+    /// master key. Where systemd hands that out as a credential, run this with the credential:
+    /// `systemd-run --quiet --pipe --wait -p LoadCredentialEncrypted=portolan-master-key portolan audit export`.
     Export(ExportArgs),
 }
 
@@ -298,6 +299,9 @@ fn take_away(files: &Files, wanted: &ExportArgs) -> Outcome {
         Format::Jsonl => form::Format::Jsonl,
         Format::Csv => form::Format::Csv,
     };
+    let (layout, random) = (files.layout.clone(), files.random.clone());
+    let master = files.wait(files.store.read(move |db| rotation::find(&layout, db, &random)))?;
+    let key = CheckpointKey::of(&master);
     // Before the entry is written: what cannot be kept was not taken away.
     let mut to: Box<dyn io::Write> = match &wanted.output {
         None => Box::new(io::stdout().lock()),
@@ -306,9 +310,6 @@ fn take_away(files: &Files, wanted: &ExportArgs) -> Outcome {
             Box::new(io::BufWriter::new(opened.map_err(Failure::file(path.display()))?))
         }
     };
-    let (layout, random) = (files.layout.clone(), files.random.clone());
-    let master = files.wait(files.store.read(move |db| rotation::find(&layout, db, &random)))?;
-    let key = CheckpointKey::of(&master);
     let checkpoints = Checkpoints::new(files.store.clone(), files.clock.clone(), key);
     let begun = export::begin(&files.store, &checkpoints, &files.actor, filter, format);
     let cover = files.wait(begun)?;

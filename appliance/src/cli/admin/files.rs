@@ -1,6 +1,6 @@
 //! The files that commands work on, opened: config.db beside a running appliance, or without one.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -130,24 +130,24 @@ impl Files {
     }
 }
 
-/// Says what is missing before SQLite does, which knows no reason.
+/// Says what is missing before SQLite does, which knows no reason. Being let into the manager's own folder is asked too:
+/// config.db is shared with the dispatcher, whose user is no administrator for that.
 fn reachable(layout: &Layout) -> Result<(), Failure> {
-    let path = layout.config_db();
+    let not_yours = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(
+            error.kind(),
+            "is not there: name the data folder of an appliance that has been started once, by --data DIR",
+        ),
+        io::ErrorKind::PermissionDenied => io::Error::new(
+            error.kind(),
+            "is not yours to open: run this as root, or as the user of the manager",
+        ),
+        _ => error,
+    };
+    let (path, folder) = (layout.config_db(), layout.manager());
     let opened = File::options().read(true).write(true).open(&path);
-    opened.map(drop).map_err(|error| {
-        let error = match error.kind() {
-            io::ErrorKind::NotFound => io::Error::new(
-                error.kind(),
-                "is not there: name the data folder of an appliance that has been started once, by --data DIR",
-            ),
-            io::ErrorKind::PermissionDenied => io::Error::new(
-                error.kind(),
-                "is not yours to change: run this as root, or as the user of the manager",
-            ),
-            _ => error,
-        };
-        Failure::file(path.display())(error)
-    })
+    opened.map_err(|error| Failure::file(path.display())(not_yours(error)))?;
+    fs::read_dir(&folder).map(drop).map_err(|error| Failure::file(folder.display())(not_yours(error)))
 }
 
 /// Holds the place of the manager, so that it does not run and does not start meanwhile.
