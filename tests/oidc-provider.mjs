@@ -41,9 +41,12 @@ const provider = new Provider(`https://localhost:${port}`, {
 // What no honest provider does: a token that it signed for someone else, or of a sign-in that was long ago.
 const lies = {
   "wrong-audience": () => ({ aud: "someone-else" }),
+  "wrong-issuer": () => ({ iss: "https://someone-else.test" }),
+  "wrong-nonce": () => ({ nonce: "of another sign-in" }),
   stale: (claims) => ({ auth_time: claims.auth_time - 3600 }),
   silent: () => ({ auth_time: undefined }),
 };
+let code;
 provider.use(async (ctx, next) => {
   await next();
   if (ctx.oidc?.route === "token" && ctx.body?.id_token && lies[file("mode")]) {
@@ -51,8 +54,16 @@ provider.use(async (ctx, next) => {
     const claims = { ...said, ...lies[file("mode")](said) };
     ctx.body.id_token = await new SignJWT(claims).setProtectedHeader({ alg: "RS256", kid: "one" }).sign(await importJWK(key, "RS256"));
   }
-  const to = ctx.response.get("location") ?? "";
-  if (to.startsWith(redirect)) console.log(`back ${to}`);
+  let to = ctx.response.get("location") ?? "";
+  if (!to.startsWith(redirect)) return;
+  const back = new URL(to);
+  if (file("mode") === "used-code") {
+    // The state is that of this sign-in, the code that of the one before.
+    back.searchParams.set("code", code);
+    ctx.set("location", (to = back.href));
+  }
+  code = back.searchParams.get("code");
+  console.log(`back ${to}`);
 });
 provider.on("end_session.success", () => console.log("ended"));
 https.createServer({ key: file("key.pem"), cert: file("cert.pem") }, provider.callback())

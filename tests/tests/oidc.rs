@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use portolan_tests::browser::{Browser, Window};
 use portolan_tests::listeners::free_port;
@@ -11,6 +12,9 @@ use portolan_tests::wait::{PATIENCE, wait_until};
 use portolan_tests::{Client, Site, binaries};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// One provider at a time: its port is chosen before it starts, and is in its name.
+static ONE: Mutex<()> = Mutex::new(());
 
 /// The provider, and what it says of people.
 struct Provider {
@@ -64,16 +68,25 @@ impl Provider {
         self.process = Some(process);
     }
 
-    /// Configures it at the site; gives the address it sends browsers back to.
-    fn configure(&self, owner: &Client, site: &str) -> String {
+    /// Configures it at the site, with its addresses asked from it or typed; gives the address it sends browsers back to.
+    fn configure(&self, owner: &Client, site: &str, discovery: bool) -> String {
         let ca = fs::read_to_string(self.folder.path().join("cert.pem")).expect("it was made");
         let issuer = format!("https://localhost:{}", self.port);
-        let made = owner.post(
-            "/providers",
-            &json!({ "name": "Site login", "enabled": true, "issuer": issuer, "discovery": true, "ca": ca,
-                     "client_id": "portolan", "client_secret": "the-secret-of-the-client", "make_accounts": true,
-                     "mapping": "ops = operator\nreaders = viewer" }),
-        );
+        let mut input = json!({ "name": "Site login", "enabled": true, "issuer": issuer, "discovery": discovery,
+                                "ca": ca, "client_id": "portolan", "client_secret": "the-secret-of-the-client",
+                                "make_accounts": true, "mapping": "ops = operator\nreaders = viewer" });
+        if !discovery {
+            for (field, path) in [
+                ("authorization_endpoint", "auth"),
+                ("token_endpoint", "token"),
+                ("jwks_uri", "jwks"),
+                ("userinfo_endpoint", "me"),
+                ("end_session_endpoint", "session/end"),
+            ] {
+                input[field] = json!(format!("{issuer}/{path}"));
+            }
+        }
+        let made = owner.post("/providers", &input);
         assert_eq!(made.status, 201, "{}", made.describe());
         let id = made.json()["id"].as_str().expect("an id").to_owned();
         format!("{site}sign-in/provider/{id}/back")
@@ -114,24 +127,8 @@ fn prove(browser: &Browser, login: &str, until: &str) {
     });
 }
 
-/// Begins at our sign-in page and waits until the browser is at home again, or somewhere with this text.
-fn by_provider(browser: &Browser, until: &str) {
-    browser.goto("/sign-in");
-    browser.press("Sign in by Site login");
-    browser.wait_for_text(until);
-}
-
-#[test]
-fn people_sign_in_by_a_real_provider_and_their_groups_decide_what_they_may() {
-    let site = Site::start();
-    let owner = site.set_up();
-    let mut provider = Provider::prepare();
-    provider.groups(&["ops", "unknown"]);
-    let redirect = provider.configure(&owner, &site.url());
-    provider.start(&redirect);
-    let browser = Browser::open(&site.url(), Window::DESK);
-
-    // The first time: the provider asks who it is and whether we may know; the account is made.
+/// Signs in by the provider for the first time: it asks who it is and whether we may know.
+fn for_the_first_time(browser: &Browser) {
     browser.goto("/sign-in");
     browser.press("Sign in by Site login");
     wait_until("the provider's form", PATIENCE, || browser.has("[name=login]").then_some(()));
@@ -142,6 +139,28 @@ fn people_sign_in_by_a_real_provider_and_their_groups_decide_what_they_may() {
     wait_until("the provider's question", PATIENCE, || asked().then_some(()));
     browser.click("button[type=submit]");
     wait_until("home", PATIENCE, || (browser.path() == "/").then_some(()));
+}
+
+/// Begins at our sign-in page and waits until the browser is at home again, or somewhere with this text.
+fn by_provider(browser: &Browser, until: &str) {
+    browser.goto("/sign-in");
+    browser.press("Sign in by Site login");
+    browser.wait_for_text(until);
+}
+
+#[test]
+fn people_sign_in_by_a_real_provider_and_their_groups_decide_what_they_may() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let site = Site::start();
+    let owner = site.set_up();
+    let mut provider = Provider::prepare();
+    provider.groups(&["ops", "unknown"]);
+    let redirect = provider.configure(&owner, &site.url(), true);
+    provider.start(&redirect);
+    let browser = Browser::open(&site.url(), Window::DESK);
+
+    // The first time the account is made.
+    for_the_first_time(&browser);
     assert_eq!(me(&browser)["user"]["name"], "grace");
     assert!(may(&browser, "scans:run"), "{}", me(&browser));
     let first = provider.came_back();
@@ -206,4 +225,36 @@ fn people_sign_in_by_a_real_provider_and_their_groups_decide_what_they_may() {
 
     let refused = owner.get("/audit?class=sign-in&outcome=refused").json();
     assert!(refused["total"].as_u64().unwrap() >= 3, "{refused}");
+}
+
+#[test]
+fn with_addresses_typed_by_hand_people_sign_in_and_what_is_not_for_this_sign_in_is_not_taken() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let site = Site::start();
+    let owner = site.set_up();
+    let mut provider = Provider::prepare();
+    provider.groups(&["ops"]);
+    let redirect = provider.configure(&owner, &site.url(), false);
+    provider.start(&redirect);
+    let browser = Browser::open(&site.url(), Window::DESK);
+    for_the_first_time(&browser);
+    assert_eq!(me(&browser)["user"]["name"], "grace");
+    assert!(may(&browser, "scans:run"), "{}", me(&browser));
+
+    // What an honest provider never says. Each time the sign-in has a state and a nonce of its own.
+    for (mode, why) in [
+        ("wrong-issuer", "Invalid issuer"),
+        ("wrong-nonce", "Invalid nonce"),
+        // That of the sign-in before, which was exchanged.
+        ("used-code", "it refused the code"),
+    ] {
+        provider.says("mode", mode);
+        by_provider(&browser, "is not taken");
+        let said = browser.text();
+        assert!(said.contains(why), "{mode}: {said}");
+        let refused = owner.get("/audit?class=sign-in&outcome=refused&action=sign-in&limit=1").json();
+        let entry = owner.get(&format!("/audit/{}", refused["items"][0]["seq"])).json();
+        assert!(entry["detail"].to_string().contains(why), "{mode}: {entry}");
+    }
+    assert_eq!(me(&browser)["user"]["name"], "grace", "the session from before is not theirs");
 }
