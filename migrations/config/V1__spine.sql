@@ -80,6 +80,8 @@ CREATE TABLE user (
   last_seen INTEGER,
   version INTEGER NOT NULL DEFAULT 1
 ) STRICT;
+-- There is one owner, whatever comes at once.
+CREATE UNIQUE INDEX one_owner ON user (is_owner) WHERE is_owner = 1;
 
 CREATE TABLE session (
   id_hash BLOB PRIMARY KEY,              -- SHA-256 of the session's secret; the secret is only in the cookie

@@ -70,6 +70,7 @@ CREATE TABLE token (
   made_by TEXT NOT NULL,                 -- name of who made it: for a service account, someone else
   created_at INTEGER NOT NULL,
   expires_at INTEGER NOT NULL,           -- the last moment there is: never
+  expiry_told INTEGER NOT NULL DEFAULT 0 CHECK (expiry_told IN (0, 1)), -- that it ended by itself is in the audit
   revoked_at INTEGER
 ) STRICT;
 CREATE INDEX token_user ON token (user);
@@ -111,6 +112,7 @@ CREATE VIEW statement_listed AS
 CREATE TABLE totp (
   user TEXT PRIMARY KEY REFERENCES user (id) ON DELETE CASCADE,
   sealed BLOB NOT NULL,
+  begun_at INTEGER NOT NULL DEFAULT 0,   -- when the secret was made: one that waits too long counts no more
   confirmed_at INTEGER,                  -- empty: it was shown, and no code has come back yet
   last_step INTEGER NOT NULL DEFAULT 0,  -- a step at or before this one was used
   burnt TEXT NOT NULL DEFAULT '[]',      -- JSON list of steps to come whose codes were typed already: never taken

@@ -17,6 +17,7 @@ pub fn scanners() -> Routes {
         .get("/scanners", Scope("scanners:view"), list_scanners)
         .page("fleet/scanners/list.html")
         .summary("List scanners, with their presence")
+        .viewed("scanner")
         .nav("Fleet", "Scanners", "scanners", 300)
         .get("/scanners/new", Scope("scanners:manage"), new_scanner)
         .page("fleet/scanners/new.html")
@@ -42,6 +43,7 @@ pub fn scanners() -> Routes {
         .get("/scanners/{id}/revoke", Scope("scanners:manage"), show_scanner)
         .page("fleet/scanners/revoke.html")
         .summary("The question before a scanner is revoked")
+        .viewed("scanner")
         .post("/scanners/{id}/revoke", Scope("scanners:manage"), revoke_scanner)
         .summary("Revoke a scanner, for ever")
 }

@@ -49,10 +49,15 @@ impl Identity {
     /// Makes the owner and signs in: only while there is no user, only with the code.
     ///
     /// # Errors
-    /// `NotFound` once there is a user; `Invalid` with every field that is wrong.
+    /// `NotFound` once there is a user; `Invalid` with every field that is wrong; `RateLimited` after too many wrong codes.
     pub async fn set_up(&self, call: &Call, new: NewOwner) -> Result<SignedIn, Error> {
         if !self.needs_setup().await? {
             return Err(Error::not_found("page", "setup"));
+        }
+        self.0.wrong.check(call.source)?;
+        if !fits(&new.code, &self.0.setup_code) {
+            let entry = Entry::sign_in("setup", &serde_json::json!({ "why": "wrong-code" }));
+            self.wrong(call, "setup-code", entry).await?;
         }
         let fields = owner(&new, &self.0.setup_code)?;
         let hash = self.0.passwords.hash(new.password).await?;
@@ -77,10 +82,14 @@ impl Identity {
     }
 }
 
+/// Whether this is the code, however it was typed.
+fn fits(typed: &str, code: &str) -> bool {
+    secrets::equal(typed.trim().to_ascii_uppercase().as_bytes(), code.as_bytes())
+}
+
 fn owner(new: &NewOwner, code: &str) -> Result<Fields, Error> {
     let mut refusals = Refusals::new();
-    let typed = new.code.trim().to_ascii_uppercase();
-    if !secrets::equal(typed.as_bytes(), code.as_bytes()) {
+    if !fits(&new.code, code) {
         refusals.say("code", "is not the code that this start printed on the console and in the log");
     }
     let name = input::name(&mut refusals, &new.name);

@@ -175,15 +175,14 @@ pub fn rows<N: Noun>() -> Routes {
         .summary(does.show);
     let routes =
         seen(routes).get(&below("{id}/edit"), Scope(manage), edit::<N>).page(page("edit")).summary(does.edit);
-    seen(routes)
+    let routes = seen(routes)
         .update(&below("{id}"), Scope(manage), update::<N>)
         .form(below("{id}/edit"))
         .summary(does.update)
         .get(&below("{id}/delete"), Scope(manage), ask::<N>)
         .page(page("delete"))
-        .summary(does.ask)
-        .delete(&below("{id}"), Scope(manage), delete::<N>)
-        .summary(does.delete)
+        .summary(does.ask);
+    seen(routes).delete(&below("{id}"), Scope(manage), delete::<N>).summary(does.delete)
 }
 
 /// The form of a noun that has nothing to choose from.

@@ -58,6 +58,18 @@ impl Caller {
         self.user.as_ref().is_some_and(|own| own.owner)
     }
 
+    /// Refuses who came with an API token: what changes who may come in takes a person, or the administrator of this
+    /// machine. A token is bound to its end, its scopes and its sources; what it could make would not be.
+    ///
+    /// # Errors
+    /// `InPerson`.
+    pub fn in_person(&self) -> Result<(), Error> {
+        match self.via {
+            Via::Token(_) => Err(Error::InPerson),
+            Via::Nobody | Via::Session | Via::Operator | Via::Files => Ok(()),
+        }
+    }
+
     /// Whether it is known who this is.
     #[must_use]
     pub fn is_known(&self) -> bool {
@@ -144,14 +156,6 @@ impl Call {
             Via::Token(_) => Error::InPerson,
             Via::Nobody | Via::Session => Error::SignIn,
         })
-    }
-
-    /// Refuses the caller who has not proved lately who they are: before what is dangerous.
-    ///
-    /// # Errors
-    /// `Prove`.
-    pub fn proved(&self) -> Result<(), Error> {
-        self.app.identity.proved(self)
     }
 
     /// What this browser took along when it went to a provider to sign in.

@@ -161,7 +161,7 @@ async fn run(
     if asked.format.is_none() && !(asked.call.wants_csv && route.media.contains(&"text/csv")) {
         return Err(Error::NotAcceptable);
     }
-    if route.rate_limited && method != Method::GET {
+    if route.rate_limited {
         site.app.identity.limit(asked.call.source)?;
     }
     asked.call.caller = caller(asked).await?;
@@ -169,6 +169,8 @@ async fn run(
     match (route.access, caller.pending) {
         (Access::Public, _) => {}
         _ if !caller.is_known() => return Err(Error::SignIn),
+        // A token may what its scopes say, and this row has none.
+        (Access::Pending | Access::SignedIn, _) if asked.changes && !route.by_token => caller.in_person()?,
         (Access::Pending, _) | (Access::SignedIn, None) => {}
         (_, Some(stage)) => return Err(Error::Unfinished(stage)),
         (Access::Scope(scope), None) if caller.may(scope) => {}
@@ -183,11 +185,11 @@ async fn run(
     Ok(outcome)
 }
 
-/// The resource and action of the entry that a look leaves: at what the row says is not for everyone, and at whatever is
-/// taken away as a file by who needs a scope for it.
+/// The resource and action of the entry that a look leaves: at what the row or the answer says is not for everyone, and at
+/// whatever is taken away as a file by who needs a scope for it.
 fn look(route: &Route, outcome: &Outcome) -> Option<(&'static str, String)> {
     let file = outcome.dress.file.is_some() && matches!(route.access, Access::Scope(_));
-    match route.viewed {
+    match route.viewed.or(outcome.dress.viewed) {
         _ if route.method != Method::GET => None,
         Some(resource) => Some((resource, format!("{resource}.viewed"))),
         None => file.then(|| (route.tag, format!("{}.exported", route.tag))),

@@ -29,6 +29,7 @@ pub(super) struct Dress {
     pub theme: Option<String>,
     pub trip: Option<String>,
     pub file: Option<File>,
+    pub viewed: Option<&'static str>,
 }
 
 /// A change to the session cookie.
@@ -124,6 +125,14 @@ impl<T> Reply<T> {
     #[must_use]
     pub fn trip(mut self, trip: Option<String>) -> Self {
         self.dress.trip = Some(trip.unwrap_or_default());
+        self
+    }
+
+    /// What this answer shows is not for everyone, though its row is: a look at it is an entry, as [`super::Routes::viewed`]
+    /// says of a row whose every answer is so.
+    #[must_use]
+    pub fn viewed(mut self, resource: &'static str) -> Self {
+        self.dress.viewed = Some(resource);
         self
     }
 

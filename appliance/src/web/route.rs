@@ -103,6 +103,8 @@ pub struct Route {
     pub before_setup: bool,
     /// Sign-in and its like: limited by source.
     pub rate_limited: bool,
+    /// A row without a scope that changes something: open to API tokens too, which its handler bounds by itself.
+    pub by_token: bool,
     /// Other media types this route can answer in (a file), for the OpenAPI document.
     pub media: &'static [&'static str],
     /// What it shows is not for everyone: a look at it is an entry of the audit, about this kind of thing.
@@ -227,6 +229,13 @@ impl Routes {
         self.edit(|row| row.rate_limited = true)
     }
 
+    /// The last row, which asks for no scope and changes something, is open to API tokens too: its handler bounds what one
+    /// may do there. Without this word it is a person's alone, since no scope of a token bounds it.
+    #[must_use]
+    pub fn by_token(self) -> Self {
+        self.edit(|row| row.by_token = true)
+    }
+
     /// The last row can also answer in these media types.
     #[must_use]
     pub fn media(self, media: &'static [&'static str]) -> Self {
@@ -280,6 +289,7 @@ impl Routes {
             leads_on: false,
             before_setup: false,
             rate_limited: false,
+            by_token: false,
             media: &[],
             viewed: None,
             shape: Arc::new(Shape::of::<I>()),

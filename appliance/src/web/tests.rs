@@ -293,8 +293,12 @@ fn every_route_of_a_sign_in_and_of_tokens_is_limited_by_source() {
     let bare: Vec<String> = site
         .site
         .rows()
-        .filter(|row| row.method != Method::GET && !row.rate_limited && !plain.contains(&row.path.as_str()))
+        .filter(|row| !row.rate_limited && !plain.contains(&row.path.as_str()))
         .filter(|row| {
+            if row.method == Method::GET {
+                // A look at a form takes nothing, unless the secret is in its address.
+                return row.path.ends_with("/{token}");
+            }
             let open = matches!(row.access, Access::Public | Access::Pending);
             let ends = row.path.ends_with("/revoke");
             open || !ends && rooms.iter().any(|room| row.path.starts_with(room))
@@ -304,23 +308,58 @@ fn every_route_of_a_sign_in_and_of_tokens_is_limited_by_source() {
     assert!(bare.is_empty(), "say .rate_limited() in the table: {bare:?}");
 }
 
-/// Resources that are not for everyone: who sees them leaves an entry.
-const SENSITIVE: [&str; 7] = ["audit", "users", "sessions", "tokens", "settings", "siem", "oidc"];
+/// Resources that are not for everyone: who sees them, on whatever page, leaves an entry.
+const SENSITIVE: [&str; 9] =
+    ["audit", "checkpoints", "receivers", "users", "sessions", "tokens", "settings", "oidc", "scanners"];
+
+/// Rows of theirs that show nothing of them.
+const PLAIN: [(&str, &str); 3] = [
+    ("/new", "a form of what is not there yet"),
+    ("/audit/checkpoints/test", "a form to paste a checkpoint into"),
+    ("/vantages", "a vantage is the name of a place"),
+];
 
 #[test]
 fn what_is_not_for_everyone_leaves_an_entry_of_who_looked() {
     let site = TestSite::empty();
-    let silent: Vec<String> = site
-        .site
-        .rows()
-        .filter(|row| row.method == Method::GET && row.viewed.is_none())
-        .filter(|row| {
-            let Access::Scope(scope) = row.access else { return false };
-            SENSITIVE.iter().any(|resource| scope.strip_prefix(resource) == Some(":view"))
-        })
-        .map(Route::name)
-        .collect();
+    let resource = |scope: &'static str| scope.split_once(':').map_or(scope, |(resource, _)| resource);
+    for known in SENSITIVE {
+        let is_there = scopes::ALL.iter().any(|scope| resource(scope.name) == known);
+        assert!(is_there, "no scope is about {known}: nothing is guarded by that name");
+    }
+    let plain = |path: &str| PLAIN.iter().any(|(part, _)| path.ends_with(part) || path.starts_with(part));
+    let guarded = |row: &&Route| match row.access {
+        Access::Scope(scope) => SENSITIVE.contains(&resource(scope)) && !plain(&row.path),
+        Access::Public | Access::Pending | Access::SignedIn => false,
+    };
+    let rows: Vec<&Route> =
+        site.site.rows().filter(|row| row.method == Method::GET).filter(guarded).collect();
+    assert!(rows.len() > 25, "{}", rows.len());
+    let silent: Vec<String> = rows.iter().filter(|row| row.viewed.is_none()).map(|row| row.name()).collect();
     assert!(silent.is_empty(), "say .viewed(\"what it shows\") in the table: {silent:?}");
+}
+
+#[tokio::test]
+async fn a_look_at_anothers_token_or_statements_leaves_an_entry_and_one_at_ones_own_none() {
+    let site = TestSite::new().await;
+    let grace = site.person("grace", &["viewer"]).await;
+    let token = |name: &str| json!({ "name": name, "scopes": ["scans:view"] });
+    let own = grace.send_json(Method::POST, "/tokens", &token("hers")).await.json()["item"]["id"].clone();
+    let path = format!("/tokens/{}", own.as_str().unwrap());
+    for path in [path.clone(), format!("{path}/revoke"), "/statements".to_owned(), "/tokens".to_owned()] {
+        assert_eq!(grace.get(&path).await.status, StatusCode::OK, "{path}");
+    }
+    let looks = async || {
+        let all = accesses(&site).await;
+        let looks = all.iter().map(|look| look[0].as_str().unwrap().to_owned());
+        looks
+            .filter(|action| action.starts_with("token.") || action.starts_with("statement."))
+            .collect::<Vec<_>>()
+    };
+    assert!(looks().await.is_empty());
+    assert_eq!(site.get(&path).await.status, StatusCode::OK);
+    assert_eq!(site.get("/statements").await.status, StatusCode::OK);
+    assert_eq!(looks().await, ["token.viewed", "statement.viewed"]);
 }
 
 /// Action, resource, id, route and count of the entries of access so far, oldest first; asking leaves one too.
@@ -342,7 +381,7 @@ async fn accesses(site: &TestSite) -> Vec<Value> {
 #[tokio::test]
 async fn a_look_and_a_file_leave_one_entry_each_and_what_is_for_everyone_none() {
     let site = TestSite::new().await;
-    for path in ["/audit", "/audit/1", "/audit", "/scans", "/subnets", "/me", "/scanners"] {
+    for path in ["/audit", "/audit/1", "/audit", "/scans", "/subnets", "/me", "/vantages"] {
         assert_eq!(site.get(path).await.status, StatusCode::OK, "{path}");
     }
     let missing = "/scanners/019aab00-0000-7000-8000-000000000000";

@@ -6,9 +6,14 @@ use portolan_tests::api::{list, text};
 use portolan_tests::http::Request;
 use portolan_tests::site::PASSWORD;
 use portolan_tests::{Client, Response};
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::world::{NOBODY, Person, World, path_with};
+
+/// A security key, as it is kept.
+const KEY: &str =
+    r#"{"key":{"algorithm":"ed25519","point":""},"count":0,"site":"localhost","transports":[]}"#;
 
 /// As a script, or as a browser, with nothing but the session.
 fn ask(client: &Client, method: &str, target: &str) -> Response {
@@ -119,4 +124,43 @@ fn a_sign_in_that_lacks_a_step_reaches_that_step_alone() {
         }
     }
     assert_eq!(world.told(), before);
+}
+
+#[test]
+fn a_password_alone_is_told_no_factor_that_waits_beside_one_that_is_asked_for() {
+    let world = World::new();
+    let alan = world.person("alan", &["operator"]);
+    let app = "/account/second-factor/app";
+    let _ = alan.client.post(app, &json!({})).expect(200);
+    let secret = text(&alan.client.get(app).expect(200).json(), "secret");
+    // Of a key that was registered only its being there matters.
+    let db = Connection::open(world.site.data().join("config/config.db")).expect("it opens");
+    db.execute(
+        "INSERT INTO security_key (id, user, name, credential_id, credential, created_at)
+         VALUES (?1, ?2, 'blue', x'01', ?3, 0)",
+        [NOBODY, alan.id.as_str(), KEY],
+    )
+    .expect("it is written");
+    drop(db);
+    let half = world.visitor();
+    let answer = half.post("/sign-in", &json!({ "name": "alan", "password": PASSWORD })).expect(200);
+    assert_eq!(answer.json()["stage"], "second-factor", "{}", answer.describe());
+    let mut tried = 0;
+    for row in world.rows.iter().filter(|row| row.access == "pending") {
+        for target in row.targets(&world.path(row)) {
+            let answer = ask(&half, &row.method, &target);
+            assert!(!answer.text().contains(&secret), "{}", answer.describe());
+            if row.path.contains("/second-factor/app") || row.path.contains("/second-factor/keys") {
+                assert!([403, 422, 409].contains(&answer.status), "{}", answer.describe());
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 6, "{tried}");
+    for target in ["/sign-in/second-factor/app", "/api/v1/sign-in/second-factor/app"] {
+        assert_eq!(ask(&half, "GET", target).status, 403, "{target}");
+        assert_eq!(ask(&half, "POST", target).status, 403, "{target}");
+    }
+    let me = half.get("/me");
+    assert_eq!(me.status, 401, "it goes no further: {}", me.describe());
 }

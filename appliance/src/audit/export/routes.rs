@@ -18,6 +18,7 @@ pub fn routes() -> Routes {
         .get("/audit/export", Access::Scope("audit:export"), ask)
         .page("audit/export.html")
         .summary("The form of an export, and how many entries these filters let through")
+        .viewed("audit")
         .post("/audit/export", Access::Scope("audit:export"), export)
         .form("/audit/export")
         .summary(

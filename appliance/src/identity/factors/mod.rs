@@ -37,11 +37,14 @@ use serde_json::json;
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use totp::Judged;
 use uuid::Uuid;
 
 /// Who issues the codes, as apps show it.
 const ISSUER: &str = "Portolan";
+/// How long a secret waits for its first code.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Steps to come that are remembered as burnt.
 const BURNT: usize = 40;
 
@@ -149,16 +152,18 @@ impl Factors {
         self.0.store.read(move |db| own(db, user)).await
     }
 
-    /// Makes a secret for the caller's app; it counts once a code of it has come.
+    /// Makes a secret for the caller's app; it counts once a code of it has come, within a quarter of an hour.
     ///
     /// # Errors
-    /// `Conflict` when an app is set up already.
+    /// `Forbidden` in a sign-in that waits for a factor that is there; `Conflict` when an app is set up already.
     pub async fn begin(&self, call: &Call) -> Result<(), Error> {
         let user = self.may_add(call).await?;
         let secret = self.0.random.bytes::<{ totp::SECRET_LEN }>();
         let sealed = self.0.master.seal(&place(user.id), &secret, &self.0.random);
+        let (pending, now) = (is_pending(call)?, self.0.clock.now());
         let change = move |tx: &Transaction| {
-            if !store::begin_totp(tx, user.id, &sealed)? {
+            no_way_around(tx, pending, user.id)?;
+            if !store::begin_totp(tx, user.id, &sealed, now)? {
                 return Err(Error::conflict("an authenticator app is set up already: remove it first"));
             }
             Ok((Entry::event("totp.begun", &()).on("user", user.id), ()))
@@ -173,15 +178,15 @@ impl Factors {
     pub async fn shown(&self, call: &Call) -> Result<Shown, Error> {
         let user = self.may_add(call).await?;
         let id = user.id;
-        let kept = self.0.store.read(move |db| store::totp(db, id)).await?;
-        let kept = kept.filter(|kept| kept.confirmed_at.is_none());
+        let (kept, now) = (self.0.store.read(move |db| store::totp(db, id)).await?, self.0.clock.now());
+        let kept = kept.filter(|kept| kept.waits(now));
         let kept = kept.ok_or(Error::not_found("authenticator app to set up", &user.name))?;
         let secret = self.0.master.open(&place(user.id), &kept.sealed)?;
         let account = format!("{}@{}", user.name, call.host);
         let uri = totp::uri(&secret, ISSUER, &account);
         let letters: Vec<char> = totp::base32(&secret).chars().collect();
         let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
-        Ok(Shown { qr: qr::of(&uri), secret: groups.join(" "), uri, account, now: self.0.clock.now() })
+        Ok(Shown { qr: qr::of(&uri), secret: groups.join(" "), uri, account, now })
     }
 
     /// The first code of the caller's app: from now on it is asked for. Answers the recovery codes, and the session
@@ -197,8 +202,10 @@ impl Factors {
         let hashes: Vec<[u8; 32]> = codes.iter().map(|code| self.0.codes.hash(user.id, code)).collect();
         let (now, master) = (self.0.clock.now(), self.0.master.clone());
         let (step, source, own) = (self.step(call, "totp")?, call.source, call.held()?.hash);
+        let pending = is_pending(call)?;
         let change = move |tx: &Transaction| {
-            let kept = store::totp(tx, user.id)?.filter(|kept| kept.confirmed_at.is_none());
+            no_way_around(tx, pending, user.id)?;
+            let kept = store::totp(tx, user.id)?.filter(|kept| kept.waits(now));
             let kept = kept.ok_or(Error::not_found("authenticator app to set up", user.id))?;
             let (said, detail) = judged(tx, user.id, &kept, &master, code, now)?;
             let entry = Entry::event("totp.confirmed", &detail).on("user", user.id);
@@ -288,7 +295,7 @@ impl Factors {
     /// # Errors
     /// `NotFound` when there is none; `Conflict` when a role asks for a factor and this is the last.
     pub async fn remove_app(&self, call: &Call) -> Result<(), Error> {
-        let user = self.proved(call)?.id;
+        let user = self.person(call)?.id;
         let change = move |tx: &Transaction| {
             if !store::delete_totp(tx, user)? {
                 return Err(Error::not_found("authenticator app", user));
@@ -304,7 +311,7 @@ impl Factors {
     /// # Errors
     /// `Conflict` without any factor that they would stand in for.
     pub async fn renew_codes(&self, call: &Call) -> Result<Vec<String>, Error> {
-        let user = self.proved(call)?.id;
+        let user = self.person(call)?.id;
         let codes = recovery::make(&self.0.random);
         let hashes: Vec<[u8; 32]> = codes.iter().map(|code| self.0.codes.hash(user, code)).collect();
         let change = move |tx: &Transaction| {
@@ -323,7 +330,7 @@ impl Factors {
     /// # Errors
     /// `NotFound`, `Forbidden`.
     pub async fn reset(&self, call: &Call, user: Uuid) -> Result<(), Error> {
-        self.proved(call)?;
+        self.person(call)?;
         self.0.identity.reset_factors(call, user).await
     }
 
@@ -339,24 +346,21 @@ impl Factors {
     /// can ask for one in the midst of a session: whoever found it open is not to be the one who sets it up.
     async fn may_add(&self, call: &Call) -> Result<User, Error> {
         if call.held()?.stage == Stage::Full {
-            return self.proved(call);
+            return self.person(call);
         }
         let user = waiting(call)?.clone();
         let id = user.id;
-        // With a factor that is asked for, adding another would be a way around it.
-        if self.0.store.read(move |db| store::has_factor(db, id)).await? {
-            return Err(Error::Forbidden);
-        }
+        self.0.store.read(move |db| no_way_around(db, true, id)).await?;
         self.0.identity.proved(call)?;
         Ok(user)
     }
 
-    fn proved(&self, call: &Call) -> Result<User, Error> {
-        // A token proves nothing of a person: it neither adds nor takes a factor.
+    /// Who holds this session, and proved just now that it is still they. A token proves nothing of a person: it neither
+    /// adds nor takes a factor.
+    fn person(&self, call: &Call) -> Result<User, Error> {
         call.held()?;
-        let user = call.user()?.clone();
         self.0.identity.proved(call)?;
-        Ok(user)
+        Ok(call.user()?.clone())
     }
 }
 
@@ -495,6 +499,17 @@ fn drift_words(ahead_s: i64, now: Timestamp) -> String {
 
 fn clock_words(now: Timestamp) -> String {
     format!("{} UTC", &now.to_string()[11..19])
+}
+
+/// Whether the caller's sign-in waits for a factor.
+fn is_pending(call: &Call) -> Result<bool, Error> {
+    Ok(call.held()?.stage == Stage::SecondFactor)
+}
+
+/// Refuses another factor in a sign-in that waits for one that is there: adding one would be a way around it. Asked before
+/// anything is told, and again in the transaction that adds it.
+fn no_way_around(db: &Connection, pending: bool, user: Uuid) -> Result<(), Error> {
+    if pending && store::has_factor(db, user)? { Err(Error::Forbidden) } else { Ok(()) }
 }
 
 /// Whoever has given the password and is held until a second factor comes.

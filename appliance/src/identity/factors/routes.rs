@@ -14,6 +14,7 @@ pub fn routes() -> Routes {
         .get("/users/{id}/second-factor", Access::Scope("users:manage"), of_another)
         .page("identity/factors/reset.html")
         .summary("What second factors a user has, and the question whether to take them away")
+        .viewed("user")
         .delete("/users/{id}/second-factor", Access::Scope("users:manage"), reset)
         .summary("Take all second factors from a user who has lost them")
         .get("/settings/time", Access::Scope("settings:view"), clocks)
@@ -98,7 +99,7 @@ async fn second_page(call: Call, query: NextQuery) -> Answer<SecondPage> {
     let own = call.app.factors.of(user).await?;
     let (app, key) = (own.app.is_some(), !own.keys.is_empty());
     if !app && !key {
-        call.proved()?;
+        call.app.identity.proved(&call)?;
     }
     Ok(Reply::ok(SecondPage { to_set_up: !app && !key, app, key, next: inside(query.next.as_deref(), "/") }))
 }

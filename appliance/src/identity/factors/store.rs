@@ -14,6 +14,7 @@ use uuid::Uuid;
 /// The authenticator app of a user, as it is kept.
 pub struct Totp {
     pub sealed: Vec<u8>,
+    pub begun_at: Timestamp,
     pub confirmed_at: Option<Timestamp>,
     /// This step and those before it were used.
     pub last_step: i64,
@@ -24,8 +25,16 @@ pub struct Totp {
     pub away_at: Option<Timestamp>,
 }
 
+impl Totp {
+    /// Whether it waits for its first code still, and has not done so for too long.
+    pub fn waits(&self, now: Timestamp) -> bool {
+        self.confirmed_at.is_none() && now.since(self.begun_at) < super::PATIENCE
+    }
+}
+
 pub fn totp(db: &Connection, user: Uuid) -> Result<Option<Totp>> {
-    let sql = "SELECT sealed, confirmed_at, last_step, burnt, away, away_at FROM totp WHERE user = ?";
+    let sql =
+        "SELECT sealed, confirmed_at, last_step, burnt, away, away_at, begun_at FROM totp WHERE user = ?";
     let read = |row: &Row| {
         let burnt: String = row.get(3)?;
         Ok(Totp {
@@ -35,6 +44,7 @@ pub fn totp(db: &Connection, user: Uuid) -> Result<Option<Totp>> {
             burnt: serde_json::from_str(&burnt).unwrap_or_default(),
             away: row.get(4)?,
             away_at: row.get(5)?,
+            begun_at: row.get(6)?,
         })
     };
     Ok(db.query_row(sql, [Key(user)], read).optional()?)
@@ -42,12 +52,13 @@ pub fn totp(db: &Connection, user: Uuid) -> Result<Option<Totp>> {
 
 /// Keeps a new secret that no code has confirmed yet, in place of one that was not confirmed either.
 /// Answers whether it was kept: a confirmed one stays.
-pub fn begin_totp(tx: &Transaction, user: Uuid, sealed: &[u8]) -> Result<bool> {
+pub fn begin_totp(tx: &Transaction, user: Uuid, sealed: &[u8], at: Timestamp) -> Result<bool> {
     let rows = tx.execute(
-        "INSERT INTO totp (user, sealed) VALUES (?1, ?2)
-         ON CONFLICT (user) DO UPDATE SET sealed = ?2, last_step = 0, burnt = '[]', away = NULL, away_at = NULL
+        "INSERT INTO totp (user, sealed, begun_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (user) DO UPDATE SET sealed = ?2, begun_at = ?3, last_step = 0, burnt = '[]', away = NULL,
+           away_at = NULL
          WHERE confirmed_at IS NULL",
-        params![Key(user), sealed],
+        params![Key(user), sealed, at],
     )?;
     Ok(rows == 1)
 }

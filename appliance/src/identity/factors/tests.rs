@@ -387,3 +387,26 @@ async fn administrators_see_the_measured_clocks_and_which_one_is_probably_wrong(
     later.take_cookie(&answer);
     assert_eq!(later.get("/settings/time").await.json()["devices"], json!([]), "what is old says nothing");
 }
+
+#[tokio::test]
+async fn a_secret_that_waited_too_long_for_its_first_code_is_neither_shown_nor_taken() {
+    let site = TestSite::new().await;
+    let app = format!("{BASE}/app");
+    assert_eq!(post(&site, &app, json!({})).await.status, StatusCode::OK);
+    let secret = unbase32(site.get(&app).await.json()["secret"].as_str().unwrap());
+    let prove = async |site: &mut TestSite| {
+        let proof = post(site, "/prove", json!({ "password": PASSWORD })).await;
+        site.take_cookie(&proof);
+    };
+    let mut site = site;
+    site.hand.advance(Duration::from_secs(15 * 60 - 1));
+    prove(&mut site).await;
+    assert_eq!(site.get(&app).await.status, StatusCode::OK, "a quarter of an hour is not over");
+    site.hand.advance(Duration::from_secs(1));
+    assert_eq!(site.get(&app).await.status, StatusCode::NOT_FOUND);
+    let late = post(&site, &format!("{app}/confirm"), json!({ "code": code(&site, &secret, 0) })).await;
+    assert_eq!(late.status, StatusCode::NOT_FOUND, "{}", late.text);
+    assert_eq!(site.get(BASE).await.json()["app"], Value::Null);
+    let (_, done) = set_up(&site, BASE).await;
+    assert_eq!(done.status, StatusCode::CREATED, "another can be begun");
+}

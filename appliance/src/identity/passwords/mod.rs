@@ -144,8 +144,10 @@ impl Identity {
     /// until now stays until the link is used.
     ///
     /// # Errors
-    /// `NotFound`; `Forbidden`; `Conflict` for services, the owner and oneself; `Prove`; any from the database.
+    /// `NotFound`; `Forbidden`, also for the owner's; `Conflict` for services, for one that is disabled and for oneself;
+    /// `InPerson`, `Prove`; any from the database.
     pub async fn make_reset_link(&self, call: &Call, id: Uuid) -> Result<ResetLink> {
+        call.caller.in_person()?;
         self.proved(call)?;
         let token = self.0.random.token();
         let url = format!("{}/reset/{token}", call.app.public.pages);
@@ -200,14 +202,19 @@ impl Identity {
             .await
     }
 
-    /// Whose password this link sets.
+    /// Whose password this link sets. One that sets none is a wrong try, counted and written down.
     ///
     /// # Errors
-    /// `NotFound` for one that was used, is over, or never was.
-    pub async fn reset_link(&self, token: &str) -> Result<Link> {
+    /// `NotFound` for one that was used, is over, or never was; `RateLimited` after too many of those.
+    pub async fn reset_link(&self, call: &Call, token: &str) -> Result<Link> {
+        self.0.wrong.check(call.source)?;
         let (hash, now) = (sha256(token.as_bytes()), self.0.clock.now());
-        let found = self.0.store.read(move |db| store::link(db, &hash, now)).await?;
-        found.ok_or_else(no_link)
+        if let Some(found) = self.0.store.read(move |db| store::link(db, &hash, now)).await? {
+            return Ok(found);
+        }
+        let entry = Entry::sign_in("user.password-reset", &json!({ "why": "no-such-link" }));
+        self.wrong(call, "reset-link", entry).await?;
+        Err(no_link())
     }
 
     /// Sets the password by a link, which is then spent. All sessions of the account end.
@@ -215,7 +222,7 @@ impl Identity {
     /// # Errors
     /// `NotFound` as [`Identity::reset_link`]; `Invalid`; any from the database.
     pub async fn reset_password(&self, call: &Call, token: &str, new: NewPassword) -> Result<()> {
-        let link = self.reset_link(token).await?;
+        let link = self.reset_link(call, token).await?;
         let mut refusals = Refusals::new();
         rules::check(&mut refusals, &link.name, &new.password, &new.again);
         refusals.end()?;

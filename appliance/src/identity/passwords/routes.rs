@@ -25,6 +25,7 @@ pub fn routes() -> Routes {
         .get("/users/{id}/password/delete", Access::Scope("users:manage"), ask_removal)
         .page("identity/passwords/remove.html")
         .summary("What taking an account's password away would mean")
+        .viewed("user")
         .delete("/users/{id}/password", Access::Scope("users:manage"), remove)
         .summary("Take an account's password away, where it has another way in")
         .get("/sign-in/new-password", Access::Pending, replace_page)
@@ -37,12 +38,14 @@ pub fn routes() -> Routes {
         .get("/users/{id}/reset", Access::Scope("users:manage"), ask_link)
         .page("identity/passwords/ask.html")
         .summary("What a link that sets a person's password would do")
+        .viewed("user")
         .post("/users/{id}/reset", Access::Scope("users:manage"), make_link)
         .page("identity/passwords/link.html")
         .summary("Make a link that sets a person's password, once; shown once")
         .get("/reset/{token}", Access::Public, reset_page)
         .page("identity/passwords/reset.html")
         .summary("The form behind such a link")
+        .rate_limited()
         .post("/reset/{token}", Access::Public, reset)
         .form("/reset/{token}")
         .summary("Set the password by such a link")
@@ -142,7 +145,7 @@ async fn make_link(call: Call, _: NoInput) -> Answer<ResetLink> {
 }
 
 async fn reset_page(call: Call, _: NoInput) -> Answer<NamePage> {
-    let link = call.app.identity.reset_link(call.param("token")).await?;
+    let link = call.app.identity.reset_link(&call, call.param("token")).await?;
     Ok(Reply::ok(NamePage { name: link.name, next: "/sign-in".into() }))
 }
 

@@ -74,6 +74,43 @@ async fn a_link_that_comes_twice_at_once_sets_one_password() {
 }
 
 #[tokio::test]
+async fn a_wrong_link_and_a_wrong_setup_code_are_written_down_and_few_a_minute() {
+    let site = TestSite::new().await;
+    let told = async |site: &TestSite, why: &str| {
+        let told = crate::identity::factors::tests::audit_of(site).await;
+        told.matches(&format!("\"why\":\"{why}\"")).count()
+    };
+    let guesser = site.stranger().seen_from("198.51.100.9");
+    let mut codes = vec![];
+    for turn in 0..12 {
+        site.hand.advance(Duration::from_millis(200));
+        let path = format!("/reset/guess{turn}");
+        codes.push(match turn % 2 {
+            0 => guesser.get(&path).await.status,
+            _ => guesser.send_json(Method::POST, &path, &twice(OTHER)).await.status,
+        });
+    }
+    assert_eq!(codes[..10], [StatusCode::NOT_FOUND; 10]);
+    assert_eq!(codes[10..], [StatusCode::TOO_MANY_REQUESTS; 2]);
+    assert_eq!(told(&site, "no-such-link").await, 10);
+
+    let site = TestSite::empty();
+    let owner =
+        |code: &str| json!({ "code": code, "name": "ada", "password": PASSWORD, "password_again": PASSWORD });
+    for _ in 0..10 {
+        site.hand.advance(Duration::from_millis(200));
+        let wrong = site.send_json(Method::POST, "/setup", &owner("WRON-GWRO-NGWR")).await;
+        assert_eq!(wrong.fields(), ["code"]);
+    }
+    let right = site.app.identity.setup_code().to_owned();
+    let eleventh = site.send_json(Method::POST, "/setup", &owner(&right)).await;
+    assert_eq!(eleventh.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(told(&site, "wrong-code").await, 10);
+    let elsewhere = site.seen_from("192.0.2.7").send_json(Method::POST, "/setup", &owner(&right)).await;
+    assert_eq!(elsewhere.status, StatusCode::OK, "{}", elsewhere.text);
+}
+
+#[tokio::test]
 async fn a_services_account_gets_no_password() {
     let site = TestSite::new().await;
     let made = site.send_json(Method::POST, "/users", &json!({ "name": "robot", "kind": "service" })).await;

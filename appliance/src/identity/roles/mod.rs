@@ -230,7 +230,7 @@ impl Roles {
             held(&may, &kept.fields.scopes)?;
             held(&may, &fields.scopes)?;
             if (&kept.fields.scopes, kept.fields.second_factor) != (&fields.scopes, fields.second_factor) {
-                this.proved()?;
+                this.app.identity.proved(&this)?;
             }
             let entries = kept.change("role", version, &fields, || store::update(tx, id, &fields, now))?;
             Ok((entries, store::one(tx, id)?))

@@ -38,6 +38,7 @@ pub fn routes() -> Routes {
         .get("/settings/sessions/edit", Scope("settings:manage"), limits)
         .page("identity/sessions/edit.html")
         .summary("The form of how long sessions last")
+        .viewed("setting")
         .update("/settings/sessions", Scope("settings:manage"), set_limits)
         .form("/settings/sessions/edit")
         .summary("Change how long sessions last, also those that go on")

@@ -171,6 +171,17 @@ impl Identity {
         Ok(None)
     }
 
+    /// Counts a secret that was wrong for its source, and writes it down as refused: nobody is known by it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) async fn wrong(&self, call: &Call, method: &'static str, entry: Entry) -> Result<()> {
+        // It was tried, so it is written down, whatever the limit says of the next.
+        let _ = self.0.wrong.take(call.source);
+        let nobody = call.acting(Actor::nobody("").by(method));
+        self.0.store.change(&nobody, move |_| Ok((entry.outcome(Outcome::Refused), ()))).await
+    }
+
     /// Hashes a password anew that just proved right, where its hash was made with less work than is due today. Gives the
     /// hash that is kept of it from now on.
     async fn rehashed(&self, right: &Right, password: String) -> Result<String> {

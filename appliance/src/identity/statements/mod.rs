@@ -196,7 +196,8 @@ impl Statements {
     /// `NotFound`, also for another's, unless the caller may see those; `Forbidden` when they may only see them.
     pub async fn revoke(&self, call: &Call, id: Uuid) -> Result<Statement> {
         let (now, sight) = (self.parts.clock.now(), sight(call));
-        let own = call.caller.user.as_ref().map(|user| user.id);
+        // A token may no more than its scopes say, of its own account's too.
+        let own = call.caller.session.as_ref().and(call.caller.user.as_ref()).map(|user| user.id);
         let manages = call.caller.may("tokens:manage");
         let change = move |tx: &Transaction| {
             let statement = store::one(tx, id, sight, now)?;

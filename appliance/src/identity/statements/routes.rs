@@ -14,6 +14,7 @@ pub fn routes() -> Routes {
         .summary("List the statements about oneself; everyone's for who may see tokens")
         .post("/statements", SignedIn, issue)
         .summary("Issue a statement about the caller for another system: a JWT, signed with Ed25519")
+        .by_token()
         .rate_limited()
         .post("/statements/renew", Public, renew)
         .summary("Replace a statement that still holds by a newer one; the statement itself is the proof")
@@ -23,6 +24,7 @@ pub fn routes() -> Routes {
         .summary("What revoking a statement would end")
         .post("/statements/{id}/revoke", SignedIn, revoke)
         .summary("Revoke a statement: about oneself, or anyone's for who may manage tokens")
+        .by_token()
         .post("/tokens/validate", Public, validate)
         .summary("Whether a statement holds for the system that asks; garbage does not, and is no error")
         .rate_limited()
@@ -31,7 +33,9 @@ pub fn routes() -> Routes {
 }
 
 async fn list(call: Call, query: StatementQuery) -> Answer<Page<Statement>> {
-    Ok(Reply::ok(call.app.statements.list(&call, query).await?))
+    let reply = Reply::ok(call.app.statements.list(&call, query).await?);
+    // Everyone's are not for everyone.
+    Ok(if super::sight(&call).is_none() { reply.viewed("statement") } else { reply })
 }
 
 async fn issue(call: Call, input: IssueInput) -> Answer<Issued> {
@@ -43,7 +47,10 @@ async fn renew(call: Call, input: RenewInput) -> Answer<Issued> {
 }
 
 async fn ask(call: Call, _: NoInput) -> Answer<Statement> {
-    Ok(Reply::ok(call.app.statements.statement(&call, call.id("statement")?).await?))
+    let statement = call.app.statements.statement(&call, call.id("statement")?).await?;
+    let own = call.caller.is(statement.account.id);
+    let reply = Reply::ok(statement);
+    Ok(if own { reply } else { reply.viewed("statement") })
 }
 
 async fn revoke(call: Call, _: NoInput) -> Answer<Statement> {

@@ -257,8 +257,8 @@ impl Tokens {
     /// # Errors
     /// `InPerson`, `Prove`, `Invalid`; `Conflict` when there are too many; any from the database.
     pub async fn make(&self, call: &Call, input: TokenInput) -> Result<MadeToken> {
-        call.in_person()?;
-        call.proved()?;
+        call.caller.in_person()?;
+        let proof = call.app.identity.proved(call);
         let (now, account) = (self.clock.now(), input.account);
         let mut fields = Fields::check(input, now)?;
         roles::held(&call.caller.scopes, &fields.scopes)?;
@@ -285,23 +285,30 @@ impl Tokens {
             fields.account = user.to_string();
             let row = store::New { id, user, hash: &hash, hint: &hint, made_by: &made_by, now };
             store::insert(tx, &row, &fields)?;
+            // Last, so that who has to prove it has nothing to mend when they come back.
+            proof?;
             Ok((Entry::created("token", id, &fields), store::one(tx, id, now)?))
         };
         let item = self.store.change(&call.actor(), change).await?;
         Ok(MadeToken { token, item })
     }
 
-    /// Revokes a token, from the next request on. Twice is once.
+    /// Revokes a token, from the next request on. Twice is once. A token revokes itself, and others where its scopes say so:
+    /// that they are its account's is not enough.
     ///
     /// # Errors
     /// `NotFound`, also for another's token, unless the caller may see those; `Forbidden` when they may only see them.
     pub async fn revoke(&self, by: &impl By, id: Uuid) -> Result<Token> {
         let (sight, now) = (Sight::of(by), self.clock.now());
-        let manages = by.caller().may("tokens:manage");
+        let (manages, via) = (by.caller().may("tokens:manage"), by.caller().via);
         let change = move |tx: &Transaction| {
             let own = sight.user;
             let token = sight.seen(store::one(tx, id, now)?)?;
-            if own != Some(token.account.id) && !manages {
+            let own = match via {
+                Via::Token(shown) => shown == id,
+                _ => own == Some(token.account.id),
+            };
+            if !own && !manages {
                 return Err(Error::Forbidden);
             }
             if token.revoked_at.is_some() {
@@ -343,18 +350,5 @@ impl Sight {
             return Ok(token);
         }
         Err(Error::not_found("token", token.id))
-    }
-}
-
-impl Call {
-    /// Refuses what came with an API token: what changes who may come in takes a person, or this machine's operator.
-    ///
-    /// # Errors
-    /// `InPerson`.
-    pub fn in_person(&self) -> Result<()> {
-        match self.caller.via {
-            Via::Token(_) => Err(Error::InPerson),
-            Via::Nobody | Via::Session | Via::Operator | Via::Files => Ok(()),
-        }
     }
 }

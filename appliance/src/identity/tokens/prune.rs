@@ -1,4 +1,5 @@
-//! Tokens that have been over for long are forgotten. What they were stays in the audit.
+//! The end of tokens: one that ended by itself is told to the audit, one that has been over for long is forgotten. What they
+//! were stays in the audit.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::error::Result;
 /// How long a token that is over is kept when nobody says otherwise, in days.
 pub const KEPT_DAYS: u32 = 90;
 /// How often they are looked for.
-const ROUND: Duration = Duration::from_secs(3600);
+const ROUND: Duration = Duration::from_secs(60);
 /// How many are forgotten in one transaction.
 const AT_ONCE: u32 = 500;
 
@@ -75,6 +76,36 @@ impl Tokens {
     }
 }
 
+impl Tokens {
+    /// Writes down which tokens ended by themselves since it was last asked; each is an entry. Gives how many.
+    ///
+    /// # Errors
+    /// Any from the database; what was told until then stays so.
+    pub async fn tell_expired(&self) -> Result<usize> {
+        let (now, manager) = (self.clock.now(), Actor::system("manager"));
+        let mut told = 0;
+        loop {
+            let some = move |tx: &Transaction| {
+                let over = store::expired(tx, now, AT_ONCE)?;
+                let mut entries = Vec::with_capacity(over.len());
+                for token in &over {
+                    store::expiry_told(tx, token.id)?;
+                    let Token { name, account, expires_at, last_used, .. } = token;
+                    let detail = json!({ "name": name, "account": account.name, "expires_at": expires_at,
+                                         "last_used": last_used });
+                    entries.push(Entry::event("token.expired", &detail).on("token", token.id));
+                }
+                Ok((entries, over.len()))
+            };
+            let some = self.store.changes(&manager, some).await?;
+            told += some;
+            if some < AT_ONCE as usize {
+                return Ok(told);
+            }
+        }
+    }
+}
+
 fn entry(token: &Token, days: u32) -> Entry {
     let over = if token.state == State::Revoked { "revoked" } else { "expired" };
     Entry::deleted("token", token.id, &Was::of(token))
@@ -82,11 +113,14 @@ fn entry(token: &Token, days: u32) -> Entry {
         .detail(&json!({ "was": over, "for_days": days }))
 }
 
-/// Forgets in the background, until it is dropped.
+/// Tells and forgets in the background, until it is dropped.
 pub async fn keep(tokens: Tokens) {
     let mut round = tokio::time::interval(ROUND);
     loop {
         round.tick().await;
+        if let Err(error) = tokens.tell_expired().await {
+            tracing::error!(%error, "the end of tokens could not be written to the audit; trying again");
+        }
         if let Err(error) = tokens.prune(&Actor::system("manager"), KEPT_DAYS).await {
             tracing::error!(%error, "tokens that are long over could not be forgotten; trying again");
         }
@@ -146,6 +180,22 @@ mod tests {
         );
         assert_eq!(entries[1]["detail"]["was"], "expired");
         assert!(entries[1]["changes"].to_string().contains("\"short\""), "{}", entries[1]);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_ends_by_itself_is_told_once() {
+        let site = TestSite::new().await;
+        let short = made(&site, "short", Some(1)).await;
+        let revoked = made(&site, "revoked", Some(1)).await;
+        made(&site, "lasting", None).await;
+        site.app.tokens.revoke(&machine(), revoked.parse().unwrap()).await.unwrap();
+        assert_eq!(site.app.tokens.tell_expired().await.unwrap(), 0, "its time is not over");
+        site.hand.advance(Duration::from_secs(86_400));
+        assert_eq!(site.app.tokens.tell_expired().await.unwrap(), 1);
+        assert_eq!(site.app.tokens.tell_expired().await.unwrap(), 0);
+        let told = crate::identity::factors::tests::audit_of(&site).await;
+        let told: Vec<&str> = told.lines().filter(|line| line.contains("\"token.expired\"")).collect();
+        assert!(told.len() == 1 && told[0].contains(&short), "{told:?}");
     }
 
     fn machine() -> crate::identity::Machine {

@@ -38,6 +38,7 @@ pub fn routes() -> Routes {
         .summary("What revoking a token would end")
         .post("/tokens/{id}/revoke", SignedIn, revoke)
         .summary("Revoke a token: one's own, or anyone's for who may manage them")
+        .by_token()
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -88,14 +89,21 @@ struct TokenPage {
 
 async fn show(call: Call, _: NoInput) -> Answer<TokenPage> {
     let (token, uses, counts) = call.app.tokens.token(&call, call.id("token")?).await?;
-    let own = call.caller.user.as_ref().is_some_and(|user| user.id == token.account.id);
+    let own = call.caller.is(token.account.id);
     let may_revoke = token.revoked_at.is_none() && (own || call.caller.may("tokens:manage"));
-    Ok(Reply::ok(TokenPage { token, counts, uses, may_revoke }))
+    Ok(look(own, TokenPage { token, counts, uses, may_revoke }))
 }
 
 async fn ask(call: Call, _: NoInput) -> Answer<Token> {
     let (token, ..) = call.app.tokens.token(&call, call.id("token")?).await?;
-    Ok(Reply::ok(token))
+    let own = call.caller.is(token.account.id);
+    Ok(look(own, token))
+}
+
+/// Another's token is not for everyone.
+fn look<T>(own: bool, value: T) -> Reply<T> {
+    let reply = Reply::ok(value);
+    if own { reply } else { reply.viewed("token") }
 }
 
 async fn revoke(call: Call, _: NoInput) -> Answer<Token> {

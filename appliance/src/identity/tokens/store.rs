@@ -11,6 +11,7 @@ use super::{Fields, NEVER, State, Token, TokenUse};
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::identity::User;
+use crate::identity::users::store::{USER, user};
 use crate::listing::{Filters, Listing, rows};
 use crate::noun::{Key, Link};
 use crate::web::{ListQuery, Page};
@@ -136,18 +137,8 @@ pub fn by_hash(db: &Connection, hash: &[u8; 32], source: &str) -> Result<Option<
 
 /// The account of this id, unless it is disabled.
 pub fn active(db: &Connection, id: Uuid) -> Result<Option<User>> {
-    let sql = "SELECT id, name, display, is_owner, created_at FROM user WHERE id = ? AND status = 'active'";
-    let user = |row: &Row| {
-        let Key(id) = row.get("id")?;
-        Ok(User {
-            id,
-            name: row.get("name")?,
-            display: row.get("display")?,
-            owner: row.get("is_owner")?,
-            created_at: row.get("created_at")?,
-        })
-    };
-    Ok(db.query_row(sql, [Key(id)], user).optional()?)
+    let sql = format!("SELECT {USER} FROM user u WHERE u.id = ? AND u.status = 'active'");
+    Ok(db.query_row(&sql, [Key(id)], user).optional()?)
 }
 
 pub fn is_owner(db: &Connection, user: Uuid) -> Result<bool> {
@@ -225,6 +216,21 @@ pub fn over_since(db: &Connection, before: Timestamp, now: Timestamp, most: u32)
          ORDER BY min(coalesce(revoked_at, expires_at), expires_at), id LIMIT {most}"
     );
     rows(db, &sql, [before], |row| token(row, now))
+}
+
+/// Some of the tokens that ended by themselves and of which that was not told yet, those that did first.
+pub fn expired(db: &Connection, now: Timestamp, most: u32) -> Result<Vec<Token>> {
+    let sql = format!(
+        "SELECT * FROM token_listed WHERE expires_at <= ? AND revoked_at IS NULL AND expiry_told = 0
+         ORDER BY expires_at, id LIMIT {most}"
+    );
+    rows(db, &sql, [now], |row| token(row, now))
+}
+
+/// Its end by itself is in the audit.
+pub fn expiry_told(tx: &Transaction, id: Uuid) -> Result<()> {
+    tx.execute("UPDATE token SET expiry_told = 1 WHERE id = ?", [Key(id)])?;
+    Ok(())
 }
 
 /// Deletes a token, with where it was used from.

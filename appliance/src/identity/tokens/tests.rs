@@ -6,9 +6,9 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::audit::{Actor, Entry};
 use crate::identity::scopes::{self, Builtin};
 use crate::test::TestSite;
+use crate::web::Access;
 
 /// Makes a token: its text and its id.
 async fn made(site: &TestSite, body: &Value) -> (String, String) {
@@ -20,25 +20,13 @@ async fn made(site: &TestSite, body: &Value) -> (String, String) {
     (answer["token"].as_str().unwrap().to_owned(), answer["item"]["id"].as_str().unwrap().to_owned())
 }
 
-async fn sql(site: &TestSite, sql: String) {
-    let change = move |tx: &rusqlite::Transaction| {
-        tx.execute_batch(&sql)?;
-        Ok((Entry::event("test.made", &()), ()))
-    };
-    site.app.store.change(&Actor::system("test"), change).await.unwrap();
-}
-
 async fn service(site: &TestSite, role: Builtin) -> Uuid {
     let id = site.app.ids.new();
-    sql(
-        site,
-        format!(
-            "INSERT INTO user (id, name, kind, created_at, updated_at)
-               VALUES ('{id}', 'svc-{id}', 'service', 0, 0);
-             INSERT INTO user_role (user, role) VALUES ('{id}', '{}')",
-            role.id()
-        ),
-    )
+    site.sql(&format!(
+        "INSERT INTO user (id, name, kind, created_at, updated_at) VALUES ('{id}', 'svc-{id}', 'service', 0, 0);
+         INSERT INTO user_role (user, role) VALUES ('{id}', '{}')",
+        role.id()
+    ))
     .await;
     id
 }
@@ -164,7 +152,7 @@ async fn a_token_gives_what_its_account_holds_at_the_time_and_no_more() {
         "neither what it lost nor what is new"
     );
     assert_eq!(site.get(&format!("/tokens/{id}")).await.json()["counts"], json!(["scans:view"]));
-    sql(&site, "UPDATE user SET status = 'disabled' WHERE name = 'grace'".into()).await;
+    site.sql("UPDATE user SET status = 'disabled' WHERE name = 'grace'").await;
     assert_eq!(script.get("/me").await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(told(&site, "token.refused").await[0]["detail"]["reason"], json!("account-disabled"));
 }
@@ -456,4 +444,108 @@ async fn what_only_a_person_does_is_refused_to_a_token_by_name() {
         );
         assert_ne!(kind, json!("/docs/errors#sign-in"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_token_changes_nothing_of_its_account_that_its_scopes_do_not_say() {
+    let site = TestSite::new().await;
+    let (token, own) = made(&site, &json!({ "name": "reads", "scopes": ["results:view"] })).await;
+    let (_, other) = made(&site, &json!({ "name": "other", "scopes": ["results:view"] })).await;
+    let statement = site.send_json(Method::POST, "/statements", &json!({ "audience": "historian" })).await;
+    assert_eq!(statement.status, StatusCode::CREATED, "{}", statement.text);
+    let statement = statement.json()["id"].as_str().unwrap().to_owned();
+    let session =
+        site.get("/account").await.json()["sessions"]["items"][0]["id"].as_str().unwrap().to_owned();
+    let script = site.stranger().showing(&token);
+    let mut tried = 0;
+    for row in site.site.rows() {
+        let open = matches!(row.access, Access::SignedIn | Access::Pending);
+        if row.method == Method::GET || !open || row.path == "/statements" {
+            continue;
+        }
+        let id = match row.path.split('/').nth(1) {
+            Some("tokens") => &other,
+            Some("statements") => &statement,
+            _ if row.path.contains("/sessions/") => &session,
+            _ => "019aab00-0000-7000-8000-000000000000",
+        };
+        site.hand.advance(Duration::from_secs(1));
+        let path = row.path.replace("{id}", id);
+        let answer = script.send_json(row.method.clone(), &path, &json!({})).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{} {path}: {}", row.method, answer.text);
+        tried += 1;
+    }
+    assert!(tried > 20, "{tried}");
+    assert_eq!(site.get("/me").await.status, StatusCode::OK, "the session goes on");
+    let left = site.get("/tokens?state=in-force").await.json();
+    assert_eq!(left["total"], 2, "{left}");
+    let revoke = |id: &str| format!("/tokens/{id}/revoke");
+    assert_eq!(
+        script.send_json(Method::POST, &revoke(&own), &json!({})).await.status,
+        StatusCode::OK,
+        "but itself"
+    );
+    let (manager, _) = made(&site, &json!({ "name": "manages", "scopes": ["tokens:manage"] })).await;
+    let manager = site.stranger().showing(&manager);
+    for path in [revoke(&other), format!("/statements/{statement}/revoke")] {
+        let answer = manager.send_json(Method::POST, &path, &json!({})).await;
+        assert_eq!(answer.status, StatusCode::OK, "its scope says so: {path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_token_makes_nobody_who_outlives_it() {
+    let site = TestSite::new().await;
+    let scopes = ["users:manage", "users:view", "scans:view"];
+    let (token, _) = made(&site, &json!({ "name": "clerk", "scopes": scopes })).await;
+    let script = site.stranger().showing(&token);
+    let plain = script.send_json(Method::POST, "/users", &json!({ "name": "grace" })).await;
+    assert_eq!(plain.status, StatusCode::CREATED, "an account without roles is nobody yet: {}", plain.text);
+    let path = format!("/users/{}", plain.json()["id"].as_str().unwrap());
+    let role = json!({ "name": "Watch", "scopes": ["scans:view"] });
+    let role = site.send_json(Method::POST, "/roles", &role).await.json()["id"].clone();
+    let with =
+        |name: &str, version: Option<i64>| json!({ "name": name, "roles": [role], "version": version });
+    for (method, path, body) in [
+        (Method::POST, format!("{path}/reset"), json!({})),
+        (Method::PUT, path.clone(), with("grace", Some(1))),
+        (Method::POST, "/users".to_owned(), with("puppet", None)),
+        (Method::POST, format!("{path}/owner"), json!({})),
+    ] {
+        let refused = script.send_json(method.clone(), &path, &body).await;
+        let kind = refused.json()["type"].clone();
+        assert_eq!(
+            (refused.status, kind),
+            (StatusCode::FORBIDDEN, json!("/docs/errors#in-person")),
+            "{method} {path}"
+        );
+    }
+    let renamed = json!({ "name": "grace", "display": "Grace", "version": 1 });
+    let renamed = script.send_json(Method::PUT, &path, &renamed).await;
+    assert_eq!(renamed.status, StatusCode::OK, "what gives nothing is open: {}", renamed.text);
+    // The machine's operator is no token of anybody's.
+    let operator = site.app.tokens.operator.renew();
+    let operator = site.stranger().showing(&operator);
+    let link = operator.send_json(Method::POST, &format!("{path}/reset"), &json!({})).await;
+    assert_eq!(link.status, StatusCode::CREATED, "{}", link.text);
+    let given = operator.send_json(Method::PUT, &path, &with("grace", Some(2))).await;
+    assert_eq!(given.status, StatusCode::OK, "{}", given.text);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_new_token_is_said_before_a_proof_is_asked_for() {
+    let site = TestSite::new().await;
+    made(&site, &json!({ "name": "taken", "scopes": ["scans:view"] })).await;
+    site.hand.advance(Duration::from_secs(301));
+    let new = |name: &str, scope: &str| json!({ "name": name, "scopes": [scope] });
+    for (body, field) in [
+        (new("", "scans:view"), "name"),
+        (new("x", "scans:fly"), "scopes"),
+        (new("taken", "scans:view"), "name"),
+    ] {
+        assert_eq!(site.send_json(Method::POST, "/tokens", &body).await.fields(), [field], "{body}");
+    }
+    let asked = site.send_json(Method::POST, "/tokens", &new("x", "scans:view")).await;
+    assert_eq!(asked.json()["type"], json!("/docs/errors#prove"), "{}", asked.text);
+    assert_eq!(site.get("/tokens").await.json()["total"], 1);
 }

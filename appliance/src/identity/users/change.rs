@@ -24,7 +24,7 @@ impl Identity {
     /// Makes an account. A person's needs a link from [`Identity::make_reset_link`] before it can sign in.
     ///
     /// # Errors
-    /// `Invalid`; `Prove` where it gets roles; any from the database.
+    /// `Invalid`; `InPerson`, `Prove` where it gets roles; any from the database.
     pub async fn create_user(&self, by: &impl By, input: AccountInput) -> Result<Account> {
         noun::not_yet(input.version)?;
         let (this, at, id) = (by.clone(), self.0.clock.now(), self.0.ids.new());
@@ -46,7 +46,7 @@ impl Identity {
     /// Changes an account.
     ///
     /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`, `Forbidden`; `Prove` where roles change; any from the database.
+    /// `NotFound`, `Stale`, `Invalid`, `Forbidden`; `InPerson`, `Prove` where roles change; any from the database.
     pub async fn update_user(&self, by: &impl By, id: Uuid, input: AccountInput) -> Result<Account> {
         let (this, at) = (by.clone(), self.0.clock.now());
         let proof = self.proved(by);
@@ -125,7 +125,8 @@ impl Identity {
         self.0.store.change(&call.actor(), change).await
     }
 
-    /// Opens every lock of an account.
+    /// Opens every lock of an account. The owner's too, by whoever manages accounts: it gives nothing but tries, and an
+    /// owner who is locked out has nobody above to ask.
     ///
     /// # Errors
     /// `NotFound`, `Forbidden`; any from the database.
@@ -150,7 +151,7 @@ impl Identity {
     /// `Forbidden` for anyone but the owner; `NotFound`; `Conflict` for who cannot sign in; `InPerson`, `Prove`; any from
     /// the database.
     pub async fn hand_over(&self, call: &Call, id: Uuid) -> Result<Account> {
-        call.in_person()?;
+        call.caller.in_person()?;
         self.proved(call)?;
         let (owner, at) = (call.user()?.clone(), self.0.clock.now());
         let admin = Builtin::Admin;
@@ -197,10 +198,14 @@ fn known_roles(db: &Connection) -> Result<Vec<Link>> {
     Ok(all.into_iter().map(|role| Link { id: role.id, name: role.name }).collect())
 }
 
-/// Refuses to give or take roles beyond what they hold who do it, and without a fresh `proof` of who they are.
+/// Refuses to give or take roles beyond what they hold who do it, by a token, and without a fresh `proof` of who they are.
 fn may_give(db: &Connection, by: &impl By, proof: Result<()>, before: &[Link], after: &[Link]) -> Result<()> {
     let ids = |roles: &[Link]| roles.iter().map(|role| role.id).collect();
-    if roles::may_grant(db, &by.caller().scopes, &ids(before), &ids(after))? { proof } else { Ok(()) }
+    if !roles::may_grant(db, &by.caller().scopes, &ids(before), &ids(after))? {
+        return Ok(());
+    }
+    by.caller().in_person()?;
+    proof
 }
 
 /// An account that they may do this to: within what they hold, neither the owner's nor their own.

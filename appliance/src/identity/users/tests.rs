@@ -185,6 +185,31 @@ async fn the_appliance_is_handed_over_to_someone_who_can_sign_in_and_there_is_on
 }
 
 #[tokio::test]
+async fn of_two_handovers_at_once_one_is_done() {
+    let site = TestSite::new().await;
+    let one = site.person("grace", &["viewer"]).await.own_id().await;
+    let other = site.person("alan", &["viewer"]).await.own_id().await;
+    let (one, other) = (format!("/users/{one}/owner"), format!("/users/{other}/owner"));
+    let both = tokio::join!(
+        site.send_json(Method::POST, &one, &Value::Null),
+        site.send_json(Method::POST, &other, &Value::Null)
+    );
+    let mut codes = [both.0.status, both.1.status];
+    codes.sort();
+    assert_eq!(codes, [StatusCode::OK, StatusCode::FORBIDDEN]);
+    let owners = |db: &rusqlite::Connection| {
+        Ok(db.query_row("SELECT count(*) FROM user WHERE is_owner", [], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(site.app.store.read(owners).await.unwrap(), 1);
+    // Nor can the database hold two.
+    let second = |tx: &rusqlite::Transaction| {
+        tx.execute("UPDATE user SET is_owner = 1", [])?;
+        Ok((crate::audit::Entry::event("test.made", &()), ()))
+    };
+    site.app.store.change(&crate::audit::Actor::system("test"), second).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn nobody_gives_takes_or_touches_what_they_do_not_hold() {
     let site = TestSite::new().await;
     clerk_role(&site).await;

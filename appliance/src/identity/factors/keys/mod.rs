@@ -9,7 +9,7 @@ pub mod routes;
 mod tests;
 mod webauthn;
 
-use super::{Factors, NewCodes, Step, recovery, store, without_last};
+use super::{Factors, NewCodes, Step, is_pending, no_way_around, recovery, store, without_last};
 use crate::audit::{Actor, Entry, Outcome};
 use crate::clock::Timestamp;
 use crate::error::Error;
@@ -302,7 +302,9 @@ impl Factors {
         let codes = recovery::make(&self.0.random);
         let hashes: Vec<[u8; 32]> = codes.iter().map(|code| self.0.codes.hash(user.id, code)).collect();
         let (step, source, own) = (self.step(call, "security-key")?, call.source, call.held()?.hash);
+        let pending = is_pending(call)?;
         let change = move |tx: &Transaction| {
+            no_way_around(tx, pending, user.id)?;
             if store::keys(tx, user.id)?.len() >= MOST {
                 return Err(Error::conflict(format!(
                     "nobody has more than {MOST} security keys: remove one"
@@ -452,7 +454,7 @@ impl Factors {
     /// # Errors
     /// `NotFound`; `Conflict` when a role asks for a factor and this is the last, and when it is the last way in.
     pub async fn remove_key(&self, call: &Call, key: Uuid) -> Result<(), Error> {
-        let user = self.proved(call)?.id;
+        let user = self.person(call)?.id;
         let change = move |tx: &Transaction| {
             let known = store::keys(tx, user)?.into_iter().find(|kept| kept.key.id == key);
             let known = known.ok_or(Error::not_found("security key", key))?;
