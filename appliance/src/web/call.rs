@@ -158,6 +158,14 @@ impl Call {
         })
     }
 
+    /// As [`Caller::in_person`].
+    ///
+    /// # Errors
+    /// `InPerson`.
+    pub fn in_person(&self) -> Result<(), Error> {
+        self.caller.in_person()
+    }
+
     /// What this browser took along when it went to a provider to sign in.
     #[must_use]
     pub fn trip(&self) -> Option<&str> {

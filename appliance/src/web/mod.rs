@@ -3,6 +3,7 @@
 //! A room hands over [`Routes`]; nothing else reaches the router, so there is no route without an access rule.
 
 mod accept;
+mod answer;
 mod assets;
 mod body;
 mod call;

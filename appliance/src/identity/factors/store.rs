@@ -28,7 +28,7 @@ pub struct Totp {
 impl Totp {
     /// Whether it waits for its first code still, and has not done so for too long.
     pub fn waits(&self, now: Timestamp) -> bool {
-        self.confirmed_at.is_none() && now.since(self.begun_at) < super::PATIENCE
+        self.confirmed_at.is_none() && now.since(self.begun_at) < super::app::PATIENCE
     }
 }
 

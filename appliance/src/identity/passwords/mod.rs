@@ -147,7 +147,7 @@ impl Identity {
     /// `NotFound`; `Forbidden`, also for the owner's; `Conflict` for services, for one that is disabled and for oneself;
     /// `InPerson`, `Prove`; any from the database.
     pub async fn make_reset_link(&self, call: &Call, id: Uuid) -> Result<ResetLink> {
-        call.caller.in_person()?;
+        call.in_person()?;
         self.proved(call)?;
         let token = self.0.random.token();
         let url = format!("{}/reset/{token}", call.app.public.pages);

@@ -257,7 +257,7 @@ impl Tokens {
     /// # Errors
     /// `InPerson`, `Prove`, `Invalid`; `Conflict` when there are too many; any from the database.
     pub async fn make(&self, call: &Call, input: TokenInput) -> Result<MadeToken> {
-        call.caller.in_person()?;
+        call.in_person()?;
         let proof = call.app.identity.proved(call);
         let (now, account) = (self.clock.now(), input.account);
         let mut fields = Fields::check(input, now)?;

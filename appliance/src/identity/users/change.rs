@@ -151,7 +151,7 @@ impl Identity {
     /// `Forbidden` for anyone but the owner; `NotFound`; `Conflict` for who cannot sign in; `InPerson`, `Prove`; any from
     /// the database.
     pub async fn hand_over(&self, call: &Call, id: Uuid) -> Result<Account> {
-        call.caller.in_person()?;
+        call.in_person()?;
         self.proved(call)?;
         let (owner, at) = (call.user()?.clone(), self.0.clock.now());
         let admin = Builtin::Admin;

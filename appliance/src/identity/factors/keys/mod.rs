@@ -4,13 +4,15 @@
 //! show it to no other. They refuse addresses there, so with `https://192.0.2.1/` there are no security keys.
 
 mod challenge;
+mod judge;
 pub mod routes;
 #[cfg(test)]
 mod tests;
 mod webauthn;
+mod wire;
 
 use super::{Factors, NewCodes, Step, is_pending, no_way_around, recovery, store, without_last};
-use crate::audit::{Actor, Entry, Outcome};
+use crate::audit::{Actor, Entry};
 use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::identity::sessions::{Checked, store as sessions};
@@ -21,16 +23,17 @@ use crate::web::Call;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub(super) use challenge::Challenges;
+use judge::Purpose;
 use rusqlite::Transaction;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::net::IpAddr;
 use uuid::Uuid;
-use webauthn::{Asked, PublicKey, Signed};
+use webauthn::{Asked, PublicKey};
+use wire::{Account, Algorithm, Descriptor, Party, Selection};
+pub use wire::{Answered, NewKey, ToMake, ToUse};
 
-/// What is said of a key that nobody has.
-const UNKNOWN: &str = "is not known here";
 /// The most keys one person has.
 const MOST: usize = 20;
 
@@ -69,110 +72,6 @@ pub(super) struct Kept {
     pub user: Uuid,
     pub credential_id: Vec<u8>,
     pub credential: Credential,
-}
-
-/// What a browser needs to make a key for this site.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ToMake {
-    challenge: String,
-    rp: Party,
-    user: Account,
-    pub_key_cred_params: Vec<Algorithm>,
-    timeout: u32,
-    exclude_credentials: Vec<Descriptor>,
-    authenticator_selection: Selection,
-    attestation: &'static str,
-}
-
-/// What a browser needs to ask a key for its signature.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ToUse {
-    challenge: String,
-    rp_id: String,
-    timeout: u32,
-    /// Empty: whichever key knows this site.
-    allow_credentials: Vec<Descriptor>,
-    user_verification: &'static str,
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-struct Party {
-    id: String,
-    name: &'static str,
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Account {
-    id: String,
-    name: String,
-    display_name: String,
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-struct Algorithm {
-    r#type: &'static str,
-    alg: i64,
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Selection {
-    resident_key: &'static str,
-    user_verification: &'static str,
-}
-
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-struct Descriptor {
-    r#type: &'static str,
-    id: String,
-    transports: Vec<String>,
-}
-
-/// A key that a browser made. Bytes are URL-safe base64.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewKey {
-    /// What its owner calls it.
-    pub name: String,
-    /// `clientDataJSON`.
-    #[serde(default)]
-    pub client_data: String,
-    /// `attestationObject`.
-    #[serde(default)]
-    pub attestation: String,
-    /// How it is connected: `usb`, `nfc`, `ble`, `internal`, `hybrid`, with commas between.
-    #[serde(default)]
-    pub transports: String,
-    /// The page to go on to.
-    #[serde(default)]
-    pub next: Option<String>,
-}
-
-/// A key's signature, as the browser brings it. Bytes are URL-safe base64.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Answered {
-    /// `rawId`.
-    #[serde(default)]
-    pub id: String,
-    /// `clientDataJSON`.
-    #[serde(default)]
-    pub client_data: String,
-    /// `authenticatorData`.
-    #[serde(default)]
-    pub authenticator_data: String,
-    /// `signature`.
-    #[serde(default)]
-    pub signature: String,
-    /// `userHandle`, where the key says whose it is.
-    #[serde(default)]
-    pub user_handle: String,
-    /// The page to go on to.
-    #[serde(default)]
-    pub next: Option<String>,
 }
 
 /// This site as the browser has it open.
@@ -474,91 +373,6 @@ impl Factors {
     async fn find(&self, answered: &Answered) -> Result<Option<Kept>, Error> {
         let id = bytes(&answered.id)?;
         self.0.store.read(move |db| store::key_of(db, &id)).await
-    }
-
-    /// Judges what a key answered. A refusal is counted for its source and written down.
-    async fn judge(
-        &self,
-        call: &Call,
-        answered: &Answered,
-        kept: Option<Kept>,
-        asked: &Purpose,
-    ) -> Result<Proof, Error> {
-        self.0.identity.0.wrong.check(call.source)?;
-        let site = Site::of(call)?;
-        let whose = kept.as_ref().map(|kept| kept.user);
-        let why = match self.checked(&site, answered, kept, asked) {
-            Ok(proof) => return Ok(proof),
-            Err(why) => why,
-        };
-        let _ = self.0.identity.0.wrong.take(call.source);
-        let id = whose.map_or_else(|| "unknown".to_owned(), |user| user.to_string());
-        let detail = json!({ "method": "security-key", "why": why });
-        let entry = Entry::sign_in(asked.action, &detail).on("user", id).outcome(Outcome::Refused);
-        self.0.store.change(&call.actor(), move |_| Ok((entry, ()))).await?;
-        Err(Error::invalid("key", why))
-    }
-
-    fn checked(
-        &self,
-        site: &Site,
-        answered: &Answered,
-        kept: Option<Kept>,
-        purpose: &Purpose,
-    ) -> Result<Proof, String> {
-        let read = |text: &str| bytes(text).map_err(|_| webauthn::Refused::Form.to_string());
-        let client_data = read(&answered.client_data)?;
-        let (data, signature) = (read(&answered.authenticator_data)?, read(&answered.signature)?);
-        let (now, challenge) = (self.0.clock.now(), challenge_in(&client_data));
-        let old = || webauthn::Refused::Challenge.to_string();
-        if !self.0.challenges.is_open(&purpose.what, &challenge, now) {
-            return Err(old());
-        }
-        let Some(Kept { key, mut credential, .. }) = kept else {
-            return Err(UNKNOWN.to_owned());
-        };
-        let signed = Signed { client_data: &client_data, authenticator_data: &data, signature: &signature };
-        let asked = site.asked(&challenge, purpose.verified);
-        let (count, _) = webauthn::sign_in(&signed, &credential.key, credential.count, &asked)
-            .map_err(|refused| refused.to_string())?;
-        if credential.site != site.name {
-            return Err(webauthn::Refused::Site.to_string());
-        }
-        if !self.0.challenges.close(&challenge, now) {
-            return Err(old());
-        }
-        credential.count = count;
-        Ok(Proof { key: key.id, name: key.name, credential })
-    }
-}
-
-/// What a key is asked for.
-struct Purpose {
-    /// What its challenge was given for.
-    what: String,
-    /// What the audit calls it.
-    action: &'static str,
-    /// The key must have verified its user by itself.
-    verified: bool,
-}
-
-/// A key that proved itself, with its counter as it is now.
-struct Proof {
-    key: Uuid,
-    name: String,
-    credential: Credential,
-}
-
-impl Proof {
-    /// Keeps the counter, in the transaction of what the key proves.
-    ///
-    /// # Errors
-    /// `Invalid("key")` where the key was taken away since.
-    fn keep(&self, tx: &Transaction, alone: bool, now: Timestamp) -> Result<(), Error> {
-        if store::used_key(tx, self.key, &self.credential, alone, now)? {
-            return Ok(());
-        }
-        Err(Error::invalid("key", UNKNOWN))
     }
 }
 
