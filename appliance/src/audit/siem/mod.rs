@@ -212,7 +212,7 @@ impl Noun for Receiver {
         if !call.caller.may("audit:export") {
             return Err(Error::Forbidden);
         }
-        call.proved()
+        call.app.identity.proved(call)
     }
 
     async fn create(siem: &Siem, actor: &Actor, input: ReceiverInput) -> Result<Self> {
