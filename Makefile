@@ -44,7 +44,7 @@ lint: duckdb ## format, clippy, licences and sources of all crates, shell script
 	cargo clippy $(SCANNER) --no-default-features --features usb --all-targets -- -D warnings
 	cargo clippy $(SCANNER) --no-default-features --features pq --all-targets -- -D warnings
 	tools/cargo-deny.sh check licenses bans sources
-	shellcheck tools/*.sh scanner/install.sh packaging/*.sh packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm .ci/run
+	shellcheck tools/*.sh scanner/install.sh packaging/*.sh packaging/deb/preinst packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm .ci/run
 
 unit: duckdb ## unit tests of the scanner and the appliance, and the benchmarks' own
 	cargo test $(SCANNER)

@@ -11,6 +11,8 @@ Usage: install.sh [options]            install or upgrade, and start
 
   --prefix DIR   where the program goes (/usr/local: /usr/local/lib/portolan, /usr/local/bin)
   --no-start     enable and start nothing
+  --downgrade    also in the place of a newer version, which may have changed the databases: then older copies of them are
+                 needed too
   --root DIR     do it all in this tree: nothing is started
 END
 }
@@ -21,7 +23,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 systemd_runs() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
-# place MODE FILE: writes standard input there, if it says something new, and notes that it did.
+# place MODE FILE: writes standard input there, if it says something new.
 place() {
     cat >"$work/new"
     if ! cmp -s "$work/new" "$2" || [ "$(stat -c %a "$2")" != "$1" ]; then
@@ -29,15 +31,37 @@ place() {
         cp "$work/new" "$2.part"
         chmod "$1" "$2.part"
         mv "$2.part" "$2"
-        : >"$work/changed"
         say "wrote $2"
     fi
 }
 
-# The files that came along, and nothing else, as they were when they were packed.
+# The files that came along, and nothing else, as they were when they were packed. What is installed is the copy that was
+# looked at: where they were unpacked others may be able to write.
 check() {
     [ -f "$from/SHA256SUMS" ] || fail "SHA256SUMS is not here: unpack the whole archive"
+    mkdir -p "$root$prefix/lib"
+    rm -rf "$copy"
+    cp -RP "$from" "$copy"
+    from=$copy
+    (cd "$from" && find . ! -type d ! -path ./SHA256SUMS | sed 's|^\./||' | LC_ALL=C sort) >"$work/there"
+    sed 's/^[0-9a-f]*[ *]*//' "$from/SHA256SUMS" | LC_ALL=C sort >"$work/listed"
+    more=$(LC_ALL=C comm -23 "$work/there" "$work/listed")
+    [ -z "$more" ] || fail "what was not packed is here too, nothing was installed: $(echo "$more" | head -n 3 | tr '\n' ' ')"
+    [ -z "$(find "$from" ! -type d ! -type f)" ] || fail "there are links among the files: nothing was installed"
     (cd "$from" && sha256sum --quiet --strict -c SHA256SUMS) || fail "files are damaged: nothing was installed"
+}
+
+# Whether the program runs here, and is none older than the one that is in its place.
+versions() {
+    new=$("$from/lib/portolan" --version 2>"$work/why" | cut -d ' ' -f 2)
+    if [ -z "$new" ]; then
+        [ -n "$root" ] || fail "the program does not run on this machine, nothing was installed: it takes its CPU, glibc 2.36 or later and libstdc++6: $(head -n 1 "$work/why")"
+        return 0
+    fi
+    old=$("$lib/portolan" --version 2>/dev/null | cut -d ' ' -f 2) || true
+    [ -n "$old" ] && [ "$old" != "$new" ] && [ "$downgrade" = no ] || return 0
+    [ "$(printf '%s\n%s\n' "$old" "$new" | sort -V | tail -n 1)" = "$new" ] ||
+        fail "$old is installed, and this is $new: an older version does not open what a newer one has changed; --downgrade does it all the same"
 }
 
 # Units and definitions name /usr/lib/portolan; they are told where the program really is.
@@ -62,18 +86,28 @@ place_all() {
     done
 }
 
+# Whether the scanner's program and unit are not there or are ours. The scanner's own script installs both under the same
+# names, and what it did is not ours to change.
+our_scanner() {
+    unit=$units/portolan-scanner.service
+    { [ ! -e "$unit" ] || grep -qF "ExecStart=$prefix/bin/portolan-scanner " "$unit"; } &&
+        { [ ! -e "$bin/portolan-scanner" ] || [ "$(readlink "$bin/portolan-scanner")" = "$scanner_link" ]; }
+}
+
 program() {
     place_all "$from/lib" "$lib"
     place_all "$from/lib/scanner" "$lib/scanner"
     mkdir -p "$bin"
     ln -sfn ../lib/portolan/portolan "$bin/portolan"
     [ -e "$bin/portolan-scanner" ] || [ ! -f "$lib/scanner/portolan-scanner" ] ||
-        ln -sfn ../lib/portolan/scanner/portolan-scanner "$bin/portolan-scanner"
+        ln -sfn "$scanner_link" "$bin/portolan-scanner"
 }
 
 units() {
     for file in "$from"/systemd/*.target "$from"/systemd/*.socket "$from"/systemd/*.service; do
-        placed "$file" | place 644 "$units/$(basename "$file")"
+        name=$(basename "$file")
+        [ "$name" != portolan-scanner.service ] || our_scanner || continue
+        placed "$file" | place 644 "$units/$name"
     done
 }
 
@@ -98,39 +132,77 @@ configuration() {
     fi
 }
 
+# outdated UNIT PROGRAM: whether it runs, and from other files than those that are there now; also after a run of this
+# script that was broken off. Asked before systemd reads the units anew.
+outdated() {
+    pid=$(systemctl show -p MainPID --value "$1")
+    [ "${pid:-0}" -gt 0 ] || return 1
+    [ "$(systemctl show -p NeedDaemonReload --value "$1")" != yes ] &&
+        [ "$(stat -Lc %d:%i "/proc/$pid/exe")" = "$(stat -Lc %d:%i "$2")" ] &&
+        ! grep -q 'libduckdb\.so (deleted)$' "/proc/$pid/maps" || return 0
+    return 1
+}
+
+start() {
+    old='' scanner=''
+    for service in $services; do
+        ! outdated "$service" "$lib/portolan" || old="$old $service"
+    done
+    ! our_scanner || ! outdated portolan-scanner.service "$lib/scanner/portolan-scanner" || scanner=portolan-scanner.service
+    systemctl daemon-reload
+    # shellcheck disable=SC2086 # names of units
+    systemctl enable --quiet $wanted
+    # A socket that is there stays; new connections wait in it while the services change places. A restart of the target
+    # would close it.
+    systemctl start portolan-manager.socket portolan-ingest.socket
+    # shellcheck disable=SC2086 # names of units
+    [ -z "$old$scanner" ] || systemctl restart $old $scanner || true
+    # shellcheck disable=SC2086 # names of units
+    systemctl start $services portolan.target || true
+    for service in $services; do
+        systemctl is-active --quiet "$service" || fail "it is installed, but $service does not run: journalctl -u $service says why"
+    done
+    say "it runs: journalctl -u portolan-manager tells the certificate and, before there is an owner, the setup code"
+}
+
 install() {
     check
     has systemd-sysusers || fail "this takes systemd 252 or later"
+    versions
     users_and_folders
     program
     units
     papers
     configuration
-    if systemd_runs && [ "$starts" = yes ]; then
-        [ ! -e "$work/changed" ] || systemctl daemon-reload
-        systemctl enable --quiet portolan.target portolan-manager.socket portolan-ingest.socket
-        # A socket that is there stays; new connections wait in it while the services change places.
-        systemctl start portolan-manager.socket portolan-ingest.socket
-        [ ! -e "$work/changed" ] || systemctl restart portolan.target
-        systemctl start portolan.target
-        say "it runs: journalctl -u portolan-manager tells the certificate and, before there is an owner, the setup code"
+    if [ "$starts" = no ]; then
+        say "nothing was enabled or started"
+    elif systemd_runs; then
+        start
+    elif [ -n "$root" ] && has systemctl; then
+        # shellcheck disable=SC2086 # names of units
+        systemctl --root="$root" enable --quiet $wanted || fail "the services could not be enabled"
     fi
     say "done"
 }
 
 uninstall() {
+    kept=portolan-scanner.service
+    ! our_scanner || kept=
+    # shellcheck disable=SC2086 # names of units
     if systemd_runs; then
-        systemctl disable --quiet --now portolan.target portolan-manager.socket portolan-ingest.socket 2>/dev/null || true
-        systemctl stop portolan-manager.service portolan-ingest.service portolan-dispatcher.service 2>/dev/null || true
-        systemctl disable --quiet --now portolan-scanner.service 2>/dev/null || true
+        systemctl disable --quiet --now $wanted 2>/dev/null || true
+        systemctl stop $services 2>/dev/null || true
+        [ -n "$kept" ] || systemctl disable --quiet --now portolan-scanner.service 2>/dev/null || true
+    elif [ -n "$root" ] && has systemctl; then
+        systemctl --root="$root" disable --quiet $wanted 2>/dev/null || true
     fi
     for file in "$from"/systemd/*.target "$from"/systemd/*.socket "$from"/systemd/*.service; do
-        rm -f "$units/$(basename "$file")"
+        [ "$(basename "$file")" = "$kept" ] || rm -f "$units/$(basename "$file")"
     done
     rm -f "$sysusers" "$tmpfiles"
     rm -rf "$lib"
     for name in portolan portolan-scanner; do
-        [ ! -L "$bin/$name" ] || rm -f "$bin/$name"
+        case $(readlink "$bin/$name" || true) in ../lib/portolan/*) rm -f "$bin/$name" ;; esac
     done
     for file in "$from"/man/*.1; do
         rm -f "$root$prefix/share/man/man1/$(basename "$file")"
@@ -140,11 +212,12 @@ uninstall() {
     if systemd_runs; then
         systemctl daemon-reload
     fi
-    say "removed; $root/var/lib/portolan with the data and the keys, $(dirname "$config") and the users stay"
+    say "removed; $root/var/lib/portolan with the data and the keys, a sealed master key (portolan-seal beside it, or /etc/credstore.encrypted), $(dirname "$config") and the users stay"
 }
 
 main() {
-    prefix=/usr/local root='' action=install starts=yes
+    umask 022
+    prefix=/usr/local root='' action=install starts=yes downgrade=no
     while [ $# -gt 0 ]; do
         case $1 in
             --prefix | --root)
@@ -154,6 +227,7 @@ main() {
                 continue
                 ;;
             --no-start) starts=no ;;
+            --downgrade) downgrade=yes ;;
             --uninstall) action=uninstall ;;
             --help | -h) usage; exit 0 ;;
             *) fail "$1 is not known here; --help shows the options" ;;
@@ -163,14 +237,19 @@ main() {
     case $prefix in /*[!A-Za-z0-9/._-]*) fail "--prefix: letters, digits, and /._- only" ;; /*) ;; *) fail "--prefix begins with /" ;; esac
     [ "$(uname -s)" = Linux ] || fail "the appliance runs on Linux"
     [ "$(id -u)" -eq 0 ] || fail "run this as root"
-    [ ! -e "${root}/var/lib/dpkg/info/portolan.list" ] || fail "the Debian package portolan is installed here: use that, or remove it first"
+    [ "$(dpkg-query --admindir="$root/var/lib/dpkg" -W -f='${db:Status-Status}' portolan 2>/dev/null || true)" != installed ] ||
+        fail "the Debian package portolan is installed here: use that, or remove it first"
     from=$(cd "$(dirname "$0")" && pwd)
     lib=$root$prefix/lib/portolan bin=$root$prefix/bin
     units=$root/etc/systemd/system
     sysusers=$root/etc/sysusers.d/portolan.conf tmpfiles=$root/etc/tmpfiles.d/portolan.conf
     config=$root/etc/portolan/portolan.conf
+    scanner_link=../lib/portolan/scanner/portolan-scanner
+    services='portolan-manager.service portolan-ingest.service portolan-dispatcher.service'
+    wanted='portolan.target portolan-manager.socket portolan-ingest.socket'
+    copy=$root$prefix/lib/.portolan.new
     work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    trap 'rm -rf "$work" "$copy"' EXIT
     trap 'exit 1' HUP INT TERM
     "$action"
 }

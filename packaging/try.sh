@@ -208,7 +208,7 @@ try_archive() {
     ! grep -q wrote "$work/again" || { cat "$work/again"; fail "it wrote again what was there"; }
     [ "$before" = "$(inside systemctl show -p MainPID --value portolan-manager)" ] || fail "it was restarted for nothing"
     say "archive: upgrade, with a configuration of the site's own"
-    inside sh -c 'echo PORTOLAN_LEASE=90 >>/etc/portolan/portolan.conf; cd /root/portolan && echo "# newer" >>systemd/portolan.conf && echo "# newer" >>systemd/portolan.target && find . -type f ! -name SHA256SUMS | sed "s|^\./||" | xargs sha256sum >../sums && mv ../sums SHA256SUMS'
+    inside sh -c 'echo PORTOLAN_LEASE=90 >>/etc/portolan/portolan.conf; cd /root/portolan && echo "# newer" >>systemd/portolan.conf && echo "# newer" >>systemd/portolan.target && find . -type f ! -path ./SHA256SUMS | sed "s|^\./||" | xargs sha256sum >../sums && mv ../sums SHA256SUMS'
     inside sh /root/portolan/install.sh || fail "the upgrade"
     inside grep -q '^PORTOLAN_LEASE=90$' /etc/portolan/portolan.conf || fail "the configuration was written over"
     inside grep -q '^# newer$' /etc/portolan/portolan.conf.new || fail "no .new"

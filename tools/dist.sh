@@ -27,11 +27,11 @@ public=${SIGNING_PUB:-${key%.key}.pub}
 scanner=${DIST_SCANNER:-$dist/scanner}
 [ -f "$scanner/portolan-scanner" ] || fail "$scanner is not there: make release-scanner first"
 
+word=$(sed '/^untrusted comment:/d' "$public" | head -n 1)
 library=
 if [ -n "${DIST_PROGRAM:-}" ]; then
     program=$DIST_PROGRAM
 else
-    word=$(sed '/^untrusted comment:/d' "$public" | head -n 1)
     cargo_home=${CARGO_HOME:-$HOME/.cargo}
     remap="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$CARGO_TARGET_DIR=/target --remap-path-prefix=$root=/portolan"
     # shellcheck disable=SC2016,SC2086 # $ORIGIN is the loader's; FEATURES are words
@@ -62,6 +62,7 @@ if [ "${DIST_TREE:-}" != yes ]; then
     if readelf -d "$lib/portolan" | grep -E 'R(UN)?PATH' | grep -qv '\[\$ORIGIN\]'; then
         fail "the program would look for its library elsewhere: it was built without PORTOLAN_RPATH"
     fi
+    grep -qaF "$word" "$lib/portolan" || fail "the key is not pinned in the program: it would start whatever became of it"
 fi
 chmod 755 "$lib/portolan"
 version=$(LD_LIBRARY_PATH="$lib" "$lib/portolan" --version 2>/dev/null | cut -d ' ' -f 2)
@@ -72,6 +73,8 @@ for file in "$lib"/*; do
     sign "$file"
     LD_LIBRARY_PATH="$lib" "$lib/portolan" sign verify --public-key "$public" "$file" >/dev/null || fail "$public is not the public half of $key"
 done
+LD_LIBRARY_PATH="$lib" "$lib/portolan" sign verify --public-key "$public" "$scanner/portolan-scanner" >/dev/null ||
+    fail "$scanner is no release of this key: make release-scanner anew"
 mkdir "$lib/scanner"
 for file in portolan-scanner portolan-scanner.minisig scanner.pub install.sh SHA256SUMS; do
     cp "$scanner/$file" "$lib/scanner/$file"
@@ -149,8 +152,8 @@ gzip -n -9 <CHANGELOG.md >"$doc/CHANGELOG.md.gz"
 } | gzip -n -9 >"$doc/changelog.gz"
 mit=$(sed 's/^$/./; s/^/ /' LICENSE-MIT)
 awk -v mit="$mit" '{ if ($0 == "@mit@") print mit; else print }' packaging/deb/copyright >"$doc/copyright"
-for script in postinst prerm postrm; do
-    cp "packaging/deb/$script" "$deb/DEBIAN/$script"
+for script in preinst postinst prerm postrm; do
+    sed "s/@version@/$version/" "packaging/deb/$script" >"$deb/DEBIAN/$script"
     chmod 755 "$deb/DEBIAN/$script"
 done
 echo /etc/portolan/portolan.conf >"$deb/DEBIAN/conffiles"

@@ -129,7 +129,7 @@ impl Jobs {
 
     /// Whether it can be read.
     pub async fn answers(&self) -> bool {
-        self.read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await.is_ok()
+        self.0.now().database.answers().await
     }
 
     /// Writes, in one transaction. No audit: nothing here is a record.
@@ -285,6 +285,20 @@ mod tests {
         let jobs = Jobs::open(&path, Opening::Owner).unwrap();
         jobs.write(want("s")).await.unwrap();
         assert_eq!(wanting(&jobs).await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_link_in_its_place_is_taken_away_and_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("jobs.db"), folder.path().join("config.db"));
+        drop(Jobs::open(&other, Opening::Owner).unwrap());
+        let before = std::fs::read(&other).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let jobs = Jobs::open(&path, Opening::Owner).unwrap();
+        jobs.write(want("s")).await.unwrap();
+        assert_eq!(wanting(&jobs).await, Some(1));
+        assert!(std::fs::symlink_metadata(&path).unwrap().is_file());
+        assert_eq!(std::fs::read(&other).unwrap(), before);
     }
 
     /// None in the moment in which there is no file.

@@ -79,7 +79,7 @@ impl Store {
 
     /// Whether it can be read.
     pub async fn answers(&self) -> bool {
-        self.read(|c| Ok(c.query_row("SELECT 1", [], |_| Ok(()))?)).await.is_ok()
+        self.database.answers().await
     }
 
     /// As [`Store::read`], for what may take minutes: on a connection of its own, so that nobody waits for it, and ended

@@ -22,6 +22,7 @@ use portolan::layout::Layout;
 use portolan::results::Store;
 use portolan::results::duckdb::{DuckDb, Limits};
 use portolan::results::loader::{KeyOf, Loader};
+use portolan::roles::Heartbeat;
 use portolan::sqlite::Opening;
 use portolan_scanner::net::{Ports, Range, Ranges, addr_to_u128};
 use portolan_scanner::wire::{
@@ -82,7 +83,8 @@ async fn measure(folder: &Path, open: u64, per_host: u16) -> Result<(), Failure>
     give_out(&jobs, &job).await?;
     let key_of: KeyOf = Arc::new(move |_| Box::pin(std::future::ready(Ok(Some(key)))));
     let job_key = appliance.verifying_key().to_bytes();
-    let loader = Loader { jobs, store: store.clone(), layout, clock: Clock::system(), key_of, job_key };
+    let (clock, heart) = (Clock::system(), Heartbeat::default());
+    let loader = Loader { jobs, store: store.clone(), layout, clock, key_of, job_key, heart };
     let started = Instant::now();
     let loaded = loader.pass().await?;
     let load = started.elapsed().as_secs_f64();

@@ -36,11 +36,25 @@ impl Supervisor {
 
     /// Starts `portolan` over the socket; it is to give a sign of life within this time, again and again.
     pub fn start(&self, arguments: &[&str], watchdog: Duration) -> Process {
+        self.start_over("exec 3<&0 0</dev/null; export LISTEN_FDS=1", arguments, watchdog)
+    }
+
+    /// As [`Supervisor::start`], for a service without a socket.
+    pub fn start_without(&self, arguments: &[&str], watchdog: Duration) -> Process {
+        self.start_over("exec 0</dev/null; export", arguments, watchdog)
+    }
+
+    /// As [`Supervisor::start`], as if the unit of the socket had two addresses.
+    pub fn start_with_two(&self, arguments: &[&str], watchdog: Duration) -> Process {
+        self.start_over("exec 3<&0 4<&0 0</dev/null; export LISTEN_FDS=2", arguments, watchdog)
+    }
+
+    fn start_over(&self, sockets: &str, arguments: &[&str], watchdog: Duration) -> Process {
         let socket = OwnedFd::from(self.socket.try_clone().expect("descriptors are left"));
         // The first socket that systemd gives is the descriptor 3.
-        let script = "exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$@\"";
+        let script = format!("{sockets} LISTEN_PID=$$; exec \"$@\"");
         let mut command = Command::new("sh");
-        command.args(["-c", script, "sh"]).arg(binaries::portolan()).args(arguments);
+        command.args(["-c", &script, "sh"]).arg(binaries::portolan()).args(arguments);
         command.env("NOTIFY_SOCKET", self.folder.join(format!("{}.notify", self.name)));
         command.env("WATCHDOG_USEC", watchdog.as_micros().to_string()).env_remove("WATCHDOG_PID");
         let log = self.folder.join(format!("{}.log", self.name));

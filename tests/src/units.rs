@@ -37,14 +37,17 @@ pub fn accounts() -> BTreeMap<String, u32> {
     named.zip(64_001..).map(|(line, id)| (line[1].clone(), id)).collect()
 }
 
-/// The folders of tmpfiles, in its order.
+/// The folders of tmpfiles, in its order; what else it makes is links.
 pub fn folders() -> Vec<Folder> {
     let folder = |line: Vec<String>| {
-        assert_eq!(line[0], "d", "{line:?}");
         let mode = u32::from_str_radix(&line[2], 8).expect("a mode in octal");
         Folder { path: line[1].clone(), mode, owner: line[3].clone(), group: line[4].clone() }
     };
-    lines("portolan.tmpfiles").into_iter().map(folder).collect()
+    let made = lines("portolan.tmpfiles").into_iter();
+    made.filter(|line| line[0] != "L")
+        .inspect(|line| assert_eq!(line[0], "d", "{line:?}"))
+        .map(folder)
+        .collect()
 }
 
 /// What a unit sets a directive to, line by line.

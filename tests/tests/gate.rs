@@ -42,6 +42,11 @@ impl Installed {
         assert!(sign.output().expect("portolan starts").status.success());
     }
 
+    /// With a library path of one's own.
+    fn refused_with(&self, libraries: &Path) -> String {
+        self.refusal_of(self.command().env("LD_LIBRARY_PATH", libraries))
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         let loopback = format!("127.0.0.1:{}", free_port());
@@ -56,7 +61,11 @@ impl Installed {
 
     /// What it says when it does not start.
     fn refused(&self) -> String {
-        let output: Output = self.command().stdin(Stdio::null()).output().expect("it starts");
+        self.refusal_of(&mut self.command())
+    }
+
+    fn refusal_of(&self, command: &mut Command) -> String {
+        let output: Output = command.stdin(Stdio::null()).output().expect("it starts");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(77), "{said}");
         assert!(said.contains("does not hold"), "{said}");
@@ -93,6 +102,32 @@ fn a_program_whose_signature_does_not_hold_serves_nobody() {
     if let Some(library) = installed.library() {
         append(&library);
         assert!(installed.refused().contains("libduckdb.so: the signature does not fit the file"));
+    }
+}
+
+#[test]
+fn a_library_from_elsewhere_needs_its_signature_too() {
+    let installed = Installed::new();
+    let Some(library) = installed.library() else {
+        eprintln!("NOT TESTED: DuckDB is in the program here");
+        return;
+    };
+    installed.sign(&installed.program);
+    installed.sign(&library);
+    let elsewhere = TempDir::with_prefix("portolan-elsewhere-").expect("a temporary folder can be made");
+    fs::copy(&library, elsewhere.path().join("libduckdb.so")).expect("there is room");
+    let said = installed.refused_with(elsewhere.path());
+    assert!(said.contains(&format!("{}/libduckdb.so.minisig", elsewhere.path().display())), "{said}");
+    // The loader looks here first, by itself; it is a folder for every CPU that it knows better by.
+    #[cfg(target_arch = "x86_64")]
+    {
+        let folder = installed.folder.path().join("glibc-hwcaps/x86-64-v2");
+        fs::create_dir_all(&folder).expect("it is ours");
+        fs::rename(elsewhere.path().join("libduckdb.so"), folder.join("libduckdb.so"))
+            .or_else(|_| fs::copy(&library, folder.join("libduckdb.so")).map(drop))
+            .expect("there is room");
+        let said = installed.refused();
+        assert!(said.contains("glibc-hwcaps/x86-64-v2/libduckdb.so.minisig"), "{said}");
     }
 }
 

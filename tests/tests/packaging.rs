@@ -23,7 +23,7 @@ fn said(output: &Output) -> String {
 fn done(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().expect("it starts");
     assert!(output.status.success(), "{}", said(&output));
-    said(&output)
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 impl Dist {
@@ -47,9 +47,15 @@ impl Dist {
         self.folder.path().join("tree")
     }
 
+    /// As a hardened machine's root does it.
     fn install(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new("sh");
-        command.arg(self.unpacked.join("install.sh")).args(arguments).arg("--root").arg(self.tree());
+        command
+            .args(["-c", "umask 077; exec sh \"$@\"", "sh"])
+            .arg(self.unpacked.join("install.sh"))
+            .args(arguments)
+            .arg("--root")
+            .arg(self.tree());
         command.stdin(Stdio::null()).output().expect("a shell starts")
     }
 
@@ -61,7 +67,7 @@ impl Dist {
 
     /// Makes the checksums fit what is there, as a newer version's do.
     fn sum(&self) {
-        let script = "find . -type f ! -name SHA256SUMS | sed 's|^\\./||' | xargs sha256sum >../sums && mv ../sums SHA256SUMS";
+        let script = "find . -type f ! -path ./SHA256SUMS | sed 's|^\\./||' | xargs sha256sum >../sums && mv ../sums SHA256SUMS";
         done(Command::new("sh").args(["-c", script]).current_dir(&self.unpacked));
     }
 }
@@ -69,6 +75,69 @@ impl Dist {
 fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().append(true).open(path).expect("it is ours");
     file.write_all(text.as_bytes()).expect("there is room");
+}
+
+fn refused(output: &Output, why: &str) {
+    assert!(!output.status.success() && said(output).contains(why), "{}", said(output));
+}
+
+/// A unit that lies there too, or a link, is not installed; nor is anything else then.
+fn refuses_what_was_not_packed(dist: &Dist) {
+    let stray = dist.unpacked.join("systemd/portolan-stray.service");
+    fs::write(&stray, "[Service]\nExecStart=/bin/false\n").expect("it is ours");
+    refused(&dist.install(&[]), "what was not packed is here too");
+    assert!(!dist.tree().join("etc/systemd/system/portolan-stray.service").exists());
+    fs::remove_file(&stray).expect("it is ours");
+    let manual = dist.unpacked.join("man/portolan.1");
+    let text = fs::read(&manual).expect("it came along");
+    fs::remove_file(&manual).expect("it is ours");
+    std::os::unix::fs::symlink("portolan-scanner.1", &manual).expect("it is ours");
+    refused(&dist.install(&[]), "there are links among the files");
+    fs::remove_file(&manual).expect("it is ours");
+    fs::write(&manual, text).expect("it is ours");
+    assert!(!dist.tree().join("usr/local/lib/.portolan.new").exists());
+}
+
+#[test]
+fn the_script_leaves_a_newer_version_a_package_and_a_scanner_of_its_own_alone() {
+    if fs::metadata("/proc/self").expect("/proc is there").uid() != 0 {
+        eprintln!("NOT TESTED: installing needs root");
+        return;
+    }
+    let dist = Dist::new();
+    let at = |path: &str| dist.tree().join(path);
+    let put = |path: &str, text: &str| {
+        fs::create_dir_all(at(path).parent().expect("a folder")).expect("the tree is ours");
+        fs::write(at(path), text).expect("the tree is ours");
+        fs::set_permissions(at(path), PermissionsExt::from_mode(0o755)).expect("the tree is ours");
+    };
+    put("usr/local/lib/portolan/portolan", "#!/bin/sh\necho portolan 999.0.0\n");
+    refused(&dist.install(&[]), "999.0.0 is installed");
+
+    let stanza = |state: &str| {
+        format!(
+            "Package: portolan\nStatus: install ok {state}\nVersion: 1\nArchitecture: amd64\nMaintainer: x\nDescription: x\n"
+        )
+    };
+    put("var/lib/dpkg/status", &stanza("installed"));
+    refused(&dist.install(&["--downgrade"]), "the Debian package portolan is installed");
+    // Removed and not purged, it is no longer in the way.
+    put(
+        "var/lib/dpkg/status",
+        &stanza("installed").replace("install ok installed", "deinstall ok config-files"),
+    );
+
+    let unit = "etc/systemd/system/portolan-scanner.service";
+    let theirs = "[Service]\nExecStart=/usr/local/bin/portolan-scanner run --dir /srv\n";
+    put(unit, theirs);
+    put("usr/local/bin/portolan-scanner", "the host's own");
+    for arguments in [&["--downgrade"][..], &["--uninstall"]] {
+        let output = dist.install(arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(fs::read_to_string(at(unit)).expect("it is there"), theirs);
+        let program = fs::read_to_string(at("usr/local/bin/portolan-scanner"));
+        assert_eq!(program.expect("it is there"), "the host's own");
+    }
 }
 
 #[test]
@@ -88,6 +157,20 @@ fn the_script_installs_again_keeps_what_the_site_changed_and_leaves_the_data() {
         fs::canonicalize(at("usr/local/bin/portolan")).expect("it leads there"),
         program.canonicalize().expect("it is")
     );
+    for path in [
+        "usr/local/lib",
+        "usr/local/lib/portolan",
+        "usr/local/bin",
+        "usr/local/share/man/man1",
+        "etc/portolan",
+    ] {
+        let mode = fs::metadata(at(path)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o755, "{path}");
+    }
+    for wanted in ["multi-user.target.wants/portolan.target", "sockets.target.wants/portolan-manager.socket"]
+    {
+        assert!(fs::symlink_metadata(at("etc/systemd/system").join(wanted)).is_ok(), "{wanted}: not enabled");
+    }
     let unit = read("etc/systemd/system/portolan-manager.service");
     assert!(unit.contains("ExecStart=/usr/local/lib/portolan/portolan serve"), "{unit}");
     assert!(!unit.contains("/usr/lib/portolan"), "{unit}");
@@ -101,6 +184,8 @@ fn the_script_installs_again_keeps_what_the_site_changed_and_leaves_the_data() {
 
     let again = dist.installed();
     assert!(!again.contains("wrote"), "{again}");
+
+    refuses_what_was_not_packed(&dist);
 
     // The site's own configuration, and a version with another example.
     fs::write(at("etc/portolan/portolan.conf"), "PORTOLAN_LEASE=90\n").expect("the tree is ours");

@@ -1,11 +1,13 @@
 //! Under systemd, as its protocols have it: the socket is given, readiness means that it answers, signs of life go on, a
 //! reload and a restart drop no connection.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use portolan_tests::binaries;
 use portolan_tests::http::{Endpoint, Request};
 use portolan_tests::process::Process;
 use portolan_tests::supervisor::Supervisor;
@@ -23,7 +25,29 @@ fn folder() -> TempDir {
 
 fn start(supervisor: &Supervisor, folder: &TempDir, role: &str) -> Process {
     let data = folder.path().join("data");
-    supervisor.start(&["serve", "--data", data.to_str().expect("UTF-8"), "--role", role], WATCHDOG)
+    let arguments = ["serve", "--data", data.to_str().expect("UTF-8"), "--role", role];
+    match role {
+        "dispatcher" => supervisor.start_without(&arguments, WATCHDOG),
+        _ => supervisor.start(&arguments, WATCHDOG),
+    }
+}
+
+#[test]
+fn a_second_address_that_nobody_would_serve_is_told_of_at_the_start() {
+    let folder = folder();
+    let data = folder.path().join("data");
+    let data = data.to_str().expect("UTF-8");
+    for role in ["manager", "ingest"] {
+        let supervisor = Supervisor::new(folder.path(), role);
+        let mut process = supervisor.start_with_two(&["serve", "--data", data, "--role", role], WATCHDOG);
+        let status = wait_until("it to give up", PATIENCE, || process.ended());
+        assert!(!status.success(), "{role}");
+        assert!(
+            process.log_text().contains("systemd gives 2 sockets where 1 can be served"),
+            "{}",
+            process.log_text()
+        );
+    }
 }
 
 /// How the pages are reached, once their certificate was printed.
@@ -50,7 +74,10 @@ fn systemd_hears_that_each_role_answers_goes_on_reloads_and_stops() {
         supervisor.hear("WATCHDOG=1");
     }
     for (process, supervisor) in processes.iter().zip(&supervisors) {
-        process.signal("HUP");
+        // As ExecReload= does.
+        let mut reload = Command::new(binaries::portolan());
+        let status = reload.arg("reload").arg(process.id().to_string()).status().expect("it starts");
+        assert!(status.success(), "{status}");
         supervisor.hear("RELOADING=1");
         supervisor.hear("READY=1");
     }

@@ -122,6 +122,49 @@ fn no_two_roles_are_one_user_and_groups_are_shared_as_the_design_says() {
 }
 
 #[test]
+fn a_role_that_is_away_comes_back_and_no_pause_of_it_reaches_the_limit() {
+    for role in ["manager", "ingest", "dispatcher"] {
+        let unit = format!("portolan-{role}.service");
+        let one = |name: &str| directive(&unit, name).join(" ");
+        // Also after a SIGTERM of somebody else, and an end in order.
+        assert_eq!(one("Restart"), "always");
+        assert_eq!(one("RestartPreventExitStatus"), "2 77");
+        assert_eq!(one("StartLimitIntervalSec"), "1min");
+        let (pause, limit): (u32, u32) =
+            (one("RestartSec").parse().expect("seconds"), one("StartLimitBurst").parse().expect("a number"));
+        assert!(60 / pause < limit, "{unit}: {limit} restarts within a minute leave it failed for good");
+        assert_eq!(one("RequiresMountsFor"), "/var/lib/portolan");
+        let settings = ["-/etc/portolan/portolan.conf", "-/var/lib/portolan-settings/portolan.conf"];
+        assert_eq!(directive(&unit, "EnvironmentFile"), settings);
+    }
+}
+
+#[test]
+fn an_upgrade_restarts_the_services_and_leaves_the_sockets_open() {
+    for socket in ["portolan-manager.socket", "portolan-ingest.socket"] {
+        // A stop of the target closes them; so would a restart of it.
+        assert_eq!(directive(socket, "PartOf"), ["portolan.target"]);
+    }
+    for file in ["packaging/install.sh", "packaging/deb/postinst", "INSTALL.md", "systemd/portolan.conf"] {
+        let text = fs::read_to_string(repository().join(file)).expect("it is there");
+        assert!(!text.contains("restart portolan.target"), "{file}");
+    }
+}
+
+#[test]
+fn nobody_writes_in_a_folder_that_holds_folders_of_others() {
+    let all = folders();
+    for folder in &all {
+        let inside = |other: &&portolan_tests::units::Folder| {
+            Path::new(&other.path).parent() == Some(Path::new(&folder.path)) && other.owner != folder.owner
+        };
+        if let Some(other) = all.iter().find(inside) {
+            assert_eq!(folder.mode & 0o022, 0, "{} holds {}", folder.path, other.path);
+        }
+    }
+}
+
+#[test]
 fn systemd_makes_the_users_and_the_folders() {
     let root = fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0);
     if !root || !found("systemd-sysusers") || !found("systemd-tmpfiles") {

@@ -14,7 +14,7 @@ pub mod sign;
 mod table;
 pub mod verify;
 
-use crate::roles::{self, ServeArgs};
+use crate::roles::{self, ReloadArgs, ServeArgs};
 use admin::AdminArgs;
 use admin::audit::AuditArgs;
 use bundle::BundleArgs;
@@ -38,6 +38,9 @@ struct Cli {
 enum Command {
     /// Run the appliance: every role in this process, or one of them.
     Serve(ServeArgs),
+    /// For systemd: ask a running role to read its certificates anew.
+    #[command(hide = true)]
+    Reload(ReloadArgs),
     /// Everything that the API does, from the command line.
     Ctl(CtlArgs),
     /// What the administrator of this machine does on its files, with the appliance running or not.
@@ -82,6 +85,7 @@ fn definition() -> clap::Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(args) => roles::serve(args),
+        Command::Reload(args) => roles::reload(&args),
         Command::Ctl(args) => ctl::run(&args),
         Command::Admin(args) => admin::run(&args),
         Command::Audit(args) => admin::audit::run_alone(&args),

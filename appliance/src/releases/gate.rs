@@ -45,6 +45,9 @@ pub enum Refusal {
         /// Why it cannot be read.
         source: io::Error,
     },
+    /// A library lost its name meanwhile.
+    #[error("{}: it was exchanged while it was looked at", .0.display())]
+    Exchanged(PathBuf),
     /// A signature does not hold.
     #[error("{}: {source}", .path.display())]
     Broken {
@@ -61,7 +64,7 @@ pub const fn is_pinned() -> bool {
     PINNED.is_some()
 }
 
-/// Checks the running program, and each library of its own folder that it runs with.
+/// Checks the running program, and each library that it runs with and came with it.
 ///
 /// # Errors
 /// [`Refusal`]: then nothing may be served.
@@ -70,11 +73,19 @@ pub fn pass() -> Result<Build, Refusal> {
     let Some(word) = word else { return Ok(Build::Development) };
     let key = PublicKey::parse(&word).map_err(|_| Refusal::Key)?;
     let program = std::env::current_exe().map_err(Refusal::Own)?;
-    let maps = fs::read_to_string("/proc/self/maps").map_err(Refusal::Own)?;
+    let mapped = || {
+        let maps = fs::read_to_string("/proc/self/maps").map_err(Refusal::Own)?;
+        Ok(libraries(&maps, &program))
+    };
     // What runs, even if another file has its name by now.
     let comment = check(&key, Path::new("/proc/self/exe"), &program)?;
-    for library in beside(&maps, &program) {
-        check(&key, &library, &library)?;
+    let libraries = mapped()?;
+    for library in &libraries {
+        check(&key, library, library)?;
+    }
+    // A file that was exchanged for another is called something else there: what was checked is what runs.
+    if let Some(other) = mapped()?.symmetric_difference(&libraries).next() {
+        return Err(Refusal::Exchanged(other.clone()));
     }
     Ok(Build::Signed(key.id, comment))
 }
@@ -95,11 +106,18 @@ fn check(key: &PublicKey, file: &Path, name: &Path) -> Result<String, Refusal> {
     verified.map(|(comment, _)| comment).map_err(broken)
 }
 
-/// The files of the program's own folder that are mapped, the program aside, from the text of `/proc/self/maps`.
-fn beside(maps: &str, program: &Path) -> BTreeSet<PathBuf> {
+/// What is mapped, the program aside, and came with it or says so: the files anywhere in its own folder, and DuckDB's
+/// library wherever the loader found one. From the text of `/proc/self/maps`, where ` (deleted)` stands behind the name of a
+/// file that has lost it, which then has no signature.
+fn libraries(maps: &str, program: &Path) -> BTreeSet<PathBuf> {
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    let ours = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path != program && (path.starts_with(folder) || name.starts_with("libduckdb"))
+    };
     // Address, rights, offset, device and inode stand before the path.
     let paths = maps.lines().filter_map(|line| Some(Path::new(&line[line.find('/')?..])));
-    paths.filter(|path| *path != program && path.parent() == program.parent()).map(Path::to_owned).collect()
+    paths.filter(|path| ours(path)).map(Path::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -128,14 +146,25 @@ mod tests {
     }
 
     #[test]
-    fn libraries_of_the_own_folder_are_found_and_no_others() {
+    fn libraries_that_came_along_are_found_wherever_they_were_loaded_from() {
         let maps = "\
-5581d0000000-5581d0400000 r-xp 00000000 fe:01 1234  /usr/lib/portolan/portolan\n\
-7f0000000000-7f0004000000 r-xp 00000000 fe:01 1235  /usr/lib/portolan/libduckdb.so\n\
-7f0004000000-7f0004100000 r--p 04000000 fe:01 1235  /usr/lib/portolan/libduckdb.so\n\
-7f0010000000-7f0010200000 r-xp 00000000 fe:01 77    /usr/lib/x86_64-linux-gnu/libc.so.6\n\
-7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0     [stack]\n";
-        let found = beside(maps, Path::new("/usr/lib/portolan/portolan"));
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), [Path::new("/usr/lib/portolan/libduckdb.so")]);
+5581d0000000-5581d0400000 r-xp 00000000 fe:01 1234  /usr/lib/portolan/portolan
+7f0000000000-7f0004000000 r-xp 00000000 fe:01 1235  /usr/lib/portolan/libduckdb.so
+7f0004000000-7f0004100000 r--p 04000000 fe:01 1235  /usr/lib/portolan/libduckdb.so
+7f0004100000-7f0004200000 r--p 04000000 fe:01 1230  /usr/lib/portolan/libduckdb.so (deleted)
+7f0005000000-7f0005100000 r--p 04000000 fe:01 1236  /usr/lib/portolan/glibc-hwcaps/x86-64-v2/libstdc++.so.6
+7f0006000000-7f0006100000 r--p 04000000 fe:01 1237  /srv/libduckdb.so.1
+7f0010000000-7f0010200000 r-xp 00000000 fe:01 77    /usr/lib/x86_64-linux-gnu/libc.so.6
+7f0010200000-7f0010300000 r-xp 00000000 fe:01 78    /usr/lib/portolans/libm.so.6
+7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0     [stack]
+";
+        let found = libraries(maps, Path::new("/usr/lib/portolan/portolan"));
+        let all = [
+            "/srv/libduckdb.so.1",
+            "/usr/lib/portolan/glibc-hwcaps/x86-64-v2/libstdc++.so.6",
+            "/usr/lib/portolan/libduckdb.so",
+            "/usr/lib/portolan/libduckdb.so (deleted)",
+        ];
+        assert_eq!(found, all.into_iter().map(PathBuf::from).collect());
     }
 }

@@ -16,25 +16,26 @@
 //! the reason beside it, and a refusal goes to the audit.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::future::Future;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan_scanner::wire::{Id, MAX_FRAME};
+use portolan_scanner::wire::Id;
 use rusqlite::{OptionalExtension as _, params};
 use uuid::Uuid;
 
+use super::aside::{read, set_aside};
 use super::evidence::Evidence;
 use super::{Brought, Counted, Store, Sweep};
 use crate::clock::{Clock, Timestamp};
 use crate::error::Error;
 use crate::ingest::frame::{Frame, JobFrame, Proven, Refusal};
 use crate::jobs::Jobs;
-use crate::layout::{Layout, write_file};
+use crate::layout::Layout;
+use crate::roles::Heartbeat;
 
 /// A batch ends when it has so many frames …
 const BATCH_FRAMES: usize = 256;
@@ -65,6 +66,8 @@ pub struct Loader {
     pub key_of: KeyOf,
     /// The public half of the key that signs jobs.
     pub job_key: [u8; 32],
+    /// Beats before every pass and every batch.
+    pub heart: Heartbeat,
 }
 
 /// What one pass did.
@@ -110,7 +113,9 @@ impl Loader {
     pub async fn pass(&self) -> Result<Loaded, Error> {
         let mut loaded = Loaded::default();
         let new = self.layout.spool_new();
+        self.heart.beat();
         for batch in blocking(move || list(&new)).await? {
+            self.heart.beat();
             let one = self.batch(batch).await?;
             loaded.counted += one.counted;
             loaded.repeated += one.repeated;
@@ -254,8 +259,8 @@ impl Loader {
             })
             .await?;
         let folder = self.layout.spool_bad();
-        blocking(move || bad.iter().try_for_each(|bad| set_aside(bad, &folder)).map_err(Error::internal))
-            .await
+        let aside = move |bad: &Bad| set_aside(&bad.path, &folder, &bad.refusal.to_string());
+        blocking(move || bad.iter().try_for_each(aside).map_err(Error::internal)).await
     }
 }
 
@@ -317,13 +322,6 @@ fn list(new: &Path) -> Result<Vec<Vec<PathBuf>>, Error> {
     Ok(batches)
 }
 
-/// The file, but never more than shows that it is too large for a frame.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FRAME as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 type Parsed = (Vec<(PathBuf, Frame)>, Vec<Bad>);
 
 fn parse(files: Vec<PathBuf>) -> Result<Parsed, Error> {
@@ -364,13 +362,6 @@ fn prove(
         }
     }
     (proven, bad)
-}
-
-fn set_aside(bad: &Bad, folder: &Path) -> io::Result<()> {
-    let name = bad.path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let there = folder.join(name);
-    write_file(&there.with_extension("reason"), format!("{}\n", bad.refusal).as_bytes(), 0o600)?;
-    std::fs::rename(&bad.path, &there)
 }
 
 /// The start of a minute: floods are counted by it.

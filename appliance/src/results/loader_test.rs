@@ -79,7 +79,8 @@ impl World {
         });
         let clock = Clock::fixed(Timestamp::from_micros(1_700_000_000_000_000));
         let jobs = Jobs::in_memory().unwrap();
-        let loader = Loader { jobs, store: kill.clone(), layout, clock, key_of, job_key: public(JOB_KEY) };
+        let (job_key, heart) = (public(JOB_KEY), Heartbeat::default());
+        let loader = Loader { jobs, store: kill.clone(), layout, clock, key_of, job_key, heart };
         Self { _root: root, loader, kill }
     }
 

@@ -17,6 +17,7 @@ pub mod recall;
 pub mod routes;
 pub mod view;
 
+mod aside;
 mod code;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -11,6 +11,7 @@ use crate::jobs::Jobs;
 use crate::layout::Layout;
 use crate::tls;
 use crate::web::{self, Listener, Serving};
+use std::time::Duration;
 
 pub async fn run(
     layout: Layout,
@@ -50,6 +51,10 @@ pub async fn run(
 async fn answer(serving: Serving, jobs: Jobs, layout: Layout, supervisor: Supervisor) {
     if !serving.begun().await {
         return;
+    }
+    // Whoever is answered is looked up there. A request of its own would be one more refusal in the audit.
+    while !jobs.answers().await {
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let alive = move || {
         let jobs = jobs.clone();

@@ -1,7 +1,8 @@
 //! The manager: makes what is missing at first start, then serves pages and API and does what only it may do.
 
+use super::kept::{Heartbeat, Pulse, ended_early};
 use super::supervisor::{Supervisor, Watched};
-use super::{Failure, ServeArgs, Stop, onlookers};
+use super::{Asker, Failure, ServeArgs, Stop, onlookers};
 use crate::app::{App, Parts, Public, tables};
 use crate::audit::{checkpoints, siem};
 use crate::blocking;
@@ -28,8 +29,12 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::task::AbortHandle;
 use tower::ServiceExt;
+
+/// How long the loader may be at one batch of frames.
+const BATCH: Duration = Duration::from_secs(300);
 
 pub async fn run(
     (layout, args, scanner_port): (Layout, ServeArgs, u16),
@@ -63,6 +68,7 @@ pub async fn run(
     let certificate = keys.ui.fingerprint()?;
     let serving = Serving::with(keys.ui.config()?);
     let results = open_results(&layout).await?;
+    let heart = Heartbeat::default();
     let loader = Loader {
         jobs: jobs.clone(),
         store: results.clone(),
@@ -70,6 +76,7 @@ pub async fn run(
         clock: clock.clone(),
         key_of: results::keys::from(store.clone()),
         job_key: keys.job.public(),
+        heart: heart.clone(),
     };
     let results = ResultsService::new(results);
     let kept = (store.clone(), master.clone());
@@ -77,7 +84,7 @@ pub async fn run(
     let site = Arc::new(Site::new(app.clone(), tables())?);
     app.tokens.operator.write(&layout.operator_token()).await?;
     app.statements.ready().await?;
-    let (path, line) = (layout.operator_pages(), format!("{} {certificate}\n", local_url(listener.address)));
+    let (path, line) = (layout.operator_pages(), format!("{} {certificate}\n", local_url(&listener)));
     blocking::run(move || write_file(&path, line.as_bytes(), 0o600)).await??;
     tell(&app, &layout, &certificate).await?;
     println!("portolan: pages at https://{}/", listener.address);
@@ -98,24 +105,65 @@ pub async fn run(
     let loading = tokio::spawn(loader.run());
     let (last, ended) = Stop::channel();
     let trailing = tokio::spawn(app.audit.clone().keep(ended.asked()));
+    let trail = trailing.abort_handle();
     // The last head is signed when what was counted is told.
     let told = async { drop(trailing.await) };
     let proving = tokio::spawn(checkpoints::keep(app.checkpoints.clone(), told));
     let local = operator::keep(app.tokens.operator.clone(), layout.operator_token(), stop.clone().asked());
     let local = tokio::spawn(local);
     let router = site.router();
-    let answering = tokio::spawn(answer(serving.clone(), router.clone(), (app, kept), supervisor));
-    let served = web::serve(listener, serving, router, stop.asked()).await;
+    let pulse = Pulse::of(heart, BATCH, Instant::now());
+    let answering = answer(serving.clone(), router.clone(), (app, pulse, kept), supervisor);
+    let answering = tokio::spawn(answering);
+    let tasks = [
+        ("onlookers", &watched),
+        ("fleet", &fleet),
+        ("scope", &scope),
+        ("receivers", &sending),
+        ("sessions", &sessions),
+        ("tokens", &tokens),
+        ("statements", &statements),
+        ("loader", &loading),
+        ("checkpoints", &proving),
+        ("operator", &local),
+    ];
+    let tasks = tasks.map(|(name, task)| (name, task.abort_handle())).into_iter().chain([("trail", trail)]);
+    let (asker, over) = Stop::channel();
+    let watching = tokio::spawn(watch(tasks.collect(), stop.clone(), asker));
+    let served = web::serve(listener, serving, router, over.asked()).await;
+    // Done, unless it was the socket that failed.
+    watching.abort();
+    let ended = watching.await.unwrap_or_default();
     for task in [answering, watched, loading, fleet, scope, sending, sessions, tokens, statements] {
         task.abort();
         // An abort is how it ends.
         drop(task.await);
     }
-    local.await.map_err(Error::internal)?;
+    if !stop.is_asked() {
+        // It ends because of one of these, and nobody will ask.
+        local.abort();
+    }
+    match local.await {
+        Err(error) if error.is_panic() => return Err(Error::internal(error).into()),
+        _ => {}
+    }
     // Nobody writes here any more but these two, and the signed head is the last of it.
     last.ask();
     proving.await.map_err(Error::internal)?;
-    Ok(served?)
+    match ended {
+        Some(name) => Err(Error::internal(format!("{name}: ended before it was to")).into()),
+        None => Ok(served?),
+    }
+}
+
+/// Stops the pages when it is asked to, or when one of the tasks has ended; tells which.
+async fn watch(tasks: Vec<(&'static str, AbortHandle)>, stop: Stop, pages: Asker) -> Option<&'static str> {
+    let ended = ended_early(tasks, stop).await;
+    if let Some(task) = ended {
+        tracing::error!(task, "has ended before it was to; so does the manager, to be started anew");
+    }
+    pages.ask();
+    ended
 }
 
 /// Tells this machine's own command line and console what others must know.
@@ -137,18 +185,24 @@ fn in_use(layout: &Layout) -> String {
 async fn answer(
     serving: Serving,
     router: Router,
-    (app, kept): (App, (Store, MasterKey)),
+    (app, pulse, kept): (App, Pulse, (Store, MasterKey)),
     supervisor: Supervisor,
 ) {
     if !serving.begun().await {
         return;
     }
-    while !answers(router.clone()).await {
+    // As a browser asks: before there is an owner it is sent on to the setup.
+    while !answers(router.clone(), "/sign-in").await {
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
+    let pulse = Arc::new(pulse);
     let alive = move || {
-        let app = app.clone();
-        async move { app.store.answers().await && app.jobs.answers().await }
+        let (app, router, pulse) = (app.clone(), router.clone(), pulse.clone());
+        async move {
+            // A page that asks no database: those that do may wait for someone's long search, and all is well.
+            let routes = answers(router, "/static/portolan.css").await;
+            routes && pulse.goes_on(Instant::now()) && app.store.answers().await && app.jobs.answers().await
+        }
     };
     let reload = move || {
         let ((store, master), serving) = (kept.clone(), serving.clone());
@@ -166,13 +220,11 @@ async fn answer(
     supervisor.answers(Watched::new("manager", alive).reloading(reload));
 }
 
-/// Whether the page is there that everyone may see.
-async fn answers(router: Router) -> bool {
-    // As a browser asks: before there is an owner it is sent on to the setup.
-    let request =
-        Request::get("/sign-in").header(header::HOST, "localhost").header(header::ACCEPT, "text/html");
+/// Whether a page is there that everyone may see.
+async fn answers(router: Router, path: &'static str) -> bool {
+    let request = Request::get(path).header(header::HOST, "localhost").header(header::ACCEPT, "text/html");
     let request = request.body(Body::empty());
-    let request = request.expect("the request is a constant");
+    let request = request.expect("the request is made of constants");
     let Ok(response) = router.oneshot(request).await;
     !response.status().is_server_error()
 }
@@ -182,7 +234,9 @@ async fn open_results(layout: &Layout) -> Result<Arc<DuckDb>, Failure> {
     let (path, evidence) = (layout.results(), Evidence::new(layout.evidence()));
     let opened = blocking::run(move || {
         if !path.exists() && !evidence.is_empty().unwrap_or(true) {
-            tracing::warn!("there is evidence but no results store: stop and run `portolan results rebuild`");
+            tracing::warn!(
+                "there is evidence but no results store: systemctl stop portolan.target, then run `portolan results rebuild`"
+            );
         }
         DuckDb::open(&path, Limits::default())
     });
@@ -198,12 +252,12 @@ fn name_of(names: &[String], listen: IpAddr, host: Option<String>) -> String {
 }
 
 /// How this machine itself reaches the pages.
-fn local_url(listen: SocketAddr) -> String {
-    let address = match listen.ip() {
-        IpAddr::V4(address) if address.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(address) if address.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
-        address => address,
-    };
+fn local_url(listener: &Listener) -> String {
+    let listen = listener.address;
+    // Where IPv6 is switched off there is no `::1`, while a socket of all addresses takes IPv4 too.
+    let own =
+        if listener.takes_v4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
+    let address = if listen.ip().is_unspecified() { own } else { listen.ip() };
     format!("https://{}", SocketAddr::new(address, listen.port()))
 }
 
@@ -214,6 +268,20 @@ fn pages_url(name: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_reaches_its_own_pages_by_ipv4_where_all_addresses_are_listened_on() {
+        for address in ["[::]:0", "0.0.0.0:0"] {
+            // Where IPv6 is switched off there is no such socket.
+            let Ok(listener) = Listener::bind(address.parse().expect("an address and port")) else {
+                continue;
+            };
+            let port = listener.address.port();
+            assert_eq!(local_url(&listener), format!("https://127.0.0.1:{port}"));
+        }
+        let listener = Listener::bind("127.0.0.2:0".parse().expect("an address and port")).unwrap();
+        assert!(local_url(&listener).starts_with("https://127.0.0.2:"));
+    }
 
     #[test]
     fn a_name_that_was_given_goes_before_the_address_and_that_before_the_hosts_own() {
@@ -227,10 +295,6 @@ mod tests {
         assert_eq!(name_of(&[], at("::"), host), "pod");
         assert_eq!(name_of(&[], at("0.0.0.0"), None), "localhost");
         assert_eq!(pages_url("[fd00::5]", 443), "https://[fd00::5]");
-        let local = |address: &str| local_url(address.parse().expect("an address and port"));
-        assert_eq!(local("[::]:443"), "https://[::1]:443");
-        assert_eq!(local("0.0.0.0:8000"), "https://127.0.0.1:8000");
-        assert_eq!(local("10.0.0.5:443"), "https://10.0.0.5:443");
         assert_eq!(pages_url("10.0.0.5", 8000), "https://10.0.0.5:8000");
     }
 }

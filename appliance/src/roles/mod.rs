@@ -2,6 +2,7 @@
 
 mod dispatcher;
 mod ingest;
+mod kept;
 mod manager;
 mod onlookers;
 mod stop;
@@ -12,6 +13,7 @@ use crate::layout::Layout;
 use crate::releases::gate::{self, Build};
 use crate::web::Listener;
 use clap::{Args, ValueEnum};
+pub use kept::Heartbeat;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -93,6 +95,30 @@ pub enum Failure {
     Template(#[from] minijinja::Error),
 }
 
+/// What `portolan reload` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ReloadArgs {
+    /// The process.
+    #[arg(value_parser = clap::value_parser!(i32).range(2..))]
+    pid: i32,
+}
+
+/// Asks a process of this program to read anew what may have changed: what the units' ExecReload= runs, so that nothing
+/// else need be installed for it.
+#[must_use]
+pub fn reload(args: &ReloadArgs) -> ExitCode {
+    let asked = rustix::process::Pid::from_raw(args.pid)
+        .ok_or(rustix::io::Errno::SRCH)
+        .and_then(|pid| rustix::process::kill_process(pid, rustix::process::Signal::HUP));
+    match asked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portolan: process {}: {error}", args.pid);
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Runs until SIGTERM or Ctrl-C; then drains within 15 s. Listens on the sockets that systemd gives, if it does: the
 /// first is for pages, or for scanners where this process has no pages.
 #[must_use]
@@ -139,6 +165,7 @@ async fn run(args: ServeArgs, mut sockets: Sockets) -> Result<(), Failure> {
     let mut listen = |address| sockets.next()?.map_or_else(|| Listener::bind(address), Listener::over);
     let pages = runs(Role::Manager).then(|| listen(args.listen)).transpose()?;
     let scanners = runs(Role::Ingest).then(|| listen(args.scanner_listen)).transpose()?;
+    sockets.all_taken()?;
     let port = scanners.as_ref().map_or(args.scanner_listen.port(), |listener| listener.address.port());
     let mut roles = JoinSet::new();
     let supervisor = Supervisor::new(args.role.map_or(3, |_| 1));

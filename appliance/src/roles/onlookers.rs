@@ -14,7 +14,7 @@ use crate::jobs::Jobs;
 use crate::store::Store;
 
 /// Variables by which the loader puts other code before a program's own.
-const VARIABLES: [&str; 2] = ["LD_PRELOAD", "LD_AUDIT"];
+const VARIABLES: [&str; 3] = ["LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH"];
 
 /// What there is now, in words; empty when there is nothing. Each is said in the log.
 #[must_use]

@@ -25,6 +25,12 @@ impl Stop {
         let _ = self.0.wait_for(|asked| *asked).await;
     }
 
+    /// Whether a stop was asked for.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// What `work` gives; nothing when a stop was asked for before it was done.
     pub async fn before<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {

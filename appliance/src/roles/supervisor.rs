@@ -34,6 +34,21 @@ impl Sockets {
         self.next += 1;
         Ok(socket)
     }
+
+    /// That none is left.
+    ///
+    /// # Errors
+    /// When one is: whoever connects to it would wait for ever.
+    pub fn all_taken(&self) -> io::Result<()> {
+        let (given, taken) = (self.given.len(), self.next.min(self.given.len()));
+        if given == taken {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "systemd gives {given} sockets where {taken} can be served: keep one ListenStream= in the socket's unit, after \
+             an empty one that takes away what it came with"
+        )))
+    }
 }
 
 /// How systemd is told.

@@ -48,6 +48,12 @@ impl Listener {
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
+
+    /// Whether connections over IPv4 come in here.
+    #[must_use]
+    pub fn takes_v4(&self) -> bool {
+        self.address.is_ipv4() || rustix::net::sockopt::ipv6_v6only(&self.socket).is_ok_and(|only| !only)
+    }
 }
 
 /// A listener's serving, as others see it. Cheap to clone.
