@@ -1,15 +1,15 @@
 #!/bin/sh
-# Tries the packages as an administrator would, in a clean Debian 13 that boots in systemd-nspawn (as root; some minutes):
-#   packaging/try.sh DIST        what `make dist` left in DIST
+# Tries the packages as an administrator would, in a clean Debian that boots in systemd-nspawn (as root; some minutes):
+#   packaging/try.sh DIST        what `make dist` left in DIST; SUITE=bookworm for Debian 12 instead of 13
 #
-# For the .deb, then for the tarball: install, services up, the page answers, upgrade, remove, the data are still there,
-# install, sign in. The tree is made once and kept in the cache; what is installed goes into a layer above it.
+# For the .deb, then for the tarball: install, services up, the page answers, upgrade while visitors come and go, remove, the
+# data are still there, install, sign in. The tree is made once and kept in the cache; what is installed goes into a layer above it.
 set -eu
 
 dist=$(cd "$1" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/portolan
-suite=trixie
-tree=$cache/trees/$suite-boot
+suite=${SUITE:-trixie}
+tree=$cache/trees/$suite-small
 machine=portolan-try
 [ "$(id -u)" -eq 0 ] || { echo "try: run this as root" >&2; exit 1; }
 
@@ -21,7 +21,7 @@ if [ ! -e "$tree/.whole" ]; then
     rm -rf "$tree"
     mkdir -p "$(dirname "$tree")"
     mmdebstrap --quiet --variant=minbase \
-        --include=systemd,systemd-sysv,dbus,curl,iproute2,procps,libstdc++6,minisign "$suite" "$tree"
+        --include=systemd,systemd-sysv,dbus,curl,iproute2,minisign "$suite" "$tree"
     : >"$tree/.whole"
 fi
 
@@ -84,7 +84,7 @@ up() {
             sleep 0.5
         done
         [ "$state" = active ] || fail "$unit is $state"
-        user=$(inside ps -o user:32= -p "$(inside systemctl show -p MainPID --value "$unit")" | tr -d ' ')
+        user=$(inside stat -c %U "/proc/$(inside systemctl show -p MainPID --value "$unit")")
         [ "$user" = "$unit" ] || fail "$unit runs as $user"
     done
 }
@@ -116,6 +116,40 @@ set_up() {
 subnet() {
     page /api/v1/subnets -H 'Content-Type: application/json' --data "{\"name\":\"$1\",\"cidr\":\"10.20.0.0/24\",\"note\":\"\"}" >/dev/null ||
         fail "a subnet"
+}
+
+# visited WHAT COMMAND…: runs it while visitors ask for a page and for ingest without a pause. Nobody is turned away, and
+# the sockets are those of before.
+visited() {
+    what=$1
+    shift
+    sockets='portolan-manager.socket portolan-ingest.socket'
+    # shellcheck disable=SC2086 # names of units
+    before=$(inside systemctl show -p ActiveEnterTimestampMonotonic --value $sockets)
+    managed=$(inside systemctl show -p MainPID --value portolan-manager)
+    inside rm -f /root/enough /root/asked /root/refused
+    visitors=
+    for port in 443 8443; do
+        # Ingest has an answer for strangers too: a refusal, after a handshake.
+        # shellcheck disable=SC2016 # expanded there
+        inside sh -c 'while [ ! -e /root/enough ]; do
+            curl -ksS --max-time 60 -o /dev/null "https://localhost:$1/sign-in" 2>>/root/refused || echo "port $1" >>/root/refused
+            echo "$1" >>/root/asked
+            sleep 0.1
+        done' sh "$port" &
+        visitors="$visitors $!"
+    done
+    "$@" >"$work/step" 2>&1 || { cat "$work/step"; fail "$what"; }
+    up
+    [ "$managed" != "$(inside systemctl show -p MainPID --value portolan-manager)" ] || fail "$what: the manager was not restarted"
+    inside sh -c ': >/root/enough'
+    # shellcheck disable=SC2086 # numbers of processes
+    wait $visitors
+    ! inside test -s /root/refused || { inside cat /root/refused; fail "$what: visitors were turned away"; }
+    # shellcheck disable=SC2086 # names of units
+    after=$(inside systemctl show -p ActiveEnterTimestampMonotonic --value $sockets)
+    [ "$before" = "$after" ] || fail "$what: the sockets were closed: $before, then $after"
+    say "$what: $(inside grep -c '^443$' /root/asked) visitors of the pages and $(inside grep -c '^8443$' /root/asked) of ingest, none turned away; sockets open since $(echo "$after" | tr '\n' ' ')"
 }
 
 # What must hold in every installation.
@@ -166,9 +200,16 @@ try_deb() {
     inside systemctl start portolan-manager.service || fail "it does not start again"
     say "deb: upgrade"
     repack
-    inside dpkg -i /dist/newer.deb >"$work/dpkg" 2>&1 || { cat "$work/dpkg"; fail "the upgrade"; }
+    visited "deb: upgrade" inside dpkg -i /dist/newer.deb
     holds
     sign_in
+    say "deb: an older version, and the archive over it, are refused"
+    ! inside dpkg -i "/dist/$deb" >"$work/dpkg" 2>&1 || fail "an older version went in"
+    grep -q 'an older version does not open' "$work/dpkg" || { cat "$work/dpkg"; fail "it was refused for another reason"; }
+    inside sh -c "cd /root && tar -xzf '/dist/$archive' && mv portolan-*-linux-* portolan"
+    ! inside sh /root/portolan/install.sh 2>"$work/over" || fail "the archive went over the package"
+    grep -q 'the Debian package portolan is installed' "$work/over" || { cat "$work/over"; fail "it was refused for another reason"; }
+    up
     say "deb: remove"
     inside dpkg -r portolan >"$work/dpkg" 2>&1 || { cat "$work/dpkg"; fail "dpkg -r"; }
     ! inside systemctl is-active --quiet portolan-manager || fail "it runs on"
@@ -208,12 +249,30 @@ try_archive() {
     ! grep -q wrote "$work/again" || { cat "$work/again"; fail "it wrote again what was there"; }
     [ "$before" = "$(inside systemctl show -p MainPID --value portolan-manager)" ] || fail "it was restarted for nothing"
     say "archive: upgrade, with a configuration of the site's own"
-    inside sh -c 'echo PORTOLAN_LEASE=90 >>/etc/portolan/portolan.conf; cd /root/portolan && echo "# newer" >>systemd/portolan.conf && echo "# newer" >>systemd/portolan.target && find . -type f ! -path ./SHA256SUMS | sed "s|^\./||" | xargs sha256sum >../sums && mv ../sums SHA256SUMS'
-    inside sh /root/portolan/install.sh || fail "the upgrade"
+    # shellcheck disable=SC2016 # expanded there
+    inside sh -c 'echo PORTOLAN_LEASE=90 >>/etc/portolan/portolan.conf; cd /root/portolan && echo "# newer" >>systemd/portolan.conf && for unit in manager ingest dispatcher; do echo "# newer" >>systemd/portolan-$unit.service; done && find . -type f ! -path ./SHA256SUMS | sed "s|^\./||" | xargs sha256sum >../sums && mv ../sums SHA256SUMS'
+    visited "archive: upgrade" inside sh /root/portolan/install.sh
     inside grep -q '^PORTOLAN_LEASE=90$' /etc/portolan/portolan.conf || fail "the configuration was written over"
     inside grep -q '^# newer$' /etc/portolan/portolan.conf.new || fail "no .new"
     holds
     sign_in
+    say "archive: the package over it, and a program that ends at once"
+    ! inside dpkg -i "/dist/$deb" >"$work/dpkg" 2>&1 || fail "the package went over the archive"
+    grep -q 'run it with --uninstall first' "$work/dpkg" || { cat "$work/dpkg"; fail "it was refused for another reason"; }
+    inside dpkg --purge portolan >/dev/null 2>&1 || true
+    # shellcheck disable=SC2016 # expanded there
+    inside sh -c 'kill -TERM "$(systemctl show -p MainPID --value portolan-dispatcher)"'
+    for _ in $(seq 120); do
+        [ "$(inside systemctl show -p NRestarts --value portolan-dispatcher)" -eq 0 ] || break
+        sleep 0.5
+    done
+    up
+    inside sh -c 'echo PORTOLAN_LEASE=never >>/etc/portolan/portolan.conf'
+    inside systemctl stop portolan-dispatcher
+    ! inside sh /root/portolan/install.sh 2>"$work/broken" || fail "it says that a service runs that does not"
+    grep -q 'portolan-dispatcher.service does not run' "$work/broken" || { cat "$work/broken"; fail "it does not say what does not run"; }
+    inside sed -i '/^PORTOLAN_LEASE=never$/d' /etc/portolan/portolan.conf
+    inside sh /root/portolan/install.sh || fail "it does not start again"
     say "archive: remove"
     inside sh /root/portolan/install.sh --uninstall || fail "--uninstall"
     ! inside systemctl is-active --quiet portolan-manager || fail "it runs on"

@@ -103,7 +103,7 @@ pub struct ReloadArgs {
     pid: i32,
 }
 
-/// Asks a process of this program to read anew what may have changed: what the units' ExecReload= runs, so that nothing
+/// Asks a process of this program to read anew what may have changed: what `ExecReload=` of the units runs, so that nothing
 /// else need be installed for it.
 #[must_use]
 pub fn reload(args: &ReloadArgs) -> ExitCode {
