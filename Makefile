@@ -80,10 +80,11 @@ release-scanner: signing-key scanner build ## sign it with SIGNING_KEY=FILE: dis
 dist: signing-key duckdb release-scanner ## packages, signed with SIGNING_KEY=FILE, whose key the program then asks for: tarball, .deb, SBOM, checksums
 	FEATURES="$(FEATURES)" tools/dist.sh
 
-test-packages: ## try what `make dist` packed in a clean Debian 13 that boots in a container (as root; some minutes)
+test-packages: ## try what `make dist` packed in a clean Debian 13 and in a Debian 12 that boot in a container (as root; some minutes)
 	@tools/test-setup.sh packages
 	lintian --fail-on error dist/portolan_*.deb
 	packaging/try.sh dist
+	SUITE=bookworm packaging/try.sh dist
 
 duckdb: ## the prebuilt DuckDB library, where cargo looks for it
 	@tools/duckdb.sh
