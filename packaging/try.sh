@@ -206,8 +206,8 @@ try_deb() {
     say "deb: an older version, and the archive over it, are refused"
     ! inside dpkg -i "/dist/$deb" >"$work/dpkg" 2>&1 || fail "an older version went in"
     grep -q 'an older version does not open' "$work/dpkg" || { cat "$work/dpkg"; fail "it was refused for another reason"; }
-    inside sh -c "cd /root && tar -xzf '/dist/$archive' && mv portolan-*-linux-* portolan"
-    ! inside sh /root/portolan/install.sh 2>"$work/over" || fail "the archive went over the package"
+    inside sh -c "cd /root && tar -xzf '/dist/$archive' && mv portolan-*-linux-* unpacked"
+    ! inside sh /root/unpacked/install.sh 2>"$work/over" || fail "the archive went over the package"
     grep -q 'the Debian package portolan is installed' "$work/over" || { cat "$work/over"; fail "it was refused for another reason"; }
     up
     say "deb: remove"
