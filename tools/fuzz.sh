@@ -11,7 +11,7 @@ if ! command -v cargo-fuzz >/dev/null; then
 fi
 # The fuzzer's flags are not for stable Rust; its crates are the same.
 export RUSTC_BOOTSTRAP=1
-[ $# -gt 0 ] || set -- banner certificate child frame http job packet sets
+[ $# -gt 0 ] || set -- banner certificate child frame http job packet sets update
 for target in "$@"; do
     mkdir -p "found/$target"
     cargo fuzz run --features fuzz --fuzz-dir . "$target" "found/$target" "corpus/$target" -- \

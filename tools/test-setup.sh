@@ -26,6 +26,7 @@ need chromedriver chromium-driver
 need ip iproute2
 need nft nftables
 need setpriv util-linux
+need sfdisk fdisk
 need nmap nmap
 need shellcheck shellcheck
 need minisign minisign

@@ -107,6 +107,9 @@ pub enum Error {
     /// As much of this is done already as is done at once.
     #[error("as many of these as are made at once are being made")]
     Busy,
+    /// An update is on trial, and what is changed now would be lost if the version before came back.
+    #[error("an update is on trial: nothing is changed until it is known to be good")]
+    OnTrial,
     /// Something needed is not there right now; the sentence says what.
     #[error("{0}")]
     Unavailable(String),

@@ -20,6 +20,12 @@ mod embedded {
 /// How often another process's writes are looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// The newest schema that this program knows.
+#[must_use]
+pub fn known_schema() -> u32 {
+    crate::sqlite::newest(&embedded::migrations::runner())
+}
+
 /// How far the schema of a jobs.db is what it should be.
 ///
 /// # Errors

@@ -50,6 +50,8 @@ impl Layout {
         next_master_key = "manager/master.key.next";
         /// Held by the manager while it runs, and by whoever needs it stopped.
         manager_lock = "manager/lock";
+        /// What is noted of an update that is not known to be good.
+        pending_update = "manager/update.pending";
         /// What the manager keeps only while it runs.
         runtime = "manager/run";
         /// The token of this machine's own command line.

@@ -32,4 +32,5 @@ pub mod store;
 mod test;
 pub mod tls;
 pub mod told;
+pub mod update;
 pub mod web;

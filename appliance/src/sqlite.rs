@@ -317,8 +317,14 @@ fn prepare(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// The newest of these migrations; 0 for none.
+pub(crate) fn newest(migrations: &Runner) -> u32 {
+    let newest = migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    u32::try_from(newest).unwrap_or(0)
+}
+
 fn bring_up_to(connection: &mut Connection, name: &str, opening: Opening, migrations: &Runner) -> Result<()> {
-    let known = migrations.get_migrations().iter().map(refinery::Migration::version).max().unwrap_or(0);
+    let known = i32::try_from(newest(migrations)).unwrap_or(i32::MAX);
     let found = schema_version(connection)?;
     if found > known {
         return Err(Error::Unavailable(format!(
@@ -395,7 +401,7 @@ fn shape(db: &Connection) -> Result<BTreeMap<String, String>> {
 }
 
 /// The newest migration in the file; 0 when there is none.
-fn schema_version(connection: &Connection) -> Result<i32> {
+pub(crate) fn schema_version(connection: &Connection) -> Result<i32> {
     let history = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'refinery_schema_history'";
     if connection.query_row(history, [], |_| Ok(())).optional()?.is_none() {
         return Ok(0);

@@ -1,13 +1,15 @@
 //! config.db: what must last. There is one way to change it, and that way writes the audit.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::audit::chain::Head;
-use crate::audit::{self, Actor, Entry};
+use crate::audit::{self, Actor, ActorKind, Entry};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::sqlite::{Database, Kind, Opening, Schema};
@@ -22,8 +24,33 @@ const NOTED: [&str; 7] =
 /// Columns that it may write in tables that it may not write otherwise: when something was used last.
 const NOTED_COLUMNS: [(&str, &str); 1] = [("user", "last_seen")];
 
+/// Columns that a sign-in writes beside them: what of a second factor was used. They are changed while an update is on trial
+/// as well, so that who has to look at it can sign in.
+const SIGN_IN_COLUMNS: [(&str, &str); 8] = [
+    ("totp", "last_step"),
+    ("totp", "burnt"),
+    ("totp", "away"),
+    ("totp", "away_at"),
+    ("recovery_code", "used_at"),
+    ("security_key", "credential"),
+    ("security_key", "last_used"),
+    ("security_key", "alone"),
+];
+
 /// No authorizer: what a connection may do by itself.
 const EVERYTHING: Option<fn(AuthContext<'_>) -> Authorization> = None;
+
+/// The newest schema that this program knows.
+#[must_use]
+pub fn known_schema() -> u32 {
+    crate::sqlite::newest(&embedded::migrations::runner())
+}
+
+/// What makes and changes the schema, for tests that add to it.
+#[cfg(test)]
+pub(crate) fn migrations() -> refinery::Runner {
+    embedded::migrations::runner()
+}
 
 /// How far the schema of a config.db is what it should be.
 ///
@@ -38,6 +65,8 @@ pub fn schema(db: &Connection) -> Result<Schema> {
 pub struct Store {
     database: Database,
     clock: Clock,
+    /// The file that says that an update is on trial.
+    trial: Option<Arc<PathBuf>>,
 }
 
 impl Store {
@@ -47,7 +76,32 @@ impl Store {
     /// [`Error::Unavailable`] as [`Database::open`] says.
     pub fn open(path: &Path, opening: Opening, clock: Clock) -> Result<Self> {
         let database = Database::open(path, Kind::Lasting, opening, &embedded::migrations::runner())?;
-        Ok(Self { database, clock })
+        Ok(Self { database, clock, trial: None })
+    }
+
+    /// As [`Store::open`], with other migrations: as a later version opens it.
+    #[cfg(test)]
+    pub(crate) fn open_with(
+        path: &Path,
+        opening: Opening,
+        clock: Clock,
+        migrations: &refinery::Runner,
+    ) -> Result<Self> {
+        let database = Database::open(path, Kind::Lasting, opening, migrations)?;
+        Ok(Self { database, clock, trial: None })
+    }
+
+    /// The same, which people change only while this file is not there: it says that an update is on trial, whose changes
+    /// would be lost if the version before came back. Their sign-ins and looks are written down all the same.
+    #[must_use]
+    pub fn unless_on_trial(self, flag: PathBuf) -> Self {
+        Self { trial: Some(Arc::new(flag)), ..self }
+    }
+
+    /// Whether an update is on trial.
+    #[must_use]
+    pub fn is_on_trial(&self) -> bool {
+        self.trial.as_ref().is_some_and(|flag| flag.exists())
     }
 
     /// As a guest, opens config.db once the manager has made it ready; asks four times a second.
@@ -63,7 +117,8 @@ impl Store {
     /// # Errors
     /// When a migration does not run.
     pub fn in_memory(clock: Clock) -> Result<Self> {
-        Ok(Self { database: Database::in_memory(&embedded::migrations::runner())?, clock })
+        let database = Database::in_memory(&embedded::migrations::runner())?;
+        Ok(Self { database, clock, trial: None })
     }
 
     /// Reads. `f` runs on the blocking pool, on a connection that cannot write, in one transaction.
@@ -116,7 +171,19 @@ impl Store {
         f: impl FnOnce(&Transaction) -> Result<(Vec<Entry>, T)> + Send + 'static,
     ) -> Result<T> {
         let (actor, at) = (actor.clone(), self.clock.now());
-        self.database.with_writer(move |connection| change(connection, &actor, at, f)).await
+        let person = matches!(actor.kind, ActorKind::User | ActorKind::Nobody | ActorKind::Cli);
+        let held_back = person && self.is_on_trial();
+        self.database
+            .with_writer(move |connection| {
+                // Left behind by a note that panicked, it would refuse everything from here on.
+                connection.authorizer(EVERYTHING)?;
+                if held_back {
+                    change_on_trial(connection, &actor, at, f)
+                } else {
+                    change(connection, &actor, at, f)
+                }
+            })
+            .await
     }
 
     /// Writes traces of use that need no audit entry of their own (a session was seen); SQLite itself refuses a
@@ -167,8 +234,6 @@ fn change<T>(
     at: Timestamp,
     f: impl FnOnce(&Transaction) -> Result<(Vec<Entry>, T)>,
 ) -> Result<T> {
-    // Left behind by a note that panicked, it would refuse everything from here on.
-    connection.authorizer(EVERYTHING)?;
     let rows = connection.total_changes();
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (entries, answer) = f(&tx)?;
@@ -180,6 +245,45 @@ fn change<T>(
     }
     tx.commit()?;
     Ok(answer)
+}
+
+/// As [`change`], for what leaves the configuration alone; SQLite itself refuses the rest.
+fn change_on_trial<T>(
+    connection: &mut Connection,
+    actor: &Actor,
+    at: Timestamp,
+    f: impl FnOnce(&Transaction) -> Result<(Vec<Entry>, T)>,
+) -> Result<T> {
+    let refused = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&refused);
+    // What was prepared before was allowed before.
+    connection.flush_prepared_statement_cache();
+    connection.authorizer(Some(move |context: AuthContext<'_>| {
+        let allowed = only_told(context);
+        if allowed != Authorization::Allow {
+            seen.store(true, Ordering::Relaxed);
+        }
+        allowed
+    }))?;
+    let answer = change(connection, actor, at, f);
+    connection.authorizer(EVERYTHING)?;
+    if refused.load(Ordering::Relaxed) { Err(Error::OnTrial) } else { answer }
+}
+
+/// What stays possible while an update is on trial: traces of use, and the audit with its index of words.
+fn only_told(context: AuthContext<'_>) -> Authorization {
+    let allowed = match context.action {
+        AuthAction::Insert { table_name } => {
+            table_name == "audit_entry" || table_name.starts_with("audit_text")
+        }
+        AuthAction::Update { table_name, column_name } => {
+            SIGN_IN_COLUMNS.contains(&(table_name, column_name)) || table_name.starts_with("audit_text_")
+        }
+        AuthAction::Delete { table_name } => table_name.starts_with("audit_text_"),
+        AuthAction::Pragma { pragma_name, .. } => pragma_name == "data_version",
+        _ => false,
+    };
+    if allowed { Authorization::Allow } else { only_noted(context) }
 }
 
 fn note<T>(connection: &mut Connection, f: impl FnOnce(&Transaction) -> Result<T>) -> Result<T> {
@@ -286,6 +390,38 @@ mod tests {
         let actor = Actor::system("manager");
         let entry = |tx: &Transaction| Ok((Entry::event("x.y", &json!(null)), set(tx, "a")?));
         store.change(&actor, entry).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn while_an_update_is_on_trial_people_change_nothing_and_are_written_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let flag = folder.path().join("trial");
+        let store = store().unless_on_trial(flag.clone());
+        let change = |name: &'static str| {
+            move |tx: &Transaction| {
+                set(tx, name)?;
+                Ok((Entry::created("setting", name, &json!({ "value": 1 })), ()))
+            }
+        };
+        let person = Actor::cli("admin");
+        store.change(&person, change("a")).await.unwrap();
+        std::fs::write(&flag, "").unwrap();
+        let refused = store.change(&person, change("b")).await;
+        assert!(matches!(refused, Err(Error::OnTrial)), "{refused:?}");
+        let told = |tx: &Transaction| {
+            tx.execute("UPDATE user SET last_seen = 1", [])?;
+            tx.execute("UPDATE totp SET last_step = 1", [])?;
+            tx.execute("DELETE FROM session", [])?;
+            Ok((Entry::sign_in("sign-in", &json!({ "words": "to be found" })), ()))
+        };
+        store.change(&person, told).await.unwrap();
+        let found = "SELECT count(*) FROM audit_text WHERE audit_text MATCH 'found'";
+        let found: i64 = store.read(move |c| Ok(c.query_row(found, [], |row| row.get(0))?)).await.unwrap();
+        assert_eq!(found, 1);
+        store.change(&Actor::system("dispatcher"), change("c")).await.unwrap();
+        std::fs::remove_file(&flag).unwrap();
+        store.change(&person, change("d")).await.unwrap();
+        assert_eq!((settings(&store).await, store.audit_head().await.unwrap().seq), (3, 4));
     }
 
     #[tokio::test]

@@ -12,11 +12,15 @@ use portolan_scanner::wire::{
 };
 use portolan_scanner::work::child::Line;
 
+/// The appliance's manifest of an update: the module as it is, without the appliance around it.
+#[path = "../../appliance/src/update/manifest.rs"]
+pub mod manifest;
+
 /// What a target does with any bytes. It panics if something does not hold.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("banner", banner),
     ("certificate", read_certificate),
     ("child", child),
@@ -25,6 +29,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("job", job),
     ("packet", read_packet),
     ("sets", sets),
+    ("update", update),
 ];
 
 fn again(frame: &[u8]) -> Result<String, Error> {
@@ -149,6 +154,14 @@ fn can_stand_in_a_frame(hint: Hint) {
     let mut body = format!("host 10.0.0.1 closed refused\nport {} open syn-ack 1\n", hint.port);
     hint.write(&mut body);
     assert_eq!(results::parse_hosts(&body).expect("it is a body").remove(0).hints, [hint]);
+}
+
+/// The manifest of an update: what is read is written again byte for byte, and names nothing but files beside it.
+pub fn update(bytes: &[u8]) {
+    if let Ok(manifest) = manifest::Manifest::parse(bytes) {
+        assert_eq!(manifest.encode().as_bytes(), bytes);
+        assert!(manifest.files().iter().all(|file| manifest::is_name(&file.name) && !file.name.contains('/')));
+    }
 }
 
 /// A body that can be read is written so that it is read alike.

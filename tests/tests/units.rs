@@ -10,11 +10,13 @@ use portolan_tests::binaries::{self, repository};
 use portolan_tests::units::{accounts, directive, folders, text};
 use tempfile::TempDir;
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 6] = [
     "portolan-manager.service",
     "portolan-ingest.service",
     "portolan-dispatcher.service",
     "portolan-seal.service",
+    "portolan-update-trial.service",
+    "portolan-update-gate.service",
 ];
 const OTHERS: [&str; 3] = ["portolan.target", "portolan-manager.socket", "portolan-ingest.socket"];
 

@@ -12,6 +12,7 @@ mod password;
 pub mod results;
 pub mod sign;
 mod table;
+pub mod update;
 pub mod verify;
 
 use crate::roles::{self, ReloadArgs, ServeArgs};
@@ -24,6 +25,7 @@ use ctl::CtlArgs;
 use results::ResultsCommand;
 use sign::SignCommand;
 use std::process::ExitCode;
+use update::UpdateArgs;
 use verify::VerifyArgs;
 
 /// Schedules TCP port scans from many scanners, keeps every result, says what changed, and proves it.
@@ -67,6 +69,12 @@ enum Command {
     /// Keys and signatures of releases, in the files of minisign.
     #[command(subcommand)]
     Sign(SignCommand),
+    /// Updates of this machine, from a folder or a file: a stick, or what was copied here.
+    ///
+    /// For a machine that was installed from an image: it has two slots. An update is written into the one that does not run
+    /// and is tried at the next start; what runs now boots again by itself unless the new version is well. Only what is signed
+    /// with the release key is taken, and nothing is fetched.
+    Update(UpdateArgs),
     /// Print the completions of a shell, for its folder of completions.
     ///
     /// Those folders are `/usr/share/bash-completion/completions/`, where the file is called `portolan`,
@@ -93,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Results(command) => results::run(&command),
         Command::Verify(args) => verify::run(&args),
         Command::Sign(command) => sign::run(&command),
+        Command::Update(args) => update::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }

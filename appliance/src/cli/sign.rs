@@ -77,7 +77,7 @@ pub struct VerifyArgs {
 
 /// Why a command did not do its work.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("{}: {source}", .path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("{0}")]
@@ -152,12 +152,7 @@ fn keygen(args: &KeygenArgs, random: &Random, cost: Cost) -> Result<String, Fail
 
 fn sign(args: &SignArgs, clock: &Clock) -> Result<String, Failure> {
     let form = if args.legacy { Form::Legacy } else { Form::Hashed };
-    let text = zeroize::Zeroizing::new(read(&args.key, fs::read_to_string)?);
-    let ask = || password::ask("Password of the key").map_err(Failure::Password);
-    let key = SecretKey::parse(&text, ask).map_err(|failure| match failure {
-        Failure::Minisign(source) => Failure::within(&args.key)(source),
-        other => other,
-    })?;
+    let key = secret(&args.key)?;
     let mut said = Vec::new();
     for path in &args.files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -169,6 +164,16 @@ fn sign(args: &SignArgs, clock: &Clock) -> Result<String, Failure> {
         said.push(format!("signed: {}", to.display()));
     }
     Ok(said.join("\n"))
+}
+
+/// Reads a secret key; asks for its password if it has one.
+pub(super) fn secret(path: &Path) -> Result<SecretKey, Failure> {
+    let text = zeroize::Zeroizing::new(read(path, fs::read_to_string)?);
+    let ask = || password::ask("Password of the key").map_err(Failure::Password);
+    SecretKey::parse(&text, ask).map_err(|failure| match failure {
+        Failure::Minisign(source) => Failure::within(path)(source),
+        other => other,
+    })
 }
 
 fn verify(args: &VerifyArgs) -> Result<String, Failure> {

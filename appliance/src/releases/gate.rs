@@ -64,14 +64,21 @@ pub const fn is_pinned() -> bool {
     PINNED.is_some()
 }
 
+/// The release key: the pinned one, or the one named to a program without; none for a development build.
+///
+/// # Errors
+/// [`Refusal::Key`].
+pub fn key() -> Result<Option<PublicKey>, Refusal> {
+    let word = PINNED.map(str::to_owned).or_else(|| std::env::var(VARIABLE).ok());
+    word.map(|word| PublicKey::parse(&word).map_err(|_| Refusal::Key)).transpose()
+}
+
 /// Checks the running program, and each library that it runs with and came with it.
 ///
 /// # Errors
 /// [`Refusal`]: then nothing may be served.
 pub fn pass() -> Result<Build, Refusal> {
-    let word = PINNED.map(str::to_owned).or_else(|| std::env::var(VARIABLE).ok());
-    let Some(word) = word else { return Ok(Build::Development) };
-    let key = PublicKey::parse(&word).map_err(|_| Refusal::Key)?;
+    let Some(key) = key()? else { return Ok(Build::Development) };
     let program = std::env::current_exe().map_err(Refusal::Own)?;
     let mapped = || {
         let maps = fs::read_to_string("/proc/self/maps").map_err(Refusal::Own)?;

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{Counted, Error, Hinted, HostQuery, Observation, OpenPorts, Part, SeenQuery, Store, Sweep};
 use crate::ingest::frame::Proven;
+pub use migrate::known as known_schema;
 use place::Claim;
 pub use place::Replacement;
 

@@ -10,24 +10,30 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::fleet;
 use crate::identity::{self, tokens::operator};
-use crate::ids::Random;
-use crate::jobs::Jobs;
+use crate::ids::{Ids, Random};
+use crate::jobs::{self, Jobs};
 use crate::layout::{Hold, Layout, write_file};
 use crate::results::duckdb::{DuckDb, Limits};
 use crate::results::evidence::Evidence;
 use crate::results::loader::Loader;
-use crate::results::{self, ResultsService};
+use crate::results::{self, ResultsService, rebuild};
 use crate::scope;
 use crate::secrets::{MasterKey, credentials_directory, rotation};
 use crate::sqlite::Opening;
-use crate::store::Store;
+use crate::store::{self, Store};
 use crate::tls::{self, Keys};
 use crate::told::Told;
+use crate::update::manifest::Version;
+use crate::update::rollback::{self, Start, Undone};
+use crate::update::{machine, pending, trial};
 use crate::web::{self, Listener, Serving, Site};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
+use portolan_scanner::wire::Id;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
@@ -48,7 +54,10 @@ pub async fn run(
     let _held = held.ok_or_else(|| Error::Unavailable(in_use(&layout)))?;
     let (clock, random) = (Clock::system(), Random::system());
     let master = MasterKey::find_or_make(&layout, credentials_directory().as_deref(), &random)?;
+    let ids = Ids::with(clock.clone(), random.clone());
+    let (undone, running) = settle(&layout, &args, ids).await?;
     let store = Store::open(&layout.config_db(), Opening::Owner, clock.clone())?;
+    let store = store.unless_on_trial(trial::flag(&args.run_dir));
     let settling = layout.clone();
     let master = store.read(move |db| rotation::settle(&settling, db, master)).await?;
     let jobs = Jobs::open(&layout.jobs_db(), Opening::Owner)?;
@@ -67,7 +76,10 @@ pub async fn run(
     let releases = args.scanner_dir.clone().unwrap_or_else(|| layout.releases());
     let certificate = keys.ui.fingerprint()?;
     let serving = Serving::with(keys.ui.config()?);
-    let results = open_results(&layout).await?;
+    let results = open_results(&layout, &store, keys.job.public(), undone.is_some()).await?;
+    if let Some(undone) = undone {
+        rollback::tell(&store, &layout, &running, undone).await?;
+    }
     let heart = Heartbeat::default();
     let loader = Loader {
         jobs: jobs.clone(),
@@ -229,8 +241,35 @@ async fn answers(router: Router, path: &'static str) -> bool {
     !response.status().is_server_error()
 }
 
-/// Opens the results store; with evidence but no store, says how one gets it back.
-async fn open_results(layout: &Layout) -> Result<Arc<DuckDb>, Failure> {
+/// Undoes what the trial of another version did, before anything is opened.
+async fn settle(layout: &Layout, args: &ServeArgs, ids: Ids) -> Result<(Option<Undone>, Version), Failure> {
+    let (layout, run) = (layout.clone(), args.run_dir.clone());
+    let running = args.running.clone().unwrap_or_else(machine::running);
+    let undone = blocking::run({
+        let running = running.clone();
+        move || {
+            let start = Start {
+                layout: &layout,
+                run: &run,
+                running: &running,
+                boot: &pending::boot(),
+                config_schema: store::known_schema(),
+                jobs_schema: jobs::known_schema(),
+            };
+            start.settle(|| ids.new())
+        }
+    });
+    Ok((undone.await??, running))
+}
+
+/// Opens the results store; with evidence but no store, says how one gets it back. After a rollback, one that only the
+/// version that was tried can read is set aside and made anew from the evidence.
+async fn open_results(
+    layout: &Layout,
+    store: &Store,
+    job: [u8; 32],
+    rolled_back: bool,
+) -> Result<Arc<DuckDb>, Failure> {
     let (path, evidence) = (layout.results(), Evidence::new(layout.evidence()));
     let opened = blocking::run(move || {
         if !path.exists() && !evidence.is_empty().unwrap_or(true) {
@@ -240,7 +279,36 @@ async fn open_results(layout: &Layout) -> Result<Arc<DuckDb>, Failure> {
         }
         DuckDb::open(&path, Limits::default())
     });
-    Ok(Arc::new(opened.await?.map_err(Error::from)?))
+    let error = match opened.await? {
+        Err(error) if rolled_back && !matches!(error, results::Error::Locked(_)) => error,
+        opened => return Ok(Arc::new(opened.map_err(Error::from)?)),
+    };
+    tracing::warn!(%error, "the results store is of the version that was tried: it is made anew from the evidence");
+    let scanners = store.read(fleet::public_keys).await?.into_iter();
+    let scanners = scanners.map(|(id, key)| (Id::from_bytes(id.into_bytes()), key)).collect();
+    let (layout, keys) = (layout.clone(), rebuild::Keys { scanners, job });
+    let opened = blocking::run(move || {
+        set_aside(&layout.results()).map_err(Error::from)?;
+        let rebuilt = rebuild::rebuild(&layout, &keys, true, &mut |_| {}).map_err(Error::internal)?;
+        tracing::info!(frames = rebuilt.frames, "the results store is made anew");
+        for (path, why) in &rebuilt.bad {
+            tracing::error!(path = %path.display(), why, "this evidence does not verify and was left out");
+        }
+        DuckDb::open(&layout.results(), Limits::default()).map_err(Error::from)
+    });
+    Ok(Arc::new(opened.await??))
+}
+
+/// Puts a store that cannot be read beside its place, over one that was put there before.
+fn set_aside(path: &Path) -> std::io::Result<()> {
+    for ending in ["duckdb", "duckdb.wal"] {
+        let (from, to) = (path.with_extension(ending), path.with_extension(format!("{ending}.unreadable")));
+        match fs::rename(from, to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// How the outside names this appliance: the first name it was given, else the address it listens on where that is one,

@@ -59,6 +59,12 @@ pub struct ServeArgs {
     /// Seconds without a sign of life after which a scanner's job goes to another.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", env = "PORTOLAN_LEASE", value_parser = clap::value_parser!(u16).range(3..=3600))]
     lease: u16,
+    /// Where it says that the version that runs is on trial (manager).
+    #[arg(long, value_name = "DIR", default_value = crate::update::machine::RUN)]
+    run_dir: PathBuf,
+    /// The version that runs; that of the image when absent (manager).
+    #[arg(long, value_name = "VERSION")]
+    running: Option<crate::update::manifest::Version>,
     /// How the log on standard error is written.
     #[arg(long, default_value = "text", env = "PORTOLAN_LOG_FORMAT")]
     log: LogFormat,

@@ -232,6 +232,7 @@ fn page(
         caller: (&asked.call.caller).into(),
         page: PageView { path: view.path, query: asked.query.clone(), params, docs: view.docs },
         notice: view.notice.or_else(|| kept.map(decode)),
+        on_trial: site.app.store.is_on_trial(),
         request_id: &asked.call.request_id,
         theme: theme.unwrap_or("auto"),
         help: site.app.docs.help(view.docs),

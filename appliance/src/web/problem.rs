@@ -131,6 +131,12 @@ impl Problem {
                 let said = "As many files as are sent at once are being sent. Try again in a minute.";
                 (503, "busy", "Busy", Some(said.to_owned()))
             }
+            Error::OnTrial => {
+                retry_s = Some(BUSY_S);
+                let said = "The version that runs since the last start is on trial for some minutes. What is changed now \
+                            would be lost if the one before came back, so nothing is. Try again in a minute.";
+                (503, "on-trial", "An update is on trial", Some(said.to_owned()))
+            }
             Error::Timeout => (503, "timeout", "This took too long", None),
             Error::Unavailable(detail) => (503, "unavailable", "Not available now", Some(detail)),
             Error::Internal(cause) => {

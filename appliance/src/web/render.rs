@@ -39,6 +39,8 @@ pub(super) struct Context<'a> {
     pub caller: CallerView,
     pub page: PageView,
     pub notice: Option<String>,
+    /// An update is on trial: nothing can be changed.
+    pub on_trial: bool,
     pub request_id: &'a str,
     pub theme: &'a str,
     pub help: Option<&'a Help>,

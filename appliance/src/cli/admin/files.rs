@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -19,6 +19,7 @@ use crate::ids::{Ids, Random};
 use crate::layout::{Hold, Layout};
 use crate::sqlite::Opening;
 use crate::store::Store;
+use crate::update::{machine, trial};
 use crate::web::Page;
 
 /// Where the files are, and how answers are printed.
@@ -72,6 +73,7 @@ impl Files {
         let runtime = runtime.map_err(Failure::file("a runtime"))?;
         let (clock, random, actor) = (Clock::system(), Random::system(), who::actor());
         let store = Store::open(&layout.config_db(), opening, clock.clone())?;
+        let store = store.unless_on_trial(trial::flag(Path::new(machine::RUN)));
         let ids = Ids::with(clock.clone(), random.clone());
         Ok(Self { runtime, layout, store, clock, ids, random, by: Machine::new(actor.clone()), actor })
     }

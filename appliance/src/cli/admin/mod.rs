@@ -100,7 +100,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub(super) fn file(what: impl ToString) -> impl FnOnce(io::Error) -> Self {
+    /// For `map_err` of what was done with this file.
+    pub fn file(what: impl ToString) -> impl FnOnce(io::Error) -> Self {
         let what = what.to_string();
         move |error| Self::File { what, error }
     }
@@ -150,7 +151,8 @@ pub struct Said {
 }
 
 impl Said {
-    pub(super) fn new(text: impl Into<String>, json: Value) -> Self {
+    /// A text, and the same as JSON.
+    pub fn new(text: impl Into<String>, json: Value) -> Self {
         let mut text = text.into();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');

@@ -6,7 +6,7 @@ mod words;
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -306,6 +306,23 @@ impl Appliance {
             Failure::Refused(said)
         })
     }
+}
+
+/// Whether this machine's own appliance answers its operator with what is at this path of the API; why not, in words.
+pub(super) fn look(data: &Path, path: &str) -> Result<(), String> {
+    let args = CtlArgs {
+        url: None,
+        token: None,
+        ca: None,
+        pin: None,
+        data: data.to_owned(),
+        json: true,
+        words: Vec::new(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let asked = async { Appliance::of(&args)?.ask("GET", path, &Map::new()).await };
+    runtime.block_on(asked).map(drop).map_err(|failure| failure.to_string())
 }
 
 /// An error of the API in words: what it is, and each field that is wrong.

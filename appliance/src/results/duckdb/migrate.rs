@@ -12,6 +12,12 @@ mod embedded {
     refinery::embed_migrations!("../migrations/results");
 }
 
+/// The newest schema that this program knows.
+#[must_use]
+pub fn known() -> u32 {
+    crate::sqlite::newest(&embedded::migrations::runner())
+}
+
 /// Brings the schema up to date.
 ///
 /// # Errors
