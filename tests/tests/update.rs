@@ -114,7 +114,16 @@ impl Machine {
 
     fn command(&self, verb: &str, from: Option<&Path>) -> Command {
         let mut command = Command::new(binaries::portolan());
-        command.args(["update", verb, "--running", "0.1.0", "--root-hash", RUNNING, "--bootctl", ""]);
+        command.args([
+            "update",
+            verb,
+            "--running",
+            "0.1.0",
+            "--root-hash",
+            RUNNING,
+            "--bootctl",
+            "/bin/true",
+        ]);
         command.arg("--data").arg(self.site.data()).arg("--disk").arg(self.at("disk"));
         command.arg("--esp").arg(self.at("esp")).arg("--run-dir").arg(self.at("run"));
         if let Some(from) = from {
@@ -325,14 +334,16 @@ impl Trial {
 
     fn command(&self, verb: &str) -> Command {
         let mut command = Command::new(binaries::portolan());
-        command.args(["update", verb, "--running", "0.2.0", "--bootctl", "", "--data"]).arg(self.site.data());
+        command
+            .args(["update", verb, "--running", "0.2.0", "--bootctl", "/bin/true", "--data"])
+            .arg(self.site.data());
         command.arg("--run-dir").arg(&self.run);
         command
     }
 
     fn gate(&self, port: u16, within: &str) -> Output {
         let mut command = self.command("gate");
-        command.args(["--no-units", "--within", within, "--scanner-port", &port.to_string()]);
+        command.args(["--within", within, "--scanner-port", &port.to_string()]);
         command.arg("--scanner").arg(binaries::scanner()).output().expect("portolan starts")
     }
 }

@@ -21,10 +21,6 @@ use crate::{jobs, store};
 
 /// How long it waits before it looks again.
 const PAUSE: Duration = Duration::from_secs(2);
-/// What has to run.
-const UNITS: [&str; 3] =
-    ["portolan-manager.service", "portolan-ingest.service", "portolan-dispatcher.service"];
-
 /// What `portolan update begin` takes.
 #[derive(Args, Debug)]
 pub struct BeginArgs {
@@ -42,9 +38,6 @@ pub struct GateArgs {
     /// The port that scanners connect to
     #[arg(long, value_name = "PORT", default_value_t = 8443)]
     scanner_port: u16,
-    /// Do not ask systemd whether the units of the roles run
-    #[arg(long)]
-    no_units: bool,
     /// Within how many seconds all has to be well
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     within: u64,
@@ -97,24 +90,9 @@ pub fn gate(files: &FilesArgs, places: &PlacesArgs, args: &GateArgs) -> Outcome 
 
 /// Everything that has to be well, the cheapest first.
 fn well(files: &FilesArgs, args: &GateArgs) -> Result<(), String> {
-    if !args.no_units {
-        units()?;
-    }
     databases(&Layout::new(&files.data))?;
     let pages = answers(files)?;
     canary(args, pages)
-}
-
-fn units() -> Result<(), String> {
-    for unit in UNITS {
-        let said = Command::new("/usr/bin/systemctl").args(["is-active", "--quiet", unit]).status();
-        match said {
-            Ok(status) if status.success() => {}
-            Ok(_) => return Err(format!("{unit} does not run")),
-            Err(error) => return Err(format!("systemctl: {error}")),
-        }
-    }
-    Ok(())
 }
 
 /// The files are whole and as this version made them.
@@ -198,17 +176,33 @@ fn good(args: &FilesArgs, places: &PlacesArgs) -> Outcome {
     let running = places.running.clone().unwrap_or_else(machine::running);
     let pending = Pending::read(&files.layout)?;
     let id = pending.as_ref().map(|pending| pending.id.to_string()).unwrap_or_default();
-    let from = pending.as_ref().and_then(|pending| pending.from.clone());
-    if from.is_some_and(|from| from > running) && !places.bootctl.as_os_str().is_empty() {
-        // An older version that was asked for: systemd-boot would take the newer one again.
-        tell_loader(&places.bootctl, &["set-default", &format!("portolan_{running}*.efi")])?;
-    }
     let about = json!({ "version": running.to_string() });
     let entry = Entry::event("system.update-good", &about).on("update", &id);
     files.wait(files.store.change(&files.actor, move |_| Ok((entry, ()))))?;
     Pending::forget(&files.layout).map_err(Failure::file(files.layout.pending_update().display()))?;
     trial::end(&places.run_dir)?;
     Ok(Said::new(format!("version {running} is well and stays"), about))
+}
+
+/// Tells systemd-boot to take what runs, where it would take a newer version that is still there: after an older one that was
+/// asked for turned out well.
+///
+/// # Errors
+/// A folder, or what systemd-boot's program says.
+pub fn prefer(places: &PlacesArgs) -> Outcome {
+    let machine = places.machine()?;
+    let running = &machine.running;
+    let newer = machine.kernels()?.into_iter().any(|(_, kernel)| kernel.version > *running);
+    match (&machine.bootctl, newer) {
+        (Some(program), true) => {
+            tell_loader(program, &["set-default", &format!("portolan_{running}*.efi")])?;
+            Ok(Said::new(
+                format!("version {running} is preferred to newer ones"),
+                json!({ "preferred": true }),
+            ))
+        }
+        _ => Ok(Said::new("what runs is the newest", json!({ "preferred": false }))),
+    }
 }
 
 /// It does not stay. That can be told where the databases open; the restart comes from the unit.

@@ -54,21 +54,20 @@ struct PlacesArgs {
     /// The root hash of what runs; what the kernel was started with when absent
     #[arg(long, global = true, value_name = "HEX")]
     root_hash: Option<RootHash>,
-    /// What tells systemd-boot which version to prefer; an empty word for nobody
+    /// What tells systemd-boot which version to prefer
     #[arg(long, global = true, value_name = "PROGRAM", default_value = "/usr/bin/bootctl")]
     bootctl: PathBuf,
 }
 
 impl PlacesArgs {
     fn machine(&self) -> Result<Machine, Error> {
-        let bootctl = Some(self.bootctl.clone()).filter(|path| !path.as_os_str().is_empty());
         Machine::find(Places {
             disk: self.disk.clone(),
             esp: self.esp.clone(),
             run: Some(self.run_dir.clone()),
             running: self.running.clone(),
             root_hash: self.root_hash,
-            bootctl,
+            bootctl: Some(self.bootctl.clone()),
         })
     }
 }
@@ -94,6 +93,8 @@ enum UpdateCommand {
     /// Until then the configuration is not changed. Ends with an error when it is not well in time: the unit then restarts
     /// the machine, and after the last try the version before boots.
     Gate(GateArgs),
+    /// Prefer what runs to a newer version that is still there: for a unit, once it is well
+    Prefer,
     /// Make an update of an image's parts, signed with the release key
     Pack(PackArgs),
 }
@@ -130,6 +131,7 @@ pub fn run(args: &UpdateArgs) -> ExitCode {
         UpdateCommand::State => state(places),
         UpdateCommand::Begin(args) => gate::begin(places, args),
         UpdateCommand::Gate(args) => gate::gate(files, places, args),
+        UpdateCommand::Prefer => gate::prefer(places),
         UpdateCommand::Pack(args) => pack::run(args),
     })
 }
