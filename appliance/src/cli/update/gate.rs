@@ -117,7 +117,7 @@ fn databases(layout: &Layout) -> Result<(), String> {
 /// The pages answer this machine's own operator, out of config.db and out of the results, which the manager alone has
 /// open. The port they answer on.
 fn answers(files: &FilesArgs) -> Result<u16, String> {
-    for path in ["/scans", "/"] {
+    for path in ["/scans", "/hosts/127.0.0.1"] {
         ctl::look(&files.data, path).map_err(|why| format!("the pages do not answer {path}: {why}"))?;
     }
     let said = std::fs::read_to_string(Layout::new(&files.data).operator_pages());
