@@ -78,10 +78,10 @@ impl<'a> Table<'a> {
     pub fn read(disk: &'a File) -> Result<Self, Error> {
         let size = io::Seek::seek(&mut &*disk, io::SeekFrom::End(0))?;
         let last = (size / SECTOR).checked_sub(1).ok_or(Error::NoTable)?;
-        let first = whole(disk, 1, last)?;
+        let first = whole(disk, 1, last);
         let found = match first {
             Some(found) => found,
-            None => whole(disk, last, last)?.ok_or(Error::NoTable)?,
+            None => whole(disk, last, last).ok_or(Error::NoTable)?,
         };
         let (copy, entries) = found;
         let entry = usize::try_from(number32(&copy.header, 84)).map_err(|_| Error::NoTable)?;
@@ -99,7 +99,7 @@ impl<'a> Table<'a> {
             Copy { header, at, entries_at }
         };
         // Where it is not known, it is where everyone puts it.
-        let (firsts, seconds) = match whole(disk, backup, last)? {
+        let (firsts, seconds) = match whole(disk, backup, last) {
             Some((second, _)) if this == 1 => (copy.entries_at, second.entries_at),
             _ if this == 1 => (copy.entries_at, backup - sectors),
             _ => (2, copy.entries_at),
@@ -179,14 +179,14 @@ fn put(disk: &File, sector: u64, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The table whose header is in this sector, if it is whole.
-fn whole(disk: &File, at: u64, last: u64) -> Result<Option<(Copy, Vec<u8>)>, Error> {
+fn whole(disk: &File, at: u64, last: u64) -> Option<(Copy, Vec<u8>)> {
     let mut sector = [0; 512];
     if disk.read_exact_at(&mut sector, at * SECTOR).is_err() {
-        return Ok(None);
+        return None;
     }
     let length = number32(&sector, 12) as usize;
     if !sector.starts_with(b"EFI PART") || !(92..=512).contains(&length) {
-        return Ok(None);
+        return None;
     }
     let header = sector.to_vec();
     let (count, size) = (number32(&header, 80), number32(&header, 84));
@@ -197,14 +197,14 @@ fn whole(disk: &File, at: u64, last: u64) -> Result<Option<(Copy, Vec<u8>)>, Err
         && [128, 256, 512].contains(&size)
         && entries_at <= last;
     if !proper {
-        return Ok(None);
+        return None;
     }
     let mut entries = vec![0; count as usize * size as usize];
     if disk.read_exact_at(&mut entries, entries_at * SECTOR).is_err() {
-        return Ok(None);
+        return None;
     }
     let whole = crc32fast::hash(&entries) == number32(&header, 88);
-    Ok(whole.then_some((Copy { header, at, entries_at }, entries)))
+    whole.then_some((Copy { header, at, entries_at }, entries))
 }
 
 /// The checksum of a header, its own field taken as zero.

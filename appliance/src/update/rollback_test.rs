@@ -120,7 +120,7 @@ async fn a_rollback_puts_the_configuration_back_and_the_audit_stays_one_chain() 
     let heads = "SELECT count(*) FROM audit_checkpoint WHERE seq = 2";
     let heads: i64 = store.read(move |db| Ok(db.query_row(heads, [], |row| row.get(0))?)).await.unwrap();
     assert_eq!(heads, 1);
-    let schema = store.read(|db| crate::store::schema(db)).await.unwrap();
+    let schema = store.read(crate::store::schema).await.unwrap();
     assert_eq!(schema.wrong, [""; 0]);
     drop(store);
     assert_eq!(site.start("0.1.0", "four").unwrap(), None);

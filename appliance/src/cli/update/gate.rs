@@ -49,15 +49,12 @@ pub struct GateArgs {
 /// A file.
 pub fn begin(places: &PlacesArgs, args: &BeginArgs) -> Outcome {
     let counted = trial::counted(&args.efivars)?;
-    let on = match &counted {
-        Some(Kernel { version, tries: Some(_) }) => {
-            trial::begin(&places.run_dir, version)?;
-            true
-        }
-        _ => {
-            trial::end(&places.run_dir)?;
-            false
-        }
+    let on = if let Some(Kernel { version, tries: Some(_) }) = &counted {
+        trial::begin(&places.run_dir, version)?;
+        true
+    } else {
+        trial::end(&places.run_dir)?;
+        false
     };
     let text = if on { "what was started is on trial" } else { "what was started is known to be good" };
     Ok(Said::new(text, json!({ "trial": on })))
