@@ -15,7 +15,7 @@ APPLIANCE = -p portolan -p portolan-tests -p portolan-bench $(FEATURES)
 SCANNER = -p portolan-scanner
 
 .DEFAULT_GOAL := build
-.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner dist test-packages duckdb setup bench-scan bench-ingest bench-audit bench-sign-in screenshots pages
+.PHONY: help build demo test check fmt lint unit e2e scanner scanner-all scanner-reproducible fuzz release release-scanner dist test-packages image image-of-tests test-image image-sizes image-reproducible duckdb setup bench-scan bench-ingest bench-audit bench-sign-in screenshots pages
 
 help: ## list these names
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -44,7 +44,7 @@ lint: duckdb ## format, clippy, licences and sources of all crates, shell script
 	cargo clippy $(SCANNER) --no-default-features --features usb --all-targets -- -D warnings
 	cargo clippy $(SCANNER) --no-default-features --features pq --all-targets -- -D warnings
 	tools/cargo-deny.sh check licenses bans sources
-	shellcheck tools/*.sh scanner/install.sh packaging/*.sh packaging/deb/preinst packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm .ci/run
+	shellcheck tools/*.sh scanner/install.sh packaging/*.sh packaging/deb/preinst packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm .ci/run image/*.sh image/mkosi.finalize image/mkosi.profiles/test/mkosi.finalize $(addprefix image/mkosi.extra/usr/lib/portolan-image/,console disk install machine recovery unlock var)
 
 unit: duckdb ## unit tests of the scanner and the appliance, and the benchmarks' own
 	cargo test $(SCANNER)
@@ -85,6 +85,26 @@ test-packages: ## try what `make dist` packed in a clean Debian 13 and in a Debi
 	lintian --fail-on error dist/portolan_*.deb
 	packaging/try.sh dist
 	SUITE=bookworm packaging/try.sh dist
+
+image: dist ## the operating system's image, signed with SIGNING_KEY=FILE and IMAGE_KEYS=FOLDER: raw, qcow2, OVA, installer (as root)
+	@tools/test-setup.sh image
+	image/build.sh release dist
+	image/pack.sh $(CACHE)/image/release/out dist/image
+
+# What cannot be made here is said, and is no failure: the tests that need it say so too.
+image-of-tests: build
+	@tools/test-setup.sh image
+	@image/build.sh test $(PORTOLAN_BIN) $(PORTOLAN_SCANNER_BIN) || { code=$$?; \
+		[ $$code -eq 77 ] && echo "NOT TESTED: the image, as it cannot be made on this machine" || exit $$code; }
+
+test-image: image-of-tests ## boot the image in virtual machines in every way that it is tested (as root; some minutes)
+	cargo test -p portolan-tests --test image -- --include-ignored --test-threads=1 --nocapture
+
+image-sizes: ## what each package takes in the image last made for release: image/SIZE.md
+	tools/image-sizes.sh >image/SIZE.md.new && mv image/SIZE.md.new image/SIZE.md
+
+image-reproducible: ## make the image of the tests twice, once from empty caches, and compare (as root; some minutes)
+	tools/image-reproducible.sh $(PORTOLAN_BIN) $(PORTOLAN_SCANNER_BIN)
 
 duckdb: ## the prebuilt DuckDB library, where cargo looks for it
 	@tools/duckdb.sh

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what `make test` needs on a Debian 12 with Rust, npm and Python; `test-setup.sh bench` what the
-# benchmarks need besides, `test-setup.sh packages` what trying the packages takes. Looks before it installs: when all is there it is done in a second and silent.
+# benchmarks need besides, `test-setup.sh packages` what trying the packages takes, `test-setup.sh image` what making the image takes. Looks before it installs: when all is there it is done in a second and silent.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -51,6 +51,12 @@ if [ "${1:-}" = packages ]; then
     need mmdebstrap mmdebstrap
     need systemd-nspawn systemd-container
     need nsenter util-linux
+fi
+
+# Makes the tree of tools that the image is made with; all else is in there.
+if [ "${1:-}" = image ]; then
+    need mmdebstrap mmdebstrap
+    need openssl openssl
 fi
 
 if [ -n "$packages" ]; then

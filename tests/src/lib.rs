@@ -20,6 +20,7 @@ pub mod story;
 pub mod supervisor;
 pub mod tls;
 pub mod units;
+pub mod vm;
 pub mod wait;
 
 pub use client::Client;

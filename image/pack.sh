@@ -1,0 +1,63 @@
+#!/bin/sh
+# pack.sh OUT DIST: from the raw image of a build in OUT makes what people take home, in DIST:
+#   portolan-VERSION.raw.xz            for flashing onto a disk
+#   portolan-VERSION.qcow2             for QEMU and libvirt
+#   portolan-VERSION.ova               for VMware, VirtualBox and the like
+#   portolan-VERSION-installer.raw.xz  for a stick, which installs onto the disk of the machine that boots it
+#   SHA256SUMS, and update/: the root, its hashes and the kernel, of which an update is made
+# PACK=installer-only makes portolan-VERSION-installer.raw and nothing else, as the tests need it.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+out=$(cd "$1" && pwd)
+mkdir -p "$2"
+dist=$(cd "$2" && pwd)
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/portolan/image/tools
+version=$(cat "$out/version")
+name=portolan-$version
+
+# tool PROGRAM ARGUMENTS…: a program of the tree of tools, with its own loader and libraries.
+tool() {
+    program=$(find "$tools/usr/bin" "$tools/usr/sbin" -maxdepth 1 -name "$1" | head -n 1)
+    shift
+    "$tools/usr/lib64/ld-linux-x86-64.so.2" --library-path "$tools/usr/lib/x86_64-linux-gnu:$tools/usr/lib/x86_64-linux-gnu/systemd" "$program" "$@"
+}
+
+work=$(mktemp -d "$dist/new.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# The stick: the same disk, whose loader starts the entry that installs.
+cp --sparse=always "$out/portolan_$version.raw" "$work/$name-installer.raw"
+start=$(tool sfdisk --json "$work/$name-installer.raw" |
+    tool jq '.partitiontable.partitions[] | select(.type == "C12A7328-F81F-11D2-BA4B-00C04B0C3C8A" or .name == "esp") | .start')
+cp "$here/mkosi.extra/efi/loader/loader.conf" "$work/loader.conf"
+echo "default portolan_$version.efi@install" >>"$work/loader.conf"
+tool mcopy -o -i "$work/$name-installer.raw@@$((start * 512))" "$work/loader.conf" ::/loader/loader.conf
+if [ "${PACK:-}" = installer-only ]; then
+    mv "$work/$name-installer.raw" "$dist/"
+    exit
+fi
+
+for file in "$name-installer.raw" "$name.raw"; do
+    [ -e "$work/$file" ] || cp --sparse=always "$out/portolan_$version.raw" "$work/$file"
+    xz -T 0 -6 "$work/$file"
+done
+tool qemu-img convert -f raw -O qcow2 -c "$out/portolan_$version.raw" "$work/$name.qcow2"
+
+# The appliance for hypervisors: the disk as they read it in a stream, what machine it wants, and the sums of both. Its disk
+# is 32 GB there, of which /var takes what is left.
+tool qemu-img create -q -f qcow2 -F raw -b "$out/portolan_$version.raw" "$work/large.qcow2" 32G
+tool qemu-img convert -f qcow2 -O vmdk -o subformat=streamOptimized "$work/large.qcow2" "$work/$name-disk1.vmdk"
+size=$(stat -c %s "$work/$name-disk1.vmdk")
+sed "s/@version@/$version/g; s/@size@/$size/; s/@disk@/$name-disk1.vmdk/; s/@capacity@/32/" "$here/portolan.ovf" >"$work/$name.ovf"
+(cd "$work" && for file in "$name.ovf" "$name-disk1.vmdk"; do
+    echo "SHA256($file)= $(sha256sum "$file" | cut -d ' ' -f 1)"
+done >"$name.mf" && tar --format=ustar --owner=0 --group=0 --mtime=@0 -cf "$name.ova" "$name.ovf" "$name.mf" "$name-disk1.vmdk")
+
+mkdir -p "$dist/update"
+cp "$out"/*.root-x86-64.raw "$out"/*.root-x86-64-verity.raw "$out/portolan_$version.efi" "$dist/update/"
+for file in "$name.raw.xz" "$name.qcow2" "$name.ova" "$name-installer.raw.xz"; do
+    mv "$work/$file" "$dist/"
+done
+(cd "$dist" && sha256sum "$name.raw.xz" "$name.qcow2" "$name.ova" "$name-installer.raw.xz" >SHA256SUMS && ls -l "$name".* "$name-installer.raw.xz")

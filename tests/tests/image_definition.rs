@@ -1,0 +1,161 @@
+//! What the image is made from, without making it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use portolan_tests::binaries::repository;
+use portolan_tests::units::accounts;
+
+fn image() -> PathBuf {
+    repository().join("image")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(image().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every file of the definition.
+fn files() -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![image()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder can be read").flatten() {
+            let path = entry.path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found
+}
+
+/// A setting of several lines, without comments.
+fn setting(file: &str, name: &str) -> BTreeSet<String> {
+    let text = read(file);
+    let begin = format!("{name}=");
+    let lines = text.lines().skip_while(|line| !line.starts_with(&begin)).skip(1);
+    let lines = lines.take_while(|line| line.is_empty() || line.starts_with(' '));
+    let words = lines.map(|line| line.split('#').next().unwrap_or_default().trim());
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_command_line_locks_the_machine_down() {
+    let line = setting("mkosi.conf", "KernelCommandLine");
+    for word in [
+        "ro",
+        "systemd.import_credentials=no",
+        "systemd.verity_root_options=panic-on-corruption",
+        "lockdown=integrity",
+        "module.sig_enforce=1",
+        "init_on_alloc=1",
+        "slab_nomerge",
+        "vsyscall=none",
+        "panic=10",
+    ] {
+        assert!(line.contains(word), "{word} is not in {line:?}");
+    }
+    assert!(
+        !line.iter().any(|word| word.contains("mitigations=off") || word.contains("debug_shell")),
+        "{line:?}"
+    );
+}
+
+#[test]
+fn nothing_to_sign_in_with_nor_to_build_with_is_installed() {
+    let packages = setting("mkosi.conf", "Packages");
+    assert!(packages.contains("linux-image-amd64") && packages.contains("nftables"), "{packages:?}");
+    for unwanted in ["ssh", "apt", "dpkg", "perl", "gcc", "python", "login", "sudo", "curl", "wget", "dev"] {
+        let found = packages.iter().find(|one| one.split('-').any(|word| word == unwanted));
+        assert_eq!(found, None, "{unwanted}");
+    }
+}
+
+#[test]
+fn no_key_and_no_mirror_is_in_the_definition() {
+    for path in files() {
+        let text = fs::read(&path).expect("it can be read");
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.contains("PRIVATE KEY"), "{}", path.display());
+        assert!(!text.contains("http://deb.") && !text.contains("debian.org"), "{}", path.display());
+    }
+}
+
+#[test]
+fn the_shell_of_the_tests_is_in_no_other_image() {
+    for path in files() {
+        let of_the_tests = path.starts_with(image().join("mkosi.profiles/test"));
+        let text = fs::read(&path).expect("it can be read");
+        let names = String::from_utf8_lossy(&text).contains("portolan.test");
+        assert!(!names || of_the_tests, "{}", path.display());
+    }
+}
+
+#[test]
+fn every_user_and_group_has_a_number_and_none_has_two() {
+    let text = read("mkosi.extra/usr/lib/sysusers.d/00-portolan-image.conf");
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    for name in accounts().keys() {
+        assert!(lines.iter().any(|line| line[1] == name), "{name} has no number");
+    }
+    for one in &lines {
+        let number: u32 = one[2].parse().unwrap_or_else(|_| panic!("{one:?}"));
+        assert!((101..1000).contains(&number), "{one:?}");
+        let others = lines.iter().filter(|other| other[2] == one[2] && other[1] != one[1]);
+        assert_eq!(others.count(), 0, "{one:?}");
+    }
+    // /var of machines that run has files of these numbers: what stands here never changes.
+    for (name, number) in [
+        ("portolan-manager", "801"),
+        ("portolan-ingest", "802"),
+        ("portolan-dispatcher", "803"),
+        ("portolan-scanner", "804"),
+        ("portolan-config", "820"),
+        ("portolan-jobs", "821"),
+        ("portolan-spool", "822"),
+        ("systemd-network", "102"),
+        ("systemd-resolve", "103"),
+        ("systemd-timesync", "104"),
+    ] {
+        let found = lines.iter().find(|line| line[1] == name).unwrap_or_else(|| panic!("{name}"));
+        assert_eq!(found[2], number, "{name}");
+    }
+}
+
+#[test]
+fn only_the_pages_and_the_scanners_are_let_in() {
+    let rules = read("mkosi.extra/etc/nftables.conf");
+    assert!(rules.contains("hook input priority filter; policy drop;"), "{rules}");
+    assert!(rules.contains("hook forward priority filter; policy drop;"), "{rules}");
+    let ports: Vec<&str> = rules.lines().filter(|line| line.trim().starts_with("tcp dport")).collect();
+    assert_eq!(ports.len(), 1, "{ports:?}");
+    assert!(ports[0].contains("{ 443, 8443 }"), "{ports:?}");
+    let mut check = Command::new("nft");
+    check.arg("-c").arg("-f").arg(image().join("mkosi.extra/etc/nftables.conf"));
+    match check.stdin(Stdio::null()).output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let may_not =
+                said.contains("Operation not permitted") || said.contains("cache initialization failed");
+            assert!(output.status.success() || may_not, "{said}");
+        }
+        Err(error) => eprintln!("NOT TESTED: nft: {error}"),
+    }
+}
+
+#[test]
+fn what_the_presets_start_is_there() {
+    let presets = read("mkosi.extra/usr/lib/systemd/system-preset/00-portolan.preset");
+    assert!(presets.trim_end().ends_with("disable *"), "{presets}");
+    let ours = image().join("mkosi.extra/usr/lib/systemd/system");
+    let program = repository().join("systemd");
+    for line in presets.lines().filter_map(|line| line.strip_prefix("enable ")) {
+        let unit = line.split(' ').next().expect("a unit is named");
+        let there = |folder: &Path| folder.join(unit).exists();
+        let of_debian = unit.starts_with("systemd-") || unit == "nftables.service";
+        assert!(of_debian || there(&ours) || there(&program), "{unit}");
+    }
+}
