@@ -206,7 +206,7 @@ impl Running {
             // The line is whole when another has begun.
             rest.split_once('\n').map(|(line, _)| line.trim().to_owned())
         });
-        eprintln!("{:6.1} s: {words}{console}", self.began.elapsed().as_secs_f32());
+        eprintln!("{:6.1} s: {words}{console}", self.seconds());
         console
     }
 
@@ -258,11 +258,11 @@ impl Running {
         let mut byte = [0_u8];
         loop {
             let text = String::from_utf8_lossy(&said).into_owned();
-            if let Some((before, after)) = text.split_once(&mark) {
-                if let Some((code, _)) = after.split_once('\n') {
-                    let code = code.trim().parse().unwrap_or_else(|_| panic!("{script}: {text}"));
-                    return (before.trim().to_owned(), code);
-                }
+            if let Some((before, after)) = text.split_once(&mark)
+                && let Some((code, _)) = after.split_once('\n')
+            {
+                let code = code.trim().parse().unwrap_or_else(|_| panic!("{script}: {text}"));
+                return (before.trim().to_owned(), code);
             }
             if let Err(error) = shell.read_exact(&mut byte) {
                 panic!("{script}: {error}\n{text}\n{}", tail(&self.console()));
@@ -271,7 +271,7 @@ impl Running {
         }
     }
 
-    /// Whether its shell answers, now.
+    /// Since it was switched on.
     pub fn seconds(&self) -> f32 {
         self.began.elapsed().as_secs_f32()
     }
@@ -342,7 +342,7 @@ fn plain(text: &str) -> String {
         match one {
             '\u{1b}' => {
                 if rest.next() == Some('[') {
-                    let _ = rest.by_ref().find(|one| one.is_ascii_alphabetic());
+                    let _ = rest.by_ref().find(char::is_ascii_alphabetic);
                 }
             }
             '\r' => {}
