@@ -7,6 +7,7 @@ pub mod blocking;
 pub mod bundle;
 pub mod cli;
 pub mod clock;
+pub mod console;
 pub mod docs;
 pub mod error;
 pub mod fleet;

@@ -4,6 +4,7 @@ pub mod admin;
 mod audit;
 mod bundle;
 mod completions;
+mod console;
 pub mod ctl;
 mod exit;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use admin::audit::AuditArgs;
 use bundle::BundleArgs;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use completions::CompletionsArgs;
+use console::ConsoleArgs;
 use ctl::CtlArgs;
 use results::ResultsCommand;
 use sign::SignCommand;
@@ -75,6 +77,12 @@ enum Command {
     /// and is tried at the next start; what runs now boots again by itself unless the new version is well. Only what is signed
     /// with the release key is taken, and nothing is fetched.
     Update(UpdateArgs),
+    /// The console of the machine: addresses, network, time, tests, logs, power; by lines, for whoever stands there.
+    ///
+    /// It is what the image shows on its screen and its first serial line, and works at any terminal of root. Without a sign-in:
+    /// who stands at the machine can also take its disk. Everything that is changed is an entry of the audit, as `cli`
+    /// `console` with the name of the terminal.
+    Console(ConsoleArgs),
     /// Print the completions of a shell, for its folder of completions.
     ///
     /// Those folders are `/usr/share/bash-completion/completions/`, where the file is called `portolan`,
@@ -102,6 +110,7 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Sign(command) => sign::run(&command),
         Command::Update(args) => update::run(&args),
+        Command::Console(args) => console::run(&args),
         Command::Completions(args) => completions::run(&args),
     }
 }
