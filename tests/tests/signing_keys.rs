@@ -95,5 +95,5 @@ fn a_statement_of_the_old_key_holds_no_more() {
     let answer = owner.post("/tokens/validate", &asked).json();
     assert_eq!((&answer["valid"], &answer["reason"]), (&json!(false), &json!("key")), "{answer}");
     let entry = told(&owner, "key.statement-renewed");
-    assert!(entry.contains("\"old\"") && entry.matches("Ed25519").count() == 2, "{entry}");
+    assert!(entry.contains(r#""old":{"#) && entry.contains(r#""new":{"#), "{entry}");
 }
