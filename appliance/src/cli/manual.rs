@@ -12,7 +12,7 @@ use super::exit::Exit;
 /// A page: its file's name, and its text.
 fn pages() -> Vec<(String, String)> {
     let whole = super::definition();
-    let commands: Vec<Command> = whole.get_subcommands().cloned().collect();
+    let commands: Vec<Command> = shown(&whole).cloned().collect();
     let names: Vec<String> =
         commands.iter().map(|command| format!("portolan-{}", command.get_name())).collect();
     let mut pages = vec![("portolan".to_owned(), page(&whole, "portolan", &names))];
@@ -40,7 +40,7 @@ fn page(command: &Command, called: &str, others: &[String]) -> String {
     if command.has_subcommands() {
         text.push_str(".SH COMMANDS\n");
         if called == "portolan" {
-            for command in command.get_subcommands() {
+            for command in shown(command) {
                 let about = command.get_about().map(ToString::to_string).unwrap_or_default();
                 writeln!(
                     text,
@@ -73,7 +73,7 @@ fn tidy(text: &str) -> String {
 
 /// Each command below, however deep, in a section of its own.
 fn sections(text: &mut String, above: &Command, called: &str) {
-    for command in above.get_subcommands() {
+    for command in shown(above) {
         let called = format!("{called} {}", command.get_name());
         if command.has_subcommands() {
             sections(text, command, &called);
@@ -94,6 +94,11 @@ fn sections(text: &mut String, above: &Command, called: &str) {
             }
         }
     }
+}
+
+/// The commands below that are for people.
+fn shown(above: &Command) -> impl Iterator<Item = &Command> {
+    above.get_subcommands().filter(|command| !command.is_hide_set())
 }
 
 /// Help is not worth an entry of every list.
