@@ -179,16 +179,18 @@ impl Machine {
         );
         let kernel = fs::read_to_string(self.at("esp/EFI/Linux/portolan_0.1.0.efi"));
         assert_eq!(kernel.expect("it is there"), "the kernel that runs");
-        for name in self.kernels().iter().filter(|name| name.ends_with(".efi") && !name.contains("0.1.0")) {
+        for name in
+            self.kernels().iter().filter(|name| name.starts_with("portolan_") && !name.contains("0.1.0"))
+        {
             assert_eq!(name, &format!("portolan_{}+3-0.efi", update.version));
             assert!(fs::read(self.at("esp/EFI/Linux").join(name)).expect("it is there") == update.uki);
             assert_eq!(parts[4].label, format!("portolan_{}", update.version));
         }
-        if parts[4].label != "_empty" {
+        if parts[4].label == "_empty" {
+            assert_ne!(parts[4].uuid, id(&update.hash[..32]), "an empty slot would be found");
+        } else {
             assert_eq!((&parts[4].uuid, &parts[3].uuid), (&id(&update.hash[..32]), &id(&update.hash[32..])));
             assert!(self.read(&parts[4], ROOT) == update.root, "a named slot is not whole");
-        } else {
-            assert_ne!(parts[4].uuid, id(&update.hash[..32]), "an empty slot would be found");
         }
     }
 
