@@ -127,13 +127,9 @@ impl Endpoint {
         };
         let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
         let session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(session, socket);
+        let mut stream = Secure::new(StreamOwned::new(session, socket));
         let sent = stream.write_all(head).and_then(|()| stream.write_all(body)).and_then(|()| stream.flush());
-        match sent {
-            Ok(()) => read(BufReader::new(stream), asked),
-            // The other side stopped reading; what it said before may lie in the socket.
-            Err(_) => answer(read(BufReader::new(ReadOnly(stream)), asked), sent),
-        }
+        answer(read(BufReader::new(stream), asked), sent)
     }
 
     fn host(&self) -> String {
@@ -142,24 +138,54 @@ impl Endpoint {
 }
 
 /// The answer; if there is none, why the request could not be sent, if it could not.
-fn answer(read: io::Result<Response>, sent: io::Result<()>) -> io::Result<Response> {
+pub(crate) fn answer(read: io::Result<Response>, sent: io::Result<()>) -> io::Result<Response> {
     read.map_err(|error| sent.err().unwrap_or(error))
 }
 
-/// A TLS stream of which only the reading half works: rustls would first try to send what is left.
-struct ReadOnly(StreamOwned<ClientConnection, TcpStream>);
+/// A TLS stream that is still read when the other side has stopped reading: what it said before may lie in the socket.
+pub(crate) struct Secure {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    only_read: bool,
+}
 
-impl Read for ReadOnly {
+impl Secure {
+    pub(crate) fn new(stream: StreamOwned<ClientConnection, TcpStream>) -> Secure {
+        Secure { stream, only_read: false }
+    }
+
+    fn sent<T>(&mut self, outcome: io::Result<T>) -> io::Result<T> {
+        self.only_read |= outcome.is_err();
+        outcome
+    }
+}
+
+impl Write for Secure {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let outcome = self.stream.write(bytes);
+        self.sent(outcome)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let outcome = self.stream.flush();
+        self.sent(outcome)
+    }
+}
+
+impl Read for Secure {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.only_read {
+            return self.stream.read(buffer);
+        }
+        // rustls' own reading would first try to send what is left.
         loop {
-            match self.0.conn.reader().read(buffer) {
+            match self.stream.conn.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 done => return done,
             }
-            if self.0.conn.read_tls(&mut self.0.sock)? == 0 {
+            if self.stream.conn.read_tls(&mut self.stream.sock)? == 0 {
                 return Ok(0);
             }
-            self.0.conn.process_new_packets().map_err(io::Error::other)?;
+            self.stream.conn.process_new_packets().map_err(io::Error::other)?;
         }
     }
 }

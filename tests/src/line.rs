@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use tokio::net::TcpSocket;
 
-use crate::http::{Endpoint, Request, Response, read};
+use crate::http::{Endpoint, Request, Response, Secure, answer, read};
 
 /// A connection that is kept between requests, and made anew when the other side has closed it.
 pub struct Line {
@@ -46,11 +46,14 @@ impl Line {
         let stream = self.open.as_mut().expect("it was just opened");
         let asked = format!("{} {}", request.method, request.target);
         let to = stream.get_mut();
-        to.write_all(self.endpoint.head(request, "keep-alive").as_bytes())?;
-        to.write_all(&request.body)?;
-        to.flush()?;
-        let answer = read(stream, &asked);
-        if !answer.as_ref().is_ok_and(|answer| answer.header("connection") != Some("close")) {
+        let head = self.endpoint.head(request, "keep-alive");
+        let sent = to
+            .write_all(head.as_bytes())
+            .and_then(|()| to.write_all(&request.body))
+            .and_then(|()| to.flush());
+        let cut = sent.is_err();
+        let answer = answer(read(stream, &asked), sent);
+        if cut || !answer.as_ref().is_ok_and(|answer| answer.header("connection") != Some("close")) {
             self.open = None;
         }
         answer
@@ -67,7 +70,7 @@ impl Line {
         let Some((config, name)) = &self.endpoint.tls else { return Ok(Box::new(socket)) };
         let name = ServerName::try_from(name.clone()).map_err(io::Error::other)?;
         let session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-        Ok(Box::new(StreamOwned::new(session, socket)))
+        Ok(Box::new(Secure::new(StreamOwned::new(session, socket))))
     }
 }
 
