@@ -4,7 +4,7 @@
 use crate::clock::Clock;
 use crate::error::Error;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -86,11 +86,15 @@ impl Limit {
 }
 
 /// Turns at what one source does one at a time.
-pub struct Turns([Arc<tokio::sync::Mutex<()>>; LANES]);
+pub struct Turns {
+    lanes: [Arc<tokio::sync::Mutex<()>>; LANES],
+    /// Drawn anew at each start: nobody can tell which other sources share a lane with somebody's.
+    drawn: RandomState,
+}
 
 impl Default for Turns {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Arc::default()))
+        Self { lanes: std::array::from_fn(|_| Arc::default()), drawn: RandomState::new() }
     }
 }
 
@@ -98,10 +102,8 @@ impl Turns {
     /// The turn of this source, once those before it are over; it is over when it is dropped. Some sources share one: to
     /// them it only takes longer.
     pub async fn of(&self, source: IpAddr) -> tokio::sync::OwnedMutexGuard<()> {
-        let mut hasher = DefaultHasher::new();
-        network(source).hash(&mut hasher);
-        let lane = usize::try_from(hasher.finish() % LANES as u64).unwrap_or(0);
-        Arc::clone(&self.0[lane]).lock_owned().await
+        let lane = usize::try_from(self.drawn.hash_one(network(source)) % LANES as u64).unwrap_or(0);
+        Arc::clone(&self.lanes[lane]).lock_owned().await
     }
 }
 

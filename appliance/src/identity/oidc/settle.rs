@@ -319,6 +319,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_link_by_address_is_made_to_an_account_that_a_provider_knows() {
+        let (site, mut provider) = site().await;
+        provider.settings.link_by_email = true;
+        let rows = format!(
+            "UPDATE user SET email = 'bob@plant.test' WHERE name = 'grace';
+             INSERT INTO oidc_link (provider, subject, user, created_at)
+               SELECT '{}', 'clerk', id, 0 FROM user WHERE name = 'grace'",
+            provider.id
+        );
+        let make = move |tx: &Transaction| {
+            tx.execute_batch(&rows)?;
+            Ok((Entry::event("test.made", &()), ()))
+        };
+        site.app.store.change(&Actor::system("test"), make).await.unwrap();
+        let come = comes(&site, &provider, person("bob", Some("bob@plant.test"), &["ops"])).await;
+        assert!(
+            come.is_err() || come.unwrap().0 != "grace",
+            "whoever comes as “clerk” would hold bob's roles"
+        );
+    }
+
+    #[tokio::test]
     async fn what_a_provider_said_counts_only_while_it_is_what_it_was_when_it_was_asked() {
         let (site, provider) = site().await;
         let link = format!(

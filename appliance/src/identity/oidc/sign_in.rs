@@ -125,7 +125,10 @@ impl Oidc {
                 Ok(Arrived { done, next: trip.next, proof: false })
             }
             Err(error) => {
-                let _ = self.0.parts.identity.0.wrong.take(call.source);
+                // What is the provider's fault or ours takes no tries from those who sign in from there.
+                if !matches!(error, Error::Unavailable(_) | Error::Internal(_)) {
+                    let _ = self.0.parts.identity.0.wrong.take(call.source);
+                }
                 let why: String = error.to_string().chars().take(500).collect();
                 let detail = json!({ "method": "oidc", "provider": provider.name, "why": why });
                 let entry = Entry::sign_in(action, &detail).on("provider", id).outcome(Outcome::Refused);

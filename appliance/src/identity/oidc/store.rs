@@ -113,12 +113,15 @@ pub fn keep_link(tx: &Transaction, provider: Uuid, subject: &str, user: Uuid, no
     Ok(())
 }
 
-/// The one person with this e-mail address that may be linked: active, not the owner. Two of them are none.
+/// The one person with this e-mail address that may be linked: active, not the owner, and known to no provider yet: whoever
+/// that one knows them by would come by the new roles too. Two of them are none.
 pub fn by_email(db: &Connection, email: &str) -> Result<Option<Uuid>> {
     let sql = "SELECT id FROM user WHERE email = ? COLLATE NOCASE AND kind = 'person' LIMIT 2";
     let found = rows(db, sql, [email], |row| row.get::<_, Key>(0))?;
     let [Key(id)] = found[..] else { return Ok(None) };
-    let sql = "SELECT is_owner = 0 AND status = 'active' FROM user WHERE id = ?";
+    let sql =
+        "SELECT is_owner = 0 AND status = 'active' AND NOT EXISTS (SELECT 1 FROM oidc_link WHERE user = id)
+               FROM user WHERE id = ?";
     let fits: bool = db.query_row(sql, [Key(id)], |row| row.get(0))?;
     Ok(fits.then_some(id))
 }

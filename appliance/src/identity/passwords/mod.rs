@@ -202,27 +202,28 @@ impl Identity {
             .await
     }
 
-    /// Whose password this link sets. One that sets none is a wrong try, counted and written down.
+    /// Whose password this link sets. To look is no try: another site's page can have a browser do it.
     ///
     /// # Errors
     /// `NotFound` for one that was used, is over, or never was; `RateLimited` after too many of those.
     pub async fn reset_link(&self, call: &Call, token: &str) -> Result<Link> {
         self.0.wrong.check(call.source)?;
         let (hash, now) = (sha256(token.as_bytes()), self.0.clock.now());
-        if let Some(found) = self.0.store.read(move |db| store::link(db, &hash, now)).await? {
-            return Ok(found);
-        }
-        let entry = Entry::sign_in("user.password-reset", &json!({ "why": "no-such-link" }));
-        self.wrong(call, "reset-link", entry).await?;
-        Err(no_link())
+        self.0.store.read(move |db| store::link(db, &hash, now)).await?.ok_or_else(no_link)
     }
 
-    /// Sets the password by a link, which is then spent. All sessions of the account end.
+    /// Sets the password by a link, which is then spent. All sessions of the account end. A link that sets none is a wrong
+    /// try, counted and written down.
     ///
     /// # Errors
     /// `NotFound` as [`Identity::reset_link`]; `Invalid`; any from the database.
     pub async fn reset_password(&self, call: &Call, token: &str, new: NewPassword) -> Result<()> {
-        let link = self.reset_link(call, token).await?;
+        let link = self.reset_link(call, token).await;
+        if let Err(Error::NotFound { .. }) = link {
+            let entry = Entry::sign_in("user.password-reset", &json!({ "why": "no-such-link" }));
+            self.wrong(call, "reset-link", entry).await?;
+        }
+        let link = link?;
         let mut refusals = Refusals::new();
         rules::check(&mut refusals, &link.name, &new.password, &new.again);
         refusals.end()?;

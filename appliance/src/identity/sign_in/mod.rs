@@ -139,6 +139,8 @@ impl Identity {
         whose: Whose,
         password: String,
     ) -> Result<Option<Right>> {
+        // Before, so that who has none left holds up nobody; after, as those before left it.
+        self.0.wrong.check(call.source)?;
         let _turn = self.0.turns.of(call.source).await;
         self.0.wrong.check(call.source)?;
         let (now, source) = (self.0.clock.now(), call.source);

@@ -46,10 +46,11 @@ impl Identity {
     /// Changes an account.
     ///
     /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`, `Forbidden`; `InPerson`, `Prove` where roles change; any from the database.
+    /// `NotFound`, `Stale`, `Invalid`, `Forbidden`; `InPerson`, `Prove` where roles or the address change; any from the
+    /// database.
     pub async fn update_user(&self, by: &impl By, id: Uuid, input: AccountInput) -> Result<Account> {
         let (this, at) = (by.clone(), self.0.clock.now());
-        let proof = self.proved(by);
+        let (proof, for_address) = (self.proved(by), self.proved(by));
         let change = move |tx: &Transaction| {
             let before = store::one(tx, id, at)?;
             within(tx, &this, &before)?;
@@ -65,6 +66,11 @@ impl Identity {
             }
             let fields = refusals.end_with(Some(fields))?;
             may_give(tx, &this, proof, &before.roles, &fields.roles)?;
+            if fields.email != before.email {
+                // A provider's word for an address may sign in as the account that has it.
+                this.caller().in_person()?;
+                for_address?;
+            }
             let kept = noun::Kept {
                 id,
                 fields: Fields::from(&before),
