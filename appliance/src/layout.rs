@@ -170,6 +170,27 @@ pub fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// Opens no symbolic link.
 const NO_LINK: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+/// Waits for nobody at the other end of a pipe.
+const NO_WAIT: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
+/// Opens a file to read it that someone may have put there who is not to be trusted: its last part is no link, and it is no
+/// pipe, socket or device.
+///
+/// # Errors
+/// Of kind [`io::ErrorKind::PermissionDenied`] for what is no plain file; else any from the file system.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    let no_file =
+        || io::Error::new(io::ErrorKind::PermissionDenied, "is a link, a pipe or a device, and no file");
+    let (link, nobody) = (rustix::io::Errno::LOOP, rustix::io::Errno::NXIO);
+    let file = match OpenOptions::new().read(true).custom_flags(NO_LINK | NO_WAIT).open(path) {
+        Ok(file) => file,
+        Err(e) if [link, nobody].iter().any(|errno| e.raw_os_error() == Some(errno.raw_os_error())) => {
+            return Err(no_file());
+        }
+        Err(e) => return Err(e),
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_file()) }
+}
 
 /// A lock that one process has at a time; it ends with the process, also if that is killed.
 #[derive(Debug)]

@@ -2,13 +2,13 @@
 //! owner. In files of the manager's own folder, for that user and root: the command line and the console read them.
 
 use std::fs;
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::layout::{Layout, write_file};
+use crate::layout::{Layout, open_plain, write_file};
 use crate::releases::Facts;
 
 /// How others reach this appliance, as of the manager's last start. Nothing in it is secret.
@@ -44,7 +44,7 @@ impl Told {
     /// `Unavailable` where no manager has started yet, or an older one did.
     pub fn read(layout: &Layout) -> Result<Self> {
         let path = layout.told();
-        let text = fs::read_to_string(&path).map_err(|error| {
+        let text = small(&path).map_err(|error| {
             let path = path.display();
             Error::Unavailable(format!(
                 "{path}: {error}: the manager writes it when it starts, so start it once"
@@ -58,7 +58,14 @@ impl Told {
 /// The setup code of this start. It is void once there is an owner, and the file may outlive that moment.
 #[must_use]
 pub fn setup_code(layout: &Layout) -> Option<String> {
-    fs::read_to_string(layout.setup_code()).ok().map(|code| code.trim().to_owned())
+    small(&layout.setup_code()).ok().map(|code| code.trim().to_owned())
+}
+
+/// Root reads what the manager's user wrote: no link, no pipe, and no more than such a file has.
+fn small(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open_plain(path)?.take(64 * 1024).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn gone(removed: io::Result<()>) -> io::Result<()> {

@@ -43,6 +43,7 @@ fn the_command_line_locks_the_machine_down() {
     let line = setting("mkosi.conf", "KernelCommandLine");
     for word in [
         "ro",
+        "gpt",
         "systemd.import_credentials=no",
         "systemd.verity_root_options=panic-on-corruption",
         "lockdown=integrity",

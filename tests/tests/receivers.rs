@@ -63,20 +63,29 @@ fn receiver(owner: &Client, id: &str) -> Value {
     owner.get(&format!("/receivers/{id}")).json()
 }
 
-#[test]
-fn a_real_syslog_server_has_every_entry_after_both_sides_were_away() {
+/// A folder with the certificates of a server, and a port for it.
+fn place() -> (TempDir, u16) {
     let folder = TempDir::with_prefix("portolan-syslog-").expect("a folder");
     certificates(folder.path());
     let port =
         TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    (folder, port)
+}
+
+/// The receiver of the server there; gives its id.
+fn plant(owner: &Client, folder: &Path, port: u16) -> String {
+    let ca = fs::read_to_string(folder.join("ca.pem")).expect("it was made");
+    let address = format!("127.0.0.1:{port}");
+    let new = json!({ "name": "Plant", "kind": "syslog-tls", "address": address, "body": "json", "ca": ca, "enabled": true });
+    text(&owner.post("/receivers", &new).json(), "id")
+}
+
+#[test]
+fn a_real_syslog_server_has_every_entry_after_both_sides_were_away() {
+    let (folder, port) = place();
     let mut site = Site::start();
     let owner = site.set_up();
-    let ca = fs::read_to_string(folder.path().join("ca.pem")).expect("it was made");
-    let made = owner.post(
-        "/receivers",
-        &json!({ "name": "Plant", "kind": "syslog-tls", "address": format!("127.0.0.1:{port}"), "body": "json", "ca": ca, "enabled": true }),
-    );
-    let id = text(&made.json(), "id");
+    let id = plant(&owner, folder.path(), port);
     // Nobody is there yet.
     wait_until("the first try in vain", PATIENCE, || {
         (number(&receiver(&owner, &id)["state"]["tries"]) > 0).then_some(())
@@ -133,18 +142,10 @@ fn numbers(folder: &Path) -> Vec<u64> {
 
 #[test]
 fn nothing_is_missing_at_a_real_syslog_server_that_is_restarted_while_entries_come() {
-    let folder = TempDir::with_prefix("portolan-syslog-").expect("a folder");
-    certificates(folder.path());
-    let port =
-        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let (folder, port) = place();
     let site = Site::start();
     let owner = site.set_up();
-    let ca = fs::read_to_string(folder.path().join("ca.pem")).expect("it was made");
-    let made = owner.post(
-        "/receivers",
-        &json!({ "name": "Plant", "kind": "syslog-tls", "address": format!("127.0.0.1:{port}"), "body": "json", "ca": ca, "enabled": true }),
-    );
-    let id = text(&made.json(), "id");
+    let id = plant(&owner, folder.path(), port);
     // Stopped and started all the time, at moments of its own, while there is always more to send.
     let (over, restarts) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {

@@ -1,7 +1,7 @@
 //! Tests of network and disk: each asks its question, and says in a line what came of it. Nothing is asked but of servers and
 //! gateways that the settings or the network named.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::machine::Machine;
 use super::settings::{Server, Settings};
 use crate::clock::{Clock, Timestamp};
+use crate::layout::open_plain;
 
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -223,7 +224,7 @@ fn read_all(folder: &Path, found: &mut Found) {
 }
 
 fn read(path: &Path) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+    let mut file = open_plain(path)?;
     let (mut part, mut all) = (vec![0; 1 << 20], 0);
     while all < READ {
         match file.read(&mut part)? {

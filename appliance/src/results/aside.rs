@@ -9,24 +9,15 @@ use portolan_scanner::wire::{MAX_FRAME, hex};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, open, openat, renameat, unlinkat};
 use sha2::{Digest as _, Sha256};
 
+use crate::layout::open_plain;
+
 /// The file, but never more than shows that it is too large for a frame. A link is not followed, and a pipe is not waited
 /// for.
 ///
 /// # Errors
 /// Of kind [`io::ErrorKind::PermissionDenied`] for what will never be readable as a frame; else any of the disk.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match open(path, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        // A link; a socket, or a device that is not there.
-        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NXIO) => {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
+    let file = open_plain(path)?;
     let mut bytes = Vec::new();
     file.take(MAX_FRAME as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)

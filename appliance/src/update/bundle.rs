@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::Error;
 use super::manifest::{self, Listed, Manifest, RootHash, Version};
 use super::names::{ARCHITECTURE, MANIFEST, PRODUCT, SIGNATURE};
-use crate::layout::sync_folder;
+use crate::layout::{open_plain, sync_folder};
 use crate::releases::minisign::{self, PublicKey};
 
 /// The longest signature that is read, in bytes.
@@ -44,15 +44,16 @@ impl Bundle {
         let (place, text, signature) = if about.is_dir() {
             let read = |name: &str, most: u64| {
                 let path = from.join(name);
-                let file = File::open(&path).map_err(Error::file(&path))?;
+                let file = open_plain(&path).map_err(Error::file(&path))?;
                 bounded(file, most).map_err(Error::file(&path))
             };
             let (text, signature) = (read(MANIFEST, manifest::MAX as u64)?, read(SIGNATURE, MAX_SIGNATURE)?);
             (Place::Folder(from.to_owned()), text, signature)
         } else {
-            let file = File::open(from).map_err(Error::file(from))?;
+            let file = open_plain(from).map_err(Error::file(from))?;
             let mut archive = tar::Archive::new(file);
-            let mut entries = archive.entries().map_err(Error::file(from))?;
+            // Headers as they stand: a name of any length would be read into memory, before anything is signed.
+            let mut entries = archive.entries().map_err(Error::file(from))?.raw(true);
             let mut next = |name: &str, most: u64| {
                 let entry = entries.next().ok_or_else(|| Error::refused(format!("{name} is not in it")))?;
                 let entry = entry.map_err(|_| no_archive(from))?;
@@ -85,13 +86,13 @@ impl Bundle {
             Place::Folder(folder) => {
                 for listed in self.manifest.files() {
                     let path = folder.join(&listed.name);
-                    let mut file = File::open(&path).map_err(Error::file(&path))?;
+                    let mut file = open_plain(&path).map_err(Error::file(&path))?;
                     take(listed, &mut file)?;
                 }
             }
             Place::Archive(path) => {
-                let mut archive = tar::Archive::new(File::open(path).map_err(Error::file(path))?);
-                let entries = archive.entries().map_err(Error::file(path))?;
+                let mut archive = tar::Archive::new(open_plain(path).map_err(Error::file(path))?);
+                let entries = archive.entries().map_err(Error::file(path))?.raw(true);
                 let mut entries = entries.skip(2);
                 for listed in self.manifest.files() {
                     let entry = entries
@@ -294,6 +295,39 @@ mod tests {
         };
         packed.each(take).unwrap();
         assert_eq!(all, fixture::bytes("0.2.0").concat());
+    }
+
+    #[test]
+    fn a_name_that_an_archive_says_in_a_header_of_its_own_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long");
+        let mut builder = tar::Builder::new(File::create(&path).unwrap());
+        let mut put = |kind: tar::EntryType, name: &str, bytes: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(bytes.len() as u64);
+            builder.append_data(&mut header, name, bytes).unwrap();
+        };
+        put(tar::EntryType::GNULongName, "long", MANIFEST.as_bytes());
+        put(tar::EntryType::Regular, "short", b"a manifest");
+        builder.finish().unwrap();
+        let said = Bundle::open(&path, &fixture::key().public()).unwrap_err().to_string();
+        assert_eq!(said, no_archive(&path).to_string());
+    }
+
+    #[test]
+    fn a_link_or_a_pipe_on_a_stick_is_neither_followed_nor_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let update = fixture::update(folder.path(), "0.2.0");
+        let (manifest, link) = (update.join(MANIFEST), folder.path().join("elsewhere"));
+        fs::rename(&manifest, &link).unwrap();
+        std::os::unix::fs::symlink(&link, &manifest).unwrap();
+        let refused = || Bundle::open(&update, &fixture::key().public()).unwrap_err().to_string();
+        assert!(refused().contains("no file"), "{}", refused());
+        fs::remove_file(&manifest).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&manifest).status().unwrap();
+        assert!(made.success());
+        assert!(refused().contains("no file"), "{}", refused());
     }
 
     #[test]

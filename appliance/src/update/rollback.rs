@@ -77,7 +77,8 @@ impl Start<'_> {
         } else if let Some(pending) = pending {
             if pending.version == *self.running {
                 Pending::forget(self.layout)?;
-            } else if pending.boot != self.boot {
+            } else if pending.boot != self.boot || self.boot.is_empty() {
+                // A boot that cannot be told is another: what is left alone by mistake leaves a database nobody opens.
                 let restored = self.put_back(&pending)?;
                 undone = Some(Undone { pending, restored });
             }

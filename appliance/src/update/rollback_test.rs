@@ -126,6 +126,14 @@ async fn a_rollback_puts_the_configuration_back_and_the_audit_stays_one_chain() 
     assert_eq!(site.start("0.1.0", "four").unwrap(), None);
 }
 
+#[test]
+fn boots_that_nothing_tells_apart_are_two() {
+    let site = Site::new();
+    drop(site.open("0.1.0"));
+    pending("").write(&site.layout).unwrap();
+    assert!(site.start("0.1.0", "").unwrap().is_some());
+}
+
 #[tokio::test]
 async fn a_trial_that_ends_well_leaves_nothing_to_undo() {
     let site = Site::new();

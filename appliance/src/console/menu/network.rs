@@ -112,27 +112,22 @@ fn value(talk: &mut Talk<'_>, draft: &mut Settings, key: &str, what: &str) -> io
     }
 }
 
+fn gateway(talk: &mut Talk<'_>, draft: &mut Settings, link: &LinkName) -> io::Result<()> {
+    let example = "192.0.2.1, fd00::1: one of each family, where addresses are set";
+    value(talk, draft, &format!("link.{link}.gateway"), example)
+}
+
 fn addresses(console: &Console, talk: &mut Talk<'_>, draft: &mut Settings) -> io::Result<()> {
     let Some(name) = link(console, talk, draft)? else { return Ok(()) };
     value(talk, draft, &format!("link.{name}.ipv4"), "dhcp, off, or addresses with prefix: 192.0.2.10/24")?;
     value(talk, draft, &format!("link.{name}.ipv6"), "auto, off, or addresses with prefix: fd00::10/64")?;
-    value(
-        talk,
-        draft,
-        &format!("link.{name}.gateway"),
-        "192.0.2.1, fd00::1: one of each family, where addresses are set",
-    )?;
+    gateway(talk, draft, &name)?;
     told(talk, draft)
 }
 
 fn ways(console: &Console, talk: &mut Talk<'_>, draft: &mut Settings) -> io::Result<()> {
     let Some(name) = link(console, talk, draft)? else { return Ok(()) };
-    value(
-        talk,
-        draft,
-        &format!("link.{name}.gateway"),
-        "192.0.2.1, fd00::1: one of each family, where addresses are set",
-    )?;
+    gateway(talk, draft, &name)?;
     value(talk, draft, &format!("link.{name}.routes"), "10.0.0.0/8 via 192.0.2.254, with commas between")?;
     told(talk, draft)
 }

@@ -509,6 +509,7 @@ async fn a_token_makes_nobody_who_outlives_it() {
     for (method, path, body) in [
         (Method::POST, format!("{path}/reset"), json!({})),
         (Method::PUT, path.clone(), with("grace", Some(1))),
+        (Method::PUT, path.clone(), json!({ "name": "grace", "email": "mine@plant.test", "version": 1 })),
         (Method::POST, "/users".to_owned(), with("puppet", None)),
         (Method::POST, format!("{path}/owner"), json!({})),
     ] {
