@@ -32,7 +32,7 @@ INSERT INTO role (id, name, description, builtin, created_at, updated_at) VALUES
   ('00000000-0000-7000-8000-000000000001', 'admin', 'Everything', 1, 0, 0),
   ('00000000-0000-7000-8000-000000000002', 'operator', 'Runs scans and sees scanners', 1, 0, 0),
   ('00000000-0000-7000-8000-000000000003', 'viewer', 'Reads what was found', 1, 0, 0),
-  ('00000000-0000-7000-8000-000000000004', 'compliance', 'Reads reports and evidence, not the raw audit', 1, 0, 0);
+  ('00000000-0000-7000-8000-000000000004', 'compliance', 'Reads what was found and what proves it, not the raw audit', 1, 0, 0);
 
 CREATE TABLE role_scope (
   role TEXT NOT NULL REFERENCES role (id) ON DELETE CASCADE,

@@ -1,5 +1,6 @@
 //! Every scope there is, with the sentence that explains it and the immutable roles that hold it. Routes refer to these;
-//! a test refuses any other.
+//! a test refuses any other. What the product is designed to have and this version does not is declared too, as [`Scope::later`]:
+//! a role that is made today then needs no change when it comes, and who gives such a scope is told that it opens nothing yet.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,8 @@ pub struct Scope {
     pub sentence: &'static str,
     /// The immutable roles that hold it, beside [`Builtin::Admin`], which holds all.
     pub roles: &'static [Builtin],
+    /// No route of this version asks for it; a test compares that with the table of routes.
+    pub later: bool,
 }
 
 /// The roles that are part of the program. Their scopes cannot be changed.
@@ -25,7 +28,7 @@ pub struct Scope {
 pub enum Builtin {
     /// Everything.
     Admin,
-    /// Runs scans, sees scanners.
+    /// Runs scans, sees scanners, handles alarms.
     Operator,
     /// Reads what was found.
     Viewer,
@@ -80,7 +83,12 @@ const READERS: &[Builtin] = &[Operator, Viewer, Compliance];
 const ADMIN: &[Builtin] = &[];
 
 const fn scope(name: &'static str, sentence: &'static str, roles: &'static [Builtin]) -> Scope {
-    Scope { name, sentence, roles }
+    Scope { name, sentence, roles, later: false }
+}
+
+/// Of what this version does not have.
+const fn later(name: &'static str, sentence: &'static str, roles: &'static [Builtin]) -> Scope {
+    Scope { name, sentence, roles, later: true }
 }
 
 /// All scopes, in the order in which a role's form shows them.
@@ -88,6 +96,22 @@ pub const ALL: &[Scope] = &[
     scope("results:view", "See what was found: hosts, ports and differences", READERS),
     scope("scans:view", "See scans and their progress", READERS),
     scope("scans:run", "Launch, pause and cancel scans", &[Operator]),
+    later("schedules:view", "See when scans start by themselves", READERS),
+    later("schedules:manage", "Add, change and delete schedules", ADMIN),
+    later("policies:view", "See which open ports are expected, and which break that", READERS),
+    later("policies:manage", "Say which open ports are expected, by whose word and until when", ADMIN),
+    later("alarms:view", "See alarms and what raised them", READERS),
+    later("alarms:handle", "Take alarms on, put them off and close them", &[Operator]),
+    later("alarms:manage", "Add, change and delete the rules that raise alarms", ADMIN),
+    later("channels:view", "See by which channels alarms are sent, and what arrived", ADMIN),
+    later("channels:manage", "Add, change, test and delete channels, and say which alarm takes which", ADMIN),
+    later("reports:view", "Read reports", READERS),
+    later("reports:manage", "Say which reports are made, and when", ADMIN),
+    later(
+        "evidence:export",
+        "Take away what proves a scan: its results with frames, signatures, scope, entries and checkpoint",
+        &[Compliance],
+    ),
     scope("templates:view", "See scan templates", READERS),
     scope("templates:manage", "Add, change and delete scan templates", ADMIN),
     scope("subnets:view", "See subnets", READERS),
@@ -98,6 +122,8 @@ pub const ALL: &[Scope] = &[
     scope("exclusions:manage", "Add, change and delete exclusions", ADMIN),
     scope("scanners:view", "See scanners and vantages", READERS),
     scope("scanners:manage", "Add, change and revoke scanners and vantages", ADMIN),
+    later("bundles:export", "Write jobs for scanners without a network to a stick", &[Operator]),
+    later("bundles:import", "Take in results from a stick", &[Operator]),
     scope("audit:view", "Read the audit log", ADMIN),
     scope("compliance:view", "See which controls the audit has evidence for, and how much", &[Compliance]),
     scope(
@@ -125,6 +151,12 @@ pub const ALL: &[Scope] = &[
     ),
     scope("settings:view", "See the settings of the appliance", ADMIN),
     scope("settings:manage", "Change the settings of the appliance", ADMIN),
+    later("health:view", "See how the appliance itself is", &[Operator]),
+    later("backup:view", "See backups, when they were made and where they are", ADMIN),
+    later("backup:manage", "Make backups, and say when and where they are made", ADMIN),
+    later("backup:restore", "Put a backup in the place of what is there", ADMIN),
+    later("update:view", "See which version runs, and what became of updates", ADMIN),
+    later("update:manage", "Update the appliance, and go back to the version before", ADMIN),
     scope("access:view", "See which scope each route needs, and which role has it", READERS),
 ];
 
@@ -158,6 +190,8 @@ pub struct Offered {
     pub sentence: String,
     /// Whether the caller holds it, and so can give it.
     pub held: bool,
+    /// Nothing in this version asks for it.
+    pub later: bool,
 }
 
 /// The scopes that `wanted` picks, by resource; `held` says which of them the caller holds.
@@ -169,6 +203,7 @@ pub fn groups(wanted: impl Fn(&str) -> bool, held: impl Fn(&str) -> bool) -> Vec
             name: scope.name.to_owned(),
             sentence: scope.sentence.to_owned(),
             held: held(scope.name),
+            later: scope.later,
         };
         match groups.iter_mut().find(|group| group.resource == resource) {
             Some(group) => group.scopes.push(offered),
@@ -203,6 +238,12 @@ mod tests {
         assert!(!Builtin::Compliance.scopes().contains("audit:view"));
         assert!(!Builtin::Operator.scopes().contains("audit:view"));
         assert_eq!(Builtin::Admin.scopes(), every());
+        for (role, scope) in
+            [(Operator, "alarms:handle"), (Compliance, "reports:view"), (Compliance, "evidence:export")]
+        {
+            assert!(role.scopes().contains(scope), "{scope}");
+        }
+        assert!(!Builtin::Viewer.scopes().contains("evidence:export"));
     }
 
     #[test]
