@@ -24,6 +24,7 @@ need npm npm
 need chromium chromium
 need chromedriver chromium-driver
 need ip iproute2
+need tcpdump tcpdump
 need nft nftables
 need setpriv util-linux
 need sfdisk fdisk
