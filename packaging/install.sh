@@ -104,7 +104,7 @@ program() {
 }
 
 units() {
-    for file in "$from"/systemd/*.target "$from"/systemd/*.socket "$from"/systemd/*.service; do
+    for file in "$from"/systemd/*.target "$from"/systemd/*.socket "$from"/systemd/*.timer "$from"/systemd/*.service; do
         name=$(basename "$file")
         [ "$name" != portolan-scanner.service ] || our_scanner || continue
         placed "$file" | place 644 "$units/$name"
@@ -196,7 +196,7 @@ uninstall() {
     elif [ -n "$root" ] && has systemctl; then
         systemctl --root="$root" disable --quiet $wanted 2>/dev/null || true
     fi
-    for file in "$from"/systemd/*.target "$from"/systemd/*.socket "$from"/systemd/*.service; do
+    for file in "$from"/systemd/*.target "$from"/systemd/*.socket "$from"/systemd/*.timer "$from"/systemd/*.service; do
         [ "$(basename "$file")" = "$kept" ] || rm -f "$units/$(basename "$file")"
     done
     rm -f "$sysusers" "$tmpfiles"

@@ -86,7 +86,7 @@ LD_LIBRARY_PATH="$lib" "$lib/portolan" completions bash >"$work/completions/port
 LD_LIBRARY_PATH="$lib" "$lib/portolan" completions zsh >"$work/completions/_portolan"
 LD_LIBRARY_PATH="$lib" "$lib/portolan" completions fish >"$work/completions/portolan.fish"
 cp man/*.1 "$work/man/"
-cp systemd/*.target systemd/*.socket systemd/*.service systemd/portolan.sysusers systemd/portolan.tmpfiles \
+cp systemd/*.target systemd/*.socket systemd/*.timer systemd/*.service systemd/portolan.sysusers systemd/portolan.tmpfiles \
     systemd/portolan.conf "$work/systemd/"
 SBOM_OF=portolan tools/sbom.sh "$lib/portolan" >"$work/portolan.cdx.json"
 
@@ -124,7 +124,7 @@ cp -R "$lib" "$deb/usr/lib/portolan"
 ln -s ../lib/portolan/portolan "$deb/usr/bin/portolan"
 ln -s ../lib/portolan/scanner/portolan-scanner "$deb/usr/bin/portolan-scanner"
 mkdir -p "$deb/usr/lib/systemd/system" "$deb/usr/lib/sysusers.d" "$deb/usr/lib/tmpfiles.d" "$deb/etc/portolan"
-for file in systemd/*.target systemd/*.socket systemd/*.service; do
+for file in systemd/*.target systemd/*.socket systemd/*.timer systemd/*.service; do
     sed 's#/usr/local/bin/portolan-scanner#/usr/bin/portolan-scanner#' "$file" >"$deb/usr/lib/systemd/system/$(basename "$file")"
 done
 cp systemd/portolan.sysusers "$deb/usr/lib/sysusers.d/portolan.conf"

@@ -10,15 +10,23 @@ use portolan_tests::binaries::{self, repository};
 use portolan_tests::units::{accounts, directive, folders, text};
 use tempfile::TempDir;
 
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "portolan-manager.service",
     "portolan-ingest.service",
     "portolan-dispatcher.service",
     "portolan-seal.service",
     "portolan-update-trial.service",
     "portolan-update-gate.service",
+    "portolan-update-good.service",
 ];
-const OTHERS: [&str; 3] = ["portolan.target", "portolan-manager.socket", "portolan-ingest.socket"];
+const OTHERS: [&str; 5] = [
+    "portolan.target",
+    "portolan-manager.socket",
+    "portolan-ingest.socket",
+    // It runs nothing.
+    "portolan-update-deadline.service",
+    "portolan-update-deadline.timer",
+];
 
 fn found(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
@@ -36,6 +44,9 @@ fn units() -> TempDir {
         let unit = unit.replace("/usr/local/bin/portolan-scanner ", "/bin/true ");
         fs::write(folder.path().join(name), unit).expect("the folder is ours");
     }
+    // systemd-boot's, where that is not installed.
+    let bless = "[Service]\nType=oneshot\nExecStart=/bin/true\n";
+    fs::write(folder.path().join("systemd-bless-boot.service"), bless).expect("the folder is ours");
     folder
 }
 
@@ -92,6 +103,35 @@ fn directives_are_grouped_and_what_is_loosened_has_its_reason() {
             assert!(lines.contains(&name) || explained, "{service} has neither {name} nor a reason");
         }
     }
+}
+
+#[test]
+fn a_version_that_cannot_even_begin_its_trial_does_not_stay() {
+    let tried = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+    let units = ["trial.service", "gate.service", "good.service", "deadline.timer", "deadline.service"];
+    for unit in units.map(|name| format!("portolan-update-{name}")) {
+        // The firmware says that a try was counted, whatever the version that is tried does or does not write.
+        let conditions = directive(&unit, "ConditionPathExists");
+        assert_eq!(conditions.first().map(String::as_str), Some(tried), "{unit}");
+        assert!(conditions[1..].iter().all(|one| one == "!/run/portolan/over"), "{unit}: {conditions:?}");
+    }
+    let one = |unit: &str, name: &str| directive(&format!("portolan-update-{unit}"), name).join(" ");
+    for unit in ["trial.service", "gate.service"] {
+        assert_eq!(one(unit, "FailureAction"), "reboot-force", "{unit}");
+    }
+    assert_eq!(one("deadline.service", "SuccessAction"), "reboot-force");
+    assert_eq!(one("gate.service", "Requires"), "portolan-update-trial.service");
+    assert_eq!(one("gate.service", "RequiredBy"), "boot-complete.target");
+    assert!(one("gate.service", "Before").contains("boot-complete.target"));
+    assert!(one("gate.service", "ExecStart").ends_with("update gate --from-boot"));
+    // Nothing is forgotten before systemd-boot knows that it stays.
+    assert_eq!(one("good.service", "Requires"), "systemd-bless-boot.service");
+    assert!(one("good.service", "After").contains("systemd-bless-boot.service"));
+    assert!(one("good.service", "ExecStartPre").starts_with("-+"), "what fails there undoes nothing");
+    assert!(!one("gate.service", "ReadWritePaths").contains("/run"), "a role ends no trial");
+    assert!(folders().iter().any(|folder| folder.path == "/run/portolan" && folder.owner == "root"));
+    assert_eq!(one("deadline.timer", "OnBootSec"), "20min");
+    assert_eq!(one("deadline.timer", "WantedBy"), "sysinit.target");
 }
 
 #[test]

@@ -127,7 +127,7 @@ impl Machine {
         command.arg("--data").arg(self.site.data()).arg("--disk").arg(self.at("disk"));
         command.arg("--esp").arg(self.at("esp")).arg("--run-dir").arg(self.at("run"));
         if let Some(from) = from {
-            command.arg("--from").arg(from);
+            command.arg("--from").arg(from).arg("--settings").arg(self.at("settings"));
         }
         command.env("PORTOLAN_RELEASE_KEY", &self.key);
         command
@@ -249,6 +249,24 @@ fn an_update_from_a_stick_is_checked_written_and_told() {
 }
 
 #[test]
+fn a_database_that_does_not_open_does_not_keep_an_update_away() {
+    let machine = Machine::new();
+    let update = machine.update("0.2.0");
+    let database = machine.site.data().join("config/config.db");
+    let whole = fs::read(&database).expect("it is there");
+    fs::write(&database, "of nobody").expect("it is ours");
+    let applied = machine.run("apply", &update.folder);
+    assert!(applied.status.success(), "{}", said(&applied));
+    machine.boots(&update);
+    assert!(machine.site.data().join("manager/update.pending").exists());
+    fs::write(&database, whole).expect("it is ours");
+    let noted = fs::read_to_string(machine.at("settings/unrecorded.jsonl")).expect("it was written down");
+    let noted: Vec<Value> = noted.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let actions: Vec<&str> = noted.iter().filter_map(|one| one["action"].as_str()).collect();
+    assert_eq!(actions, ["system.update-started", "system.update-applied"]);
+}
+
+#[test]
 fn what_is_forged_damaged_or_older_is_refused_before_anything_is_written() {
     let machine = Machine::new();
     let update = machine.update("0.2.0");
@@ -313,14 +331,21 @@ struct Trial {
 
 impl Trial {
     fn start() -> Trial {
+        Trial::of(true)
+    }
+
+    fn of(set_up: bool) -> Trial {
         let mut site = Site::fresh();
         let run = site.data().with_file_name("run");
         let variables = site.data().with_file_name("efivars");
         fs::create_dir(&run).expect("the folder is ours");
         fs::create_dir(&variables).expect("the folder is ours");
         site = site.with(&["--run-dir", run.to_str().expect("UTF-8"), "--running", "0.2.0"]);
+        site = site.with_environment("RUNTIME_DIRECTORY", run.to_str().expect("UTF-8"));
         site.run("all");
-        site.set_up();
+        if set_up {
+            site.set_up();
+        }
         let mut variable = vec![6, 0, 0, 0];
         let text = "\\EFI\\Linux\\portolan_0.2.0+2-1.efi\0";
         variable.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
@@ -345,7 +370,9 @@ impl Trial {
 
     fn gate(&self, port: u16, within: &str) -> Output {
         let mut command = self.command("gate");
-        command.args(["--within", within, "--scanner-port", &port.to_string()]);
+        command.args(["--within", within, "--settle", "5", "--scanner-port", &port.to_string()]);
+        command.arg("--efivars").arg(self.run.with_file_name("efivars"));
+        command.arg("--dispatcher").arg(self.run.join("steps"));
         command.arg("--scanner").arg(binaries::scanner()).output().expect("portolan starts")
     }
 }
@@ -366,18 +393,39 @@ fn a_trial_changes_nothing_until_the_gate_says_that_it_is_well() {
     let nowhere = portolan_tests::listeners::free_port();
     let output = trial.gate(nowhere, "0");
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("scan of this machine by itself found"), "{}", said(&output));
+    assert!(said(&output).contains("ingest does not answer"), "{}", said(&output));
     assert_eq!(owner.post("/subnets", &subnet).status, 503);
     let output = trial.gate(trial.site.scanners().port(), "180");
     assert!(output.status.success(), "{}\n{}", said(&output), trial.site.logs());
-    assert!(said(&output).contains("0.2.0 is well and stays"), "{}", said(&output));
+    assert!(said(&output).contains("looked at again for 5 s"), "{}", said(&output));
+    assert!(said(&output).contains("0.2.0 is well"), "{}", said(&output));
+    // Until systemd-boot knows of it, all is as it was.
+    assert!(trial.site.data().join("manager/update.pending").exists());
+    assert_eq!(owner.post("/subnets", &subnet).status, 503);
+    for verb in ["good", "end"] {
+        let output = trial.command(verb).output().expect("portolan starts");
+        assert!(output.status.success(), "{}", said(&output));
+    }
     let done = owner.post("/subnets", &subnet);
     assert_eq!(done.status, 201, "{}", done.describe());
     let told: Vec<String> = actions(trial.site.data());
     assert_eq!(told, ["system.update-failed", "system.update-good"]);
+    assert!(trial.run.join("over").exists());
+    // A version that did not get so far as to note its trial.
+    let output = trial.gate(trial.site.scanners().port(), "0");
+    assert!(!output.status.success() && said(&output).contains("was not noted"), "{}", said(&output));
+    fs::remove_dir_all(trial.run.with_file_name("efivars")).expect("it is ours");
     let output = trial.gate(nowhere, "0");
     assert!(said(&output).contains("nothing is on trial"), "{}", said(&output));
     assert!(!trial.site.data().join("manager/update.pending").exists());
+}
+
+#[test]
+fn before_there_is_an_owner_the_gate_is_well_too() {
+    let mut trial = Trial::of(false);
+    trial.site.run("all");
+    let output = trial.gate(trial.site.scanners().port(), "180");
+    assert!(output.status.success(), "{}\n{}", said(&output), trial.site.logs());
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Machine {
     /// What was done and stands in no audit yet.
     #[must_use]
     pub fn unrecorded(&self) -> PathBuf {
-        self.settings.join("unrecorded.jsonl")
+        super::journal::unrecorded(&self.settings)
     }
 
     /// A program that only the image has, if it is there.

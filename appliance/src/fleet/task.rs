@@ -38,7 +38,15 @@ pub async fn manager_task(fleet: Fleet) {
 
 /// What [`manager_task`] does whenever something was written to jobs.db.
 pub(super) async fn round(fleet: &Fleet) -> Result<()> {
-    fleet.perform_enrolments().await?;
+    step(fleet, fleet.0.parts.store.is_on_trial()).await
+}
+
+/// The same, while an update is on trial or not. What is enrolled in a trial the version before might not know of: it waits,
+/// and the scanner asks again.
+pub(super) async fn step(fleet: &Fleet, on_trial: bool) -> Result<()> {
+    if !on_trial {
+        fleet.perform_enrolments().await?;
+    }
     fleet.confirm().await?;
     fleet.drain_refusals().await?;
     fleet.tidy().await

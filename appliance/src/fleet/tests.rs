@@ -4,7 +4,7 @@ use axum::http::Method;
 use portolan_scanner::wire::{base64, enrolment_proof, hex};
 use serde_json::{Value, json};
 
-use super::task::round;
+use super::task::{round, step};
 use crate::clock::Timestamp;
 use crate::error::Result;
 use crate::ids::Random;
@@ -36,6 +36,12 @@ async fn ask(site: &TestSite, token: &str, key: &JobKey) -> String {
 }
 
 async fn ask_with(site: &TestSite, token: &str, key: &JobKey, proof: String) -> String {
+    let row = queued(site, token, key, proof).await;
+    round(&site.app.fleet).await.unwrap();
+    answered(site, row).await
+}
+
+async fn queued(site: &TestSite, token: &str, key: &JobKey, proof: String) -> i64 {
     let (hash, public) = (hex::encode(&sha256(token.as_bytes())), base64::encode(&key.public()));
     let now = site.app.clock.now();
     let queue = site.app.jobs.write(move |tx| {
@@ -46,8 +52,10 @@ async fn ask_with(site: &TestSite, token: &str, key: &JobKey, proof: String) -> 
         )?;
         Ok(tx.last_insert_rowid())
     });
-    let row = queue.await.unwrap();
-    round(&site.app.fleet).await.unwrap();
+    queue.await.unwrap()
+}
+
+async fn answered(site: &TestSite, row: i64) -> String {
     let answer = site.app.jobs.read(move |db| {
         let sql = "SELECT state, refusal, certificate FROM enrolment WHERE id = ?";
         Ok(db.query_row(sql, [row], |row| {
@@ -57,6 +65,20 @@ async fn ask_with(site: &TestSite, token: &str, key: &JobKey, proof: String) -> 
         })?)
     });
     answer.await.unwrap()
+}
+
+#[tokio::test]
+async fn an_enrolment_waits_while_an_update_is_on_trial() {
+    let site = TestSite::new().await;
+    let (_, _, token) = offered(&site).await;
+    let key = JobKey::make(&Random::seeded(3));
+    let hash = sha256(token.as_bytes());
+    let proof = base64::encode(&key.sign(enrolment_proof(&hash).as_bytes()));
+    let row = queued(&site, &token, &key, proof).await;
+    step(&site.app.fleet, true).await.unwrap();
+    assert_eq!(answered(&site, row).await, "asked");
+    step(&site.app.fleet, false).await.unwrap();
+    assert_eq!(answered(&site, row).await, "granted");
 }
 
 async fn count(site: &TestSite, sql: &'static str) -> i64 {

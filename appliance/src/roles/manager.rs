@@ -19,7 +19,7 @@ use crate::results::loader::Loader;
 use crate::results::{self, ResultsService, rebuild};
 use crate::scope;
 use crate::secrets::{MasterKey, credentials_directory, rotation};
-use crate::sqlite::Opening;
+use crate::sqlite::{Opening, forget};
 use crate::store::{self, Store};
 use crate::tls::{self, Keys};
 use crate::told::Told;
@@ -55,6 +55,8 @@ pub async fn run(
     let (clock, random) = (Clock::system(), Random::system());
     let master = MasterKey::find_or_make(&layout, credentials_directory().as_deref(), &random)?;
     let ids = Ids::with(clock.clone(), random.clone());
+    // A large database may take longer to copy and to bring up to date than systemd waits, and the results to be made anew.
+    let long = supervisor.busy();
     let (undone, running) = settle(&layout, &args, ids).await?;
     let store = Store::open(&layout.config_db(), Opening::Owner, clock.clone())?;
     let store = store.unless_on_trial(trial::flag(&args.run_dir));
@@ -80,6 +82,7 @@ pub async fn run(
     if let Some(undone) = undone {
         rollback::tell(&store, &layout, &running, undone).await?;
     }
+    drop(long);
     let heart = Heartbeat::default();
     let loader = Loader {
         jobs: jobs.clone(),
@@ -288,7 +291,7 @@ async fn open_results(
     let scanners = scanners.map(|(id, key)| (Id::from_bytes(id.into_bytes()), key)).collect();
     let (layout, keys) = (layout.clone(), rebuild::Keys { scanners, job });
     let opened = blocking::run(move || {
-        set_aside(&layout.results()).map_err(Error::from)?;
+        keep_beside(&layout.results())?;
         let rebuilt = rebuild::rebuild(&layout, &keys, true, &mut |_| {}).map_err(Error::internal)?;
         tracing::info!(frames = rebuilt.frames, "the results store is made anew");
         for (path, why) in &rebuilt.bad {
@@ -299,12 +302,15 @@ async fn open_results(
     Ok(Arc::new(opened.await??))
 }
 
-/// Puts a store that cannot be read beside its place, over one that was put there before.
-fn set_aside(path: &Path) -> std::io::Result<()> {
+/// Keeps a store that cannot be read under another name as well, in the place of one that was kept before. It stays where it
+/// is until the new one, made beside it, takes its place at once: cut off in between, the next start sees the same and does it
+/// again.
+fn keep_beside(path: &Path) -> Result<(), Error> {
     for ending in ["duckdb", "duckdb.wal"] {
         let (from, to) = (path.with_extension(ending), path.with_extension(format!("{ending}.unreadable")));
-        match fs::rename(from, to) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        forget(&to)?;
+        match fs::hard_link(from, to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
     }

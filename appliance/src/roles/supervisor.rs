@@ -83,6 +83,15 @@ impl Watched {
     }
 }
 
+/// Work at the start that systemd waits for.
+pub struct Busy(tokio::task::JoinHandle<()>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Tells systemd that every role of this process answers, then, again and again, that all of them still do. Cheap to
 /// clone.
 #[derive(Clone)]
@@ -118,6 +127,24 @@ impl Supervisor {
         let mut watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.push(Arc::new(role));
         self.0.count.send_replace(watched.len());
+    }
+
+    /// As long as the answer lives, systemd is asked to wait for the start.
+    #[must_use]
+    pub fn busy(&self) -> Busy {
+        self.busy_every(Duration::from_secs(60))
+    }
+
+    fn busy_every(&self, every: Duration) -> Busy {
+        let own = self.clone();
+        // Twice what it takes until it is asked again.
+        let patience = u32::try_from(2 * every.as_micros()).unwrap_or(u32::MAX);
+        Busy(tokio::spawn(async move {
+            loop {
+                (own.0.tell)(&[NotifyState::ExtendTimeoutUsec(patience)]);
+                tokio::time::sleep(every).await;
+            }
+        }))
     }
 
     fn watched(&self) -> Vec<Arc<Watched>> {
@@ -213,6 +240,19 @@ mod tests {
         assert_eq!(*heard.borrow_and_update(), ["READY=1"]);
         supervisor.stopping();
         assert_eq!(heard.borrow()[1], "STOPPING=1");
+    }
+
+    #[tokio::test]
+    async fn systemd_waits_while_a_start_is_busy_and_no_longer() {
+        let (supervisor, mut heard) = supervisor(1);
+        let busy = supervisor.busy_every(Duration::from_millis(5));
+        heard.wait_for(|all| all.len() >= 3).await.unwrap();
+        assert_eq!(heard.borrow()[2], "EXTEND_TIMEOUT_USEC=10000");
+        drop(busy);
+        // The task that asked had the other one.
+        while Arc::strong_count(&supervisor.0) > 1 {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test]

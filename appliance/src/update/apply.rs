@@ -18,10 +18,14 @@ use super::bundle::{Bundle, copied};
 use super::gpt::{Partition, Table};
 use super::machine::{Machine, Slots};
 use super::manifest::{Listed, Manifest, PartUuid};
-use super::names::{ARCHITECTURE, EMPTY, KERNELS, PRODUCT, UNFINISHED, on_trial, root_label, verity_label};
+use super::names::{
+    self, ARCHITECTURE, EMPTY, KERNELS, PRODUCT, UNFINISHED, on_trial, root_label, verity_label,
+};
 use super::{Error, trial};
 use crate::ids::Random;
 use crate::layout::{Hold, sync_folder};
+use crate::results::duckdb;
+use crate::{jobs, store};
 
 /// How often a line of progress says how far a file is, in bytes.
 const STRIDE: u64 = 16 << 20;
@@ -83,6 +87,18 @@ pub fn admit(machine: &Machine, manifest: &Manifest, allow_downgrade: bool) -> R
             "it is version {version}, older than {running}, which runs: that has to be asked for (--allow-downgrade)"
         )));
     }
+    for (name, brought, here) in [
+        ("config.db", manifest.config_schema, store::known_schema()),
+        ("jobs.db", manifest.jobs_schema, jobs::known_schema()),
+        ("the results store", manifest.results_schema, duckdb::known_schema()),
+    ] {
+        if brought < here {
+            return Err(Error::refused(format!(
+                "it reads {name} up to schema {brought}, and it is at {here}: it would never be well. Install that version \
+                 anew, and restore a backup that it made"
+            )));
+        }
+    }
     if version > running && running < from_at_least {
         return Err(Error::refused(format!(
             "it goes over from {from_at_least} or newer, and {running} runs: update to {from_at_least} first"
@@ -98,12 +114,7 @@ pub fn admit(machine: &Machine, manifest: &Manifest, allow_downgrade: bool) -> R
     for (what, partition, listed) in
         [("root", &slots.other.root, &manifest.root), ("verity tree", &slots.other.verity, &manifest.verity)]
     {
-        if partition.size < listed.size {
-            return Err(Error::refused(format!(
-                "its {what} has {} bytes, and the slot for it {}: install anew to have larger slots",
-                listed.size, partition.size
-            )));
-        }
+        fits(partition, what, listed)?;
     }
     if !machine.kernels()?.iter().any(|(_, kernel)| kernel.version == *running) {
         return Err(Error::refused(format!(
@@ -199,6 +210,7 @@ fn write(
     from: &mut dyn Read,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<(), Error> {
+    fits(to, what, listed)?;
     let mut told = 0;
     copied(listed, from, |at, piece| {
         disk.write_all_at(piece, to.start + at).map_err(|error| Error::Table(error.into()))?;
@@ -209,6 +221,17 @@ fn write(
         }
         Ok(())
     })
+}
+
+/// That it does not go on into the next partition, whoever admitted it.
+fn fits(to: &Partition, what: &str, listed: &Listed) -> Result<(), Error> {
+    if listed.size <= to.size {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "its {what} has {} bytes, and the slot for it {}: install anew to have larger slots",
+        listed.size, to.size
+    )))
 }
 
 /// Writes the kernel under a name that does not boot, and reads it back.
@@ -229,6 +252,7 @@ fn kernel(
 }
 
 fn read_back(machine: &Machine, partition: &Partition, listed: &Listed) -> Result<(), Error> {
+    fits(partition, &listed.name, listed)?;
     let mut disk = machine.open(false)?;
     forget(&disk);
     disk.seek(io::SeekFrom::Start(partition.start)).map_err(Error::file(&machine.disk))?;
@@ -262,7 +286,7 @@ fn prefer(machine: &Machine, manifest: &Manifest) -> Result<(), Error> {
     let Some(program) = &machine.bootctl else { return Ok(()) };
     tell_loader(program, &["set-default", ""])?;
     if manifest.version < machine.running {
-        tell_loader(program, &["set-oneshot", &format!("portolan_{}*.efi", manifest.version)])?;
+        tell_loader(program, &["set-oneshot", &names::pattern(&manifest.version)])?;
     }
     Ok(())
 }

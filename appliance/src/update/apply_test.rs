@@ -116,6 +116,9 @@ fn what_does_not_belong_here_is_refused_with_its_reason() {
     assert!(with(|m| m.from_at_least = version("0.1.5")).contains("update to 0.1.5 first"));
     assert!(with(|m| m.root.size = ROOT + 1).contains("larger slots"));
     assert!(with(|m| m.version = version("0.0.9")).contains("--allow-downgrade"));
+    assert!(with(|m| m.config_schema -= 1).contains("config.db up to schema"));
+    assert!(with(|m| m.jobs_schema -= 1).contains("would never be well"));
+    assert!(with(|m| m.results_schema -= 1).contains("results store"));
     let mut older = manifest.clone();
     older.version = version("0.0.9");
     admit(&machine, &older, true).unwrap();
@@ -124,6 +127,15 @@ fn what_does_not_belong_here_is_refused_with_its_reason() {
     trial::end(&machine.run).unwrap();
     machine.running = version("0.1.1");
     assert!(refused(&machine, &manifest).contains("no way back"));
+}
+
+#[test]
+fn what_nobody_admitted_is_not_written_beyond_its_slot() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = machine(folder.path());
+    let bundle = open(&changed(folder.path(), "0.2.0", |manifest| manifest.root.size = ROOT + 1));
+    let said = apply(&machine, &bundle, &Random::seeded(1), &mut |_| {}).unwrap_err().to_string();
+    assert!(said.contains("larger slots"), "{said}");
 }
 
 #[test]
@@ -149,7 +161,7 @@ fn an_older_version_is_asked_for_at_the_boot_loader_for_one_boot() {
     let bundle = open(&from);
     admit(&machine, &bundle.manifest, true).unwrap();
     apply(&machine, &bundle, &Random::seeded(1), &mut |_| {}).unwrap();
-    assert_eq!(fs::read_to_string(said).unwrap(), "set-default \nset-oneshot portolan_0.2.0*.efi\n");
+    assert_eq!(fs::read_to_string(said).unwrap(), "set-default \nset-oneshot portolan_0.2.0[+.]*efi\n");
 }
 
 /// A program that writes down what it is told.

@@ -8,7 +8,7 @@ use super::gpt::{Partition, Table};
 use super::manifest::{RootHash, Version};
 use super::names::{EMPTY, KERNELS, Kernel, PRODUCT, ROOT_TYPE, VERITY_TYPE, labelled};
 
-/// Where the roles and the commands leave each other word of an update; root's own, gone with the next boot.
+/// Where root leaves the roles word of an update: root's own folder, gone with the next boot.
 pub const RUN: &str = "/run/portolan";
 
 /// The machine. What is in it was found once; slots and kernels are read when they are asked for.

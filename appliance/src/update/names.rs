@@ -53,6 +53,19 @@ pub fn on_trial(version: &Version) -> String {
     format!("portolan_{version}+{TRIES}-0.efi")
 }
 
+/// The file name of a kernel that is known to be good.
+#[must_use]
+pub fn blessed(version: &Version) -> String {
+    format!("portolan_{version}.efi")
+}
+
+/// What systemd-boot is told to match a kernel of this version by, on trial or not: releases of it differ in whether the name
+/// that they match has the tries in it. None of another version, whose number goes on where this one ends.
+#[must_use]
+pub fn pattern(version: &Version) -> String {
+    format!("portolan_{version}[+.]*efi")
+}
+
 /// A kernel by the name of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
@@ -87,6 +100,7 @@ mod tests {
         assert_eq!(Kernel::of("portolan_1.2.3+3.efi"), kernel(Some(3)));
         assert_eq!(Kernel::of("portolan_1.2.3+2-1.efi"), kernel(Some(2)));
         assert_eq!(Kernel::of(&on_trial(&version)), kernel(Some(3)));
+        assert_eq!(Kernel::of(&blessed(&version)), kernel(None));
         for other in ["portolan_1.2.3.new", "linux_1.2.3.efi", "portolan_1.2.3+x.efi", "portolan_.efi"] {
             assert_eq!(Kernel::of(other), None, "{other}");
         }

@@ -22,6 +22,8 @@ pub struct Pending {
     pub from: Option<Version>,
     /// The boot it was written in.
     pub boot: String,
+    /// How many entries of the audit come along, once what its trial made of config.db is being undone.
+    pub restored: Option<u64>,
 }
 
 impl Pending {
@@ -41,11 +43,13 @@ impl Pending {
         };
         let fields = Fields::parse(&text).map_err(|error| unreadable(&error))?;
         let from = fields.get("from").map(str::parse).transpose();
+        let restored = fields.get("restored").map(str::parse).transpose();
         Ok(Some(Self {
             id: fields.read("id").map_err(|error| unreadable(&error))?,
             version: fields.read("version").map_err(|error| unreadable(&error))?,
             from: from.map_err(|error| unreadable(&error))?,
             boot: fields.read("boot").map_err(|error| unreadable(&error))?,
+            restored: restored.map_err(|error| unreadable(&error))?,
         }))
     }
 
@@ -57,6 +61,7 @@ impl Pending {
         let fields =
             Fields::new().with("id", self.id).with("version", &self.version).with("boot", &self.boot);
         let fields = self.from.iter().fold(fields, |fields, from| fields.with("from", from));
+        let fields = self.restored.iter().fold(fields, |fields, restored| fields.with("restored", restored));
         let path = layout.pending_update();
         write_file(&path, fields.to_string().as_bytes(), 0o600)?;
         adopt(&path)

@@ -72,7 +72,9 @@ impl Start<'_> {
         if trial::is_on(self.run) {
             if pending.is_none_or(|pending| pending.version != *self.running) {
                 let boot = self.boot.to_owned();
-                Pending { id: new(), version: self.running.clone(), from: None, boot }.write(self.layout)?;
+                let noted =
+                    Pending { id: new(), version: self.running.clone(), from: None, boot, restored: None };
+                noted.write(self.layout)?;
             }
         } else if let Some(pending) = pending {
             if pending.version == *self.running {
@@ -135,7 +137,8 @@ impl Start<'_> {
         }
         let path = self.layout.config_db();
         if schema_in(&path)? <= self.config_schema {
-            return Ok(None);
+            // Also when that is so because it was put back, and what followed was cut off.
+            return Ok(pending.restored);
         }
         let copy = self.copy_of(&pending.version);
         if !copy.exists() {
@@ -152,6 +155,9 @@ impl Start<'_> {
         fs::copy(&copy, &work)?;
         let back = Connection::open(&work)?;
         let entries = carry(&back, &path)?;
+        sign_ins(&back, &path)?;
+        // First: once the file is as it was, nothing else tells that it was another.
+        Pending { restored: Some(entries), ..pending.clone() }.write(self.layout)?;
         let mut to = Connection::open(&path)?;
         to.busy_timeout(std::time::Duration::from_secs(10))?;
         Backup::new(&back, &mut to)?.run_to_completion(PAGES, std::time::Duration::from_millis(50), None)?;
@@ -188,6 +194,36 @@ fn carry(back: &Connection, newer: &Path) -> Result<u64> {
         Err(broken) => tracing::error!(%broken, "the audit that was carried over is not whole"),
     }
     Ok(head.seq - old.seq)
+}
+
+/// What must not come back with the copy: sessions, which may have been ended since; locks that were opened and codes that
+/// were not yet used. A column that the newer version has no more says nothing.
+const USED: [&str; 5] = [
+    "UPDATE main.recovery_code AS old SET used_at = (SELECT used_at FROM newer.recovery_code AS new
+       WHERE new.user = old.user AND new.hash = old.hash)
+     WHERE used_at IS NULL AND EXISTS (SELECT 1 FROM newer.recovery_code AS new
+       WHERE new.user = old.user AND new.hash = old.hash)",
+    "UPDATE main.totp AS old SET (last_step, burnt, away, away_at) =
+       (SELECT last_step, burnt, away, away_at FROM newer.totp AS new WHERE new.user = old.user)
+     WHERE EXISTS (SELECT 1 FROM newer.totp AS new WHERE new.user = old.user AND new.last_step >= old.last_step)",
+    "UPDATE main.security_key AS old SET (credential, last_used, alone) =
+       (SELECT credential, last_used, alone FROM newer.security_key AS new WHERE new.id = old.id)
+     WHERE EXISTS (SELECT 1 FROM newer.security_key AS new WHERE new.id = old.id)",
+    "INSERT OR REPLACE INTO main.lockout (user, source, wrong, until)
+     SELECT user, source, wrong, until FROM newer.lockout WHERE user IN (SELECT id FROM main.user)",
+    "INSERT OR IGNORE INTO main.oidc_back (state, until) SELECT state, until FROM newer.oidc_back",
+];
+
+/// Ends every session in the copy, and brings what of sign-ins was used meanwhile into it.
+fn sign_ins(back: &Connection, newer: &Path) -> Result<()> {
+    back.execute_batch("DELETE FROM session_origin; DELETE FROM session;")?;
+    back.execute("ATTACH DATABASE ? AS newer", [newer.to_string_lossy()])?;
+    for sql in USED {
+        if let Err(error) = back.execute(sql, []) {
+            tracing::warn!(%error, "something that signs in may be as it was before the update");
+        }
+    }
+    Ok(back.execute_batch("DETACH DATABASE newer")?)
 }
 
 /// The schema of a database; 0 where there is none.

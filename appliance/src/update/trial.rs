@@ -1,7 +1,9 @@
 //! The trial of a new version: from the boot on which systemd-boot counted one of its tries until the gate says
-//! that it is well. Meanwhile the configuration is not changed: what was changed would be lost if the old version came back.
+//! that it is well, and systemd-boot knows it. Meanwhile the configuration is not changed: what was changed would be lost if
+//! the old version came back.
 //!
-//! That there is a trial says a file in [`super::machine::RUN`], which root makes before anything else starts.
+//! That there is a trial says a file in [`super::machine::RUN`], which root makes before anything else starts. The gate asks
+//! the firmware itself: a version that cannot even make that file is on trial all the same.
 
 use std::fs;
 use std::io;
@@ -9,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::manifest::Version;
-use super::names::Kernel;
 use crate::layout::write_file;
 
+/// The folder of the firmware's variables.
+pub const VARIABLES: &str = "/sys/firmware/efi/efivars";
 /// Where systemd-boot says which file it counted a try of; there only when it did.
 const COUNTED: &str = "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
@@ -25,6 +28,12 @@ pub fn flag(run: &Path) -> PathBuf {
 #[must_use]
 pub fn is_on(run: &Path) -> bool {
     flag(run).exists()
+}
+
+/// The file that says that a trial ended well in this boot.
+#[must_use]
+pub fn over(run: &Path) -> PathBuf {
+    run.join("over")
 }
 
 /// Says that this version is on trial.
@@ -48,23 +57,13 @@ pub fn end(run: &Path) -> Result<(), Error> {
     }
 }
 
-/// The kernel that was started, if one of its tries was counted; `variables` is the folder of the firmware's variables.
+/// Whether one of the tries of what was started was counted; `variables` is the folder of the firmware's variables.
 ///
 /// # Errors
-/// [`Error::File`] when the variable is there and cannot be read.
-pub fn counted(variables: &Path) -> Result<Option<Kernel>, Error> {
+/// [`Error::File`] when that cannot be told.
+pub fn counted(variables: &Path) -> Result<bool, Error> {
     let path = variables.join(COUNTED);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::file(&path)(error)),
-    };
-    // Four bytes of attributes, then UTF-16 with a zero at its end.
-    let letters =
-        bytes.get(4..).unwrap_or_default().chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]]));
-    let letters: Vec<u16> = letters.take_while(|letter| *letter != 0).collect();
-    let text = String::from_utf16_lossy(&letters);
-    Ok(text.rsplit('\\').next().and_then(Kernel::of))
+    path.try_exists().map_err(Error::file(&path))
 }
 
 #[cfg(test)]
@@ -75,14 +74,10 @@ mod tests {
     #[test]
     fn a_try_that_was_counted_is_a_trial() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(counted(folder.path()).unwrap(), None);
-        let mut bytes = vec![6, 0, 0, 0];
-        bytes.extend("\\EFI\\Linux\\portolan_0.2.0+2-1.efi\0".encode_utf16().flat_map(u16::to_le_bytes));
-        fs::write(folder.path().join(COUNTED), &bytes).unwrap();
-        let kernel = counted(folder.path()).unwrap().unwrap();
-        assert_eq!((kernel.version, kernel.tries), (version("0.2.0"), Some(2)));
+        assert!(!counted(folder.path()).unwrap());
+        // Whatever it says: that it is there is what counts.
         fs::write(folder.path().join(COUNTED), [1, 2]).unwrap();
-        assert_eq!(counted(folder.path()).unwrap(), None);
+        assert!(counted(folder.path()).unwrap());
         assert!(!is_on(folder.path()));
         begin(folder.path(), &version("0.2.0")).unwrap();
         assert!(is_on(folder.path()));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, header};
+use axum::http::{Request, StatusCode, header};
 use clap::Args;
 use rustls::ClientConfig;
 use serde_json::{Map, Value};
@@ -28,6 +28,9 @@ use words::Typed;
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// How long an answer may take: a page's own limit, and some way.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How the type ends of the error that says that there is no owner yet.
+const SETUP: &str = "errors#setup";
 
 /// What `portolan ctl` takes.
 ///
@@ -263,6 +266,25 @@ impl Appliance {
     }
 
     async fn ask(&self, method: &str, path: &str, input: &Map<String, Value>) -> Result<Value, Failure> {
+        let (status, value) = self.answer(method, path, input).await?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        let said = problem(status.as_u16(), &value);
+        Err(if matches!(status.as_u16(), 401 | 403) {
+            Failure::Forbidden(said)
+        } else {
+            Failure::Refused(said)
+        })
+    }
+
+    /// What comes back, whatever it says.
+    async fn answer(
+        &self,
+        method: &str,
+        path: &str,
+        input: &Map<String, Value>,
+    ) -> Result<(StatusCode, Value), Failure> {
         let url = Url::parse(&format!("{}/api/v1{path}", self.url)).map_err(Failure::Usage)?;
         if !url.secure {
             return Err(Failure::Usage(format!("{}: a token is sent over https:// alone", self.url)));
@@ -296,19 +318,12 @@ impl Appliance {
             .map_err(unreachable)?;
         let value: Value = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-        if status.is_success() {
-            return Ok(value);
-        }
-        let said = problem(status.as_u16(), &value);
-        Err(if matches!(status.as_u16(), 401 | 403) {
-            Failure::Forbidden(said)
-        } else {
-            Failure::Refused(said)
-        })
+        Ok((status, value))
     }
 }
 
 /// Whether this machine's own appliance answers its operator with what is at this path of the API; why not, in words.
+/// Before there is an owner the answer that it waits for one is all that anyone gets, and is one.
 pub(super) fn look(data: &Path, path: &str) -> Result<(), String> {
     let args = CtlArgs {
         url: None,
@@ -321,8 +336,10 @@ pub(super) fn look(data: &Path, path: &str) -> Result<(), String> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let asked = async { Appliance::of(&args)?.ask("GET", path, &Map::new()).await };
-    runtime.block_on(asked).map(drop).map_err(|failure| failure.to_string())
+    let asked = async { Appliance::of(&args)?.answer("GET", path, &Map::new()).await };
+    let (status, value) = runtime.block_on(asked).map_err(|failure| failure.to_string())?;
+    let waits = value["type"].as_str().is_some_and(|kind| kind.ends_with(SETUP));
+    if status.is_success() || waits { Ok(()) } else { Err(problem(status.as_u16(), &value)) }
 }
 
 /// An error of the API in words: what it is, and each field that is wrong.

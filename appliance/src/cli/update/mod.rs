@@ -2,6 +2,8 @@
 
 mod gate;
 mod pack;
+mod teller;
+mod well;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -12,8 +14,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::admin::{Failure, Files, FilesArgs, Outcome, Said, ended};
-use crate::audit::{self, Entry};
-use crate::ids::Random;
+use crate::audit;
+use crate::clock::Clock;
+use crate::ids::{Ids, Random};
+use crate::layout::Layout;
 use crate::releases::gate as release;
 use crate::releases::minisign::PublicKey;
 use crate::update::apply::{Progress, admit, apply, tell_loader};
@@ -24,6 +28,7 @@ use crate::update::pending::{self, Pending};
 use crate::update::{Error, gpt};
 use gate::{BeginArgs, GateArgs};
 use pack::PackArgs;
+use teller::Teller;
 
 /// What `portolan update` takes.
 #[derive(Args, Debug)]
@@ -89,12 +94,16 @@ enum UpdateCommand {
     Begin(BeginArgs),
     /// Say whether what is on trial is well, and stays: for a unit, before the boot counts as good
     ///
-    /// It is well when the services answer, the databases open, and a scan of this machine by itself finds its own ports.
-    /// Until then the configuration is not changed. Ends with an error when it is not well in time: the unit then restarts
-    /// the machine, and after the last try the version before boots.
+    /// It is well when the services answer, the databases open, and a scan of this machine by itself finds its own ports, and
+    /// all of that still holds some time later. Ends with an error when it is not well in time: the unit then restarts the
+    /// machine, and after the last try the version before boots.
     Gate(GateArgs),
-    /// Prefer what runs to a newer version that is still there: for a unit, once it is well
+    /// Prefer what runs to a newer version that is still there: for a unit, once systemd-boot knows that it is well
     Prefer,
+    /// Say in the audit that what runs stays: for a unit, after that
+    Good,
+    /// Let the configuration be changed again: for a unit, last of all
+    End,
     /// Make an update of an image's parts, signed with the release key
     Pack(PackArgs),
 }
@@ -108,6 +117,9 @@ struct FromArgs {
     /// Take a version that is older than what runs
     #[arg(long)]
     allow_downgrade: bool,
+    /// Where it is written down what the audit cannot be told yet: the folder of the console's settings
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/portolan-settings")]
+    settings: PathBuf,
 }
 
 impl From<Error> for Failure {
@@ -132,6 +144,8 @@ pub fn run(args: &UpdateArgs) -> ExitCode {
         UpdateCommand::Begin(args) => gate::begin(places, args),
         UpdateCommand::Gate(args) => gate::gate(files, places, args),
         UpdateCommand::Prefer => gate::prefer(places),
+        UpdateCommand::Good => gate::good(files, places),
+        UpdateCommand::End => gate::end(places),
         UpdateCommand::Pack(args) => pack::run(args),
     })
 }
@@ -171,8 +185,7 @@ fn check(places: &PlacesArgs, args: &FromArgs) -> Outcome {
 }
 
 fn applied(args: &FilesArgs, places: &PlacesArgs, from: &FromArgs) -> Outcome {
-    let files = Files::open(args)?;
-    let told = |entry: Entry| files.wait(files.store.change(&files.actor, move |_| Ok((entry, ()))));
+    let teller = Teller::of(args, &from.settings);
     let path = from.from.display().to_string();
     let admitted = || {
         let machine = places.machine()?;
@@ -182,7 +195,7 @@ fn applied(args: &FilesArgs, places: &PlacesArgs, from: &FromArgs) -> Outcome {
     };
     let refused = |error: Error, outcome, about: Value| {
         let detail = json!({ "path": path, "why": error.to_string(), "update": about });
-        told(Entry::event("system.update-refused", &detail).outcome(outcome))?;
+        teller.tell("system.update-refused", &detail, outcome, None)?;
         Err(Failure::from(error))
     };
     let (machine, bundle) = match admitted() {
@@ -190,7 +203,8 @@ fn applied(args: &FilesArgs, places: &PlacesArgs, from: &FromArgs) -> Outcome {
         Err(error) => return refused(error, audit::Outcome::Refused, Value::Null),
     };
     let about = about(&machine, &bundle);
-    told(Entry::event("system.update-started", &json!({ "path": path, "update": about })))?;
+    let detail = json!({ "path": path, "update": about });
+    teller.tell("system.update-started", &detail, audit::Outcome::Done, None)?;
     let mut say = |progress: Progress| {
         // Whoever does not listen any more does not stop it.
         let _ = writeln!(io::stderr(), "{progress}");
@@ -199,14 +213,15 @@ fn applied(args: &FilesArgs, places: &PlacesArgs, from: &FromArgs) -> Outcome {
         return refused(error, audit::Outcome::Failed, about);
     }
     let pending = Pending {
-        id: files.ids.new(),
+        id: Ids::with(Clock::system(), Random::system()).new(),
         version: bundle.manifest.version.clone(),
         from: Some(machine.running.clone()),
         boot: pending::boot(),
+        restored: None,
     };
-    pending.write(&files.layout).map_err(Failure::file(files.layout.pending_update().display()))?;
-    let entry = Entry::event("system.update-applied", &json!({ "path": path, "update": about }));
-    told(entry.on("update", pending.id))?;
+    let layout = Layout::new(&args.data);
+    pending.write(&layout).map_err(Failure::file(layout.pending_update().display()))?;
+    teller.tell("system.update-applied", &detail, audit::Outcome::Done, Some(pending.id))?;
     let text = format!("version {} is written, and is tried at the next start", bundle.manifest.version);
     Ok(Said::new(text, about))
 }

@@ -67,7 +67,7 @@ impl Console {
 
     fn once(&self, talk: &mut Talk<'_>) -> io::Result<()> {
         // Without a database it waits; the screen says that there is none.
-        let recorded = journal::record(&self.machine, &self.data);
+        let recorded = journal::record(&self.machine.settings, &self.data);
         talk.say(&status::look(&self.machine, &self.data).shown())?;
         if let (Err(why), true) = (recorded, self.machine.unrecorded().exists()) {
             talk.say(&format!("  Not in the audit yet, and kept until it can be: {why}"))?;
@@ -92,7 +92,7 @@ impl Console {
             detail,
             change,
         };
-        journal::note(&self.machine, &deed).map_err(|error| {
+        journal::note(&self.machine.settings, &deed).map_err(|error| {
             format!(
                 "{}: {error}: it could not be written down, so it was not done",
                 self.machine.unrecorded().display()
@@ -102,7 +102,7 @@ impl Console {
 
     /// Brings what was noted to the audit; what cannot be is told of on the first screen.
     fn recorded(&self) {
-        let _ = journal::record(&self.machine, &self.data);
+        let _ = journal::record(&self.machine.settings, &self.data);
     }
 
     /// Shows what changes and what that means, asks, and makes it so.
@@ -125,6 +125,13 @@ impl Console {
         }
         if !talk.agreed("It takes effect at once, and connections may break.")? {
             talk.say("  Not confirmed: all is as it was.")?;
+            return Ok(false);
+        }
+        // A screen and a serial line are two consoles.
+        if apply::kept(&self.machine).is_ok_and(|now| now != *before) {
+            talk.say(
+                "  Another console has changed the settings meanwhile: look at them again. Nothing was set.",
+            )?;
             return Ok(false);
         }
         let change = Some((as_json(before), as_json(after)));
