@@ -95,6 +95,16 @@ pub fn same_site(method: &Method, headers: &HeaderMap, host: &str) -> Result<(),
     }
 }
 
+/// Whether another site's page shows this within itself (a picture, a frame, a script), so that nobody went there. Browsers
+/// say so; what says nothing is no browser's, or came by a link.
+pub fn embedded(headers: &HeaderMap) -> bool {
+    let said = |name: &str, known: &[&str]| {
+        headers.get(name).and_then(|value| value.to_str().ok()).map(|value| known.contains(&value))
+    };
+    said("sec-fetch-site", &["same-origin", "none"]) == Some(false)
+        && said("sec-fetch-dest", &["document"]) == Some(false)
+}
+
 /// The value of a cookie.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
@@ -152,6 +162,16 @@ mod tests {
         assert!(!post(&[("cookie", "a=b"), ("origin", "http://box:8080")]));
         assert!(!post(&[("cookie", "a=b"), ("origin", "null")]));
         assert!(same_site(&Method::GET, &headers(&[("sec-fetch-site", "cross-site")]), "box").is_ok());
+    }
+
+    #[test]
+    fn a_picture_of_another_sites_page_is_told_from_a_link_there() {
+        let asked = |site, dest| embedded(&headers(&[("sec-fetch-site", site), ("sec-fetch-dest", dest)]));
+        assert!(asked("cross-site", "image") && asked("same-site", "iframe") && asked("cross-site", "empty"));
+        assert!(
+            !asked("cross-site", "document") && !asked("same-origin", "empty") && !asked("none", "document")
+        );
+        assert!(!embedded(&headers(&[])) && !embedded(&headers(&[("sec-fetch-site", "cross-site")])));
     }
 
     #[test]

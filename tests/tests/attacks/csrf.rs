@@ -2,8 +2,11 @@
 
 use portolan_tests::Line;
 use portolan_tests::http::Request;
+use portolan_tests::site::PASSWORD;
 
-use crate::world::World;
+use serde_json::json;
+
+use crate::world::{World, elsewhere, path_with};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -89,4 +92,41 @@ fn another_site_reads_no_answer_and_a_look_changes_nothing() {
     }
     assert_eq!(world.told(), before);
     let _ = world.owner.get("/me").expect(200);
+}
+
+#[test]
+fn pictures_on_another_sites_page_lock_no_network_out_and_write_nothing() {
+    let world = World::new();
+    let provider = format!("/providers/{}", world.ids["providers"]);
+    assert_eq!(
+        world.owner.get(&provider).expect(200).json()["enabled"],
+        true,
+        "someone may come back from it"
+    );
+    let from = elsewhere();
+    let mut line = Line::new(world.owner.endpoint().clone(), Some(from));
+    let mut wrong = world.ids.clone();
+    let _ = wrong.insert("reset", "nothing".to_owned());
+    let before = world.told();
+    let mut tried = 0;
+    // More often than wrong ones are taken in a minute.
+    for _ in 0..12 {
+        for row in world.reading().filter(|row| row.access == "public") {
+            for target in row.targets(&path_with(row, &wrong)) {
+                for (dest, query) in [("image", ""), ("iframe", "?code=a&state=b"), ("empty", "")] {
+                    let request = Request::new("GET", &format!("{target}{query}"))
+                        .header("Accept", "*/*")
+                        .header("Sec-Fetch-Site", "cross-site")
+                        .header("Sec-Fetch-Dest", dest);
+                    let answer = line.send(&request).expect("it answers");
+                    assert!(answer.status < 500 && answer.status != 429, "{}", answer.describe());
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 300, "{tried}");
+    assert_eq!(world.told(), before, "nobody there tried anything");
+    let reader = world.site.visitor().impatient().on_one_line(Some(from));
+    let _ = reader.post("/sign-in", &json!({ "name": "owner", "password": PASSWORD })).expect(200);
 }

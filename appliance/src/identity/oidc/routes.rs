@@ -65,6 +65,7 @@ pub fn routes() -> Routes {
         .get("/sign-in/provider/{id}/back", Public, back)
         .leads_on()
         .summary("Where a provider sends the browser back to")
+        .rate_limited()
 }
 
 #[derive(Serialize, JsonSchema)]

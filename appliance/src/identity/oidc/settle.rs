@@ -21,16 +21,17 @@ pub struct Settled {
     pub entries: Vec<Entry>,
 }
 
-/// Finds or makes the account of a person, and gives the roles that their groups give now.
+/// Finds or makes the account of a person, and gives the roles that their groups give now. While an update is on trial only
+/// who is known already comes in, with the roles that they have: what was changed would be lost with the trial.
 ///
 /// # Errors
-/// `Conflict` with the reason, also where the provider was changed since it was asked; any from the database.
+/// `Conflict` with the reason, also where the provider was changed since it was asked; `OnTrial`; any from the database.
 pub fn settle(
     tx: &Transaction,
     provider: &Provider,
     person: &Person,
-    new: Uuid,
-    now: Timestamp,
+    (new, now): (Uuid, Timestamp),
+    on_trial: bool,
 ) -> Result<Settled> {
     if !store::is_offered_as(tx, provider.id, provider.version)? {
         return Err(changed());
@@ -57,7 +58,10 @@ pub fn settle(
     if before != after {
         entries.push(regiven(user, &before, &after));
     }
-    if before == after && entries.is_empty() {
+    if on_trial && !entries.is_empty() {
+        return Err(Error::OnTrial);
+    }
+    if entries.is_empty() {
         // Nothing changed; the sign-in has its own entry.
         return Ok(Settled {
             user,
@@ -221,14 +225,52 @@ mod tests {
 
     /// Who it is and which roles they have then, or why not.
     async fn comes(site: &TestSite, provider: &Provider, person: Person) -> Who {
+        comes_while(site, provider, person, false).await
+    }
+
+    async fn comes_while(site: &TestSite, provider: &Provider, person: Person, on_trial: bool) -> Who {
         let (provider, new) = (provider.clone(), site.app.ids.new());
         let settle = move |tx: &Transaction| {
-            let Settled { user, entries } = settle(tx, &provider, &person, new, Timestamp::EPOCH)?;
+            let Settled { user, entries } =
+                settle(tx, &provider, &person, (new, Timestamp::EPOCH), on_trial)?;
             let name = users::known(tx, user)?.user.name;
             let roles = store::given(tx, user)?.into_iter().map(|role| role.name).collect();
             Ok((entries, (name, roles)))
         };
         site.app.store.changes(&Actor::system("test"), settle).await.map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn while_an_update_is_on_trial_who_is_known_comes_in_as_they_are_and_nothing_changes() {
+        let (site, mut provider) = site().await;
+        provider.settings.link_by_email = true;
+        provider.settings.make_accounts = true;
+        let trial = async |person: Person| comes_while(&site, &provider, person, true).await;
+        let kept = async || {
+            let ask = "SELECT (SELECT count(*) FROM user) || (SELECT count(*) FROM oidc_link) || (SELECT count(*) FROM user_role)";
+            site.app
+                .store
+                .read(move |db| Ok(db.query_row(ask, [], |row| row.get::<_, String>(0))?))
+                .await
+                .unwrap()
+        };
+        let before = kept().await;
+        let by_address = trial(person("s", Some("grace@plant.test"), &["ops"])).await;
+        let new = trial(person("n", None, &["ops"])).await;
+        for refused in [by_address, new] {
+            assert!(refused.unwrap_err().contains("on trial"));
+        }
+        assert_eq!(kept().await, before);
+        let known = person("s", Some("grace@plant.test"), &["ops"]);
+        comes(&site, &provider, known.clone()).await.unwrap();
+        let before = kept().await;
+        assert_eq!(trial(known.clone()).await.unwrap().0, "grace", "nothing would change");
+        assert!(
+            trial(person("s", None, &["all"])).await.unwrap_err().contains("on trial"),
+            "another role would"
+        );
+        assert_eq!(kept().await, before);
+        assert_eq!(comes(&site, &provider, known).await.unwrap().1, ["operator"]);
     }
 
     #[tokio::test]

@@ -104,15 +104,18 @@ impl Oidc {
         Ok(URL_SAFE_NO_PAD.encode(self.0.parts.master.seal(TRIP, &text, &self.0.parts.random)))
     }
 
-    /// Ends a sign-in or a proof that the provider sent back.
+    /// Ends a sign-in or a proof that the provider sent back. What does not answer a question that this browser was sent out
+    /// with is refused, and that is all: any page anywhere can have a browser come here, with a picture's address or a link,
+    /// so it takes no try from the network, and no entry says that someone there tried to sign in.
     ///
     /// # Errors
     /// `Conflict` with the reason; `Unavailable` where the provider does not answer.
     pub async fn come_back(&self, call: &Call, id: Uuid, back: Back) -> Result<Arrived> {
         let provider = self.enabled(call, id).await?;
         self.0.parts.identity.0.wrong.check(call.source)?;
+        let trip = self.brought(call.trip(), back.state.as_deref())?;
         let mut action = "sign-in";
-        match self.settled(call, &provider, back, &mut action).await {
+        match self.settled(call, &provider, back, trip, &mut action).await {
             Ok(Vouch { vouched, trip, .. }) if trip.proves.is_some() => {
                 let done = self.prove(call, &provider, vouched).await?;
                 Ok(Arrived { done, next: trip.next, proof: true })
@@ -126,7 +129,7 @@ impl Oidc {
             }
             Err(error) => {
                 // What is the provider's fault or ours takes no tries from those who sign in from there.
-                if !matches!(error, Error::Unavailable(_) | Error::Internal(_)) {
+                if !matches!(error, Error::Unavailable(_) | Error::Internal(_) | Error::OnTrial) {
                     let _ = self.0.parts.identity.0.wrong.take(call.source);
                 }
                 let why: String = error.to_string().chars().take(500).collect();
@@ -202,11 +205,12 @@ impl Oidc {
         call: &Call,
         provider: &Provider,
         back: Back,
+        trip: Trip,
         action: &mut &'static str,
     ) -> Result<Vouch> {
         let parts = &self.0.parts;
         let now = parts.clock.now();
-        let trip = self.trip(call.trip(), provider.id, back.state.as_deref(), now).await?;
+        self.ends(&trip, provider.id, now).await?;
         let own = match &trip.proves {
             Some(session) => {
                 *action = "prove";
@@ -237,6 +241,7 @@ impl Oidc {
             .ok_or_else(|| Error::conflict("the provider does not say who it is"))?;
         let (known, new) = (provider.clone(), parts.ids.new());
         let actor = call.acting(Actor::system(&format!("provider {}", provider.name)));
+        let on_trial = parts.store.is_on_trial();
         let settle = move |tx: &Transaction| {
             if own.is_some() && store::linked(tx, known.id, &person.subject)? != own {
                 return Err(Error::conflict(format!(
@@ -244,7 +249,7 @@ impl Oidc {
                     known.name
                 )));
             }
-            let Settled { user, entries } = settle(tx, &known, &person, new, now)?;
+            let Settled { user, entries } = settle(tx, &known, &person, (new, now), on_trial)?;
             Ok((entries, user))
         };
         let user = parts.store.changes(&actor, settle).await?;
@@ -254,25 +259,25 @@ impl Oidc {
         Ok(Vouch { user, vouched: Vouched { provider: id, id_token }, trip })
     }
 
-    /// What this browser took along, if what came back answers it; each trip ends once.
-    pub(super) async fn trip(
-        &self,
-        cookie: Option<&str>,
-        provider: Uuid,
-        state: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Trip> {
+    /// What this browser took along, if what came back answers it. Nobody else knows the state, so whoever has both was
+    /// sent out from here.
+    pub(super) fn brought(&self, cookie: Option<&str>, state: Option<&str>) -> Result<Trip> {
         let sealed = cookie.and_then(|cookie| URL_SAFE_NO_PAD.decode(cookie).ok()).ok_or_else(lost)?;
         let text = self.0.parts.master.open(TRIP, &sealed).map_err(|_| lost())?;
         let trip: Trip = serde_json::from_slice(&text).map_err(|_| lost())?;
         let same = state.is_some_and(|state| crate::secrets::equal(state.as_bytes(), trip.state.as_bytes()));
-        if trip.provider != provider || !same || trip.until <= now {
+        if same { Ok(trip) } else { Err(lost()) }
+    }
+
+    /// Ends a trip: at its own provider, in time, and once.
+    pub(super) async fn ends(&self, trip: &Trip, provider: Uuid, now: Timestamp) -> Result<()> {
+        if trip.provider != provider || trip.until <= now {
             return Err(lost());
         }
         // Kept in the database: a restart makes no state good again.
         let (hash, until) = (sha256(trip.state.as_bytes()), trip.until);
         let first = self.0.parts.store.note(move |tx| store::comes_back(tx, &hash, until, now)).await?;
-        if first { Ok(trip) } else { Err(lost()) }
+        if first { Ok(()) } else { Err(lost()) }
     }
 }
 

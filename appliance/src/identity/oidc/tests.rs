@@ -96,29 +96,64 @@ async fn a_provider_that_is_down_is_said_to_be_and_the_password_still_signs_in()
     assert_eq!(post(&visitor, "/sign-in", &right).await.status, StatusCode::OK);
 }
 
+/// A trip to this provider with this state, as its browser keeps it.
+fn packed(site: &TestSite, provider: &str, state: &str) -> String {
+    let began = site.app.clock.now();
+    let trip = super::flow::Trip {
+        provider: provider.parse().unwrap(),
+        state: state.to_owned(),
+        nonce: "n".into(),
+        verifier: "v".into(),
+        next: "/".into(),
+        began,
+        until: began + Duration::from_secs(600),
+        proves: None,
+    };
+    format!("__Host-trip={}", site.app.oidc.packed(&trip).unwrap())
+}
+
 #[tokio::test]
-async fn what_comes_back_uncalled_for_is_refused_and_written_down() {
+async fn what_comes_back_uncalled_for_takes_no_try_and_is_held_against_nobody() {
     let site = TestSite::new().await;
     let made = post(&site, "/providers", &input()).await.json();
-    let back = format!("/sign-in/provider/{}/back", made["id"].as_str().unwrap());
+    let provider = made["id"].as_str().unwrap();
+    let back = format!("/sign-in/provider/{provider}/back");
     let visitor = site.stranger();
-    for query in ["", "?code=a&state=b", "?error=access_denied&state=b"] {
-        let refused = visitor.get(&format!("{back}{query}")).await;
-        assert_eq!(refused.status, StatusCode::CONFLICT, "{query}: {}", refused.text);
-        assert!(refused.text.contains("was not begun in this browser"), "{}", refused.text);
+    let come = async |query: &str, cookie: &str| {
+        site.hand.advance(Duration::from_secs(1));
+        let path = format!("{back}{query}");
+        visitor.send_with(Method::GET, &path, "application/json", &[("cookie", cookie)], None).await
+    };
+    let before = site.app.store.audit_head().await.unwrap().seq;
+    let own = packed(&site, provider, "own");
+    for _ in 0..4 {
+        for (query, cookie) in [
+            ("", "a=b"),
+            ("?code=a&state=b", "a=b"),
+            ("?error=access_denied&state=b", "__Host-trip=AAAA"),
+            // Another page's link, while this browser is out: it does not know the state.
+            ("?code=a&state=b", &own),
+        ] {
+            let refused = come(query, cookie).await;
+            assert_eq!(refused.status, StatusCode::CONFLICT, "{query}: {}", refused.text);
+            assert!(refused.text.contains("was not begun in this browser"), "{}", refused.text);
+        }
     }
-    let forged = visitor
-        .send_with(
-            Method::GET,
-            &format!("{back}?code=a&state=b"),
-            "application/json",
-            &[("cookie", "__Host-trip=AAAA")],
-            None,
-        )
-        .await;
-    assert_eq!(forged.status, StatusCode::CONFLICT);
+    assert_eq!(site.app.store.audit_head().await.unwrap().seq, before);
+    let right = json!({ "name": "ada", "password": PASSWORD });
+    assert_eq!(post(&visitor, "/sign-in", &right).await.status, StatusCode::OK, "nobody is locked out by it");
+
+    // Whoever was sent out and comes back refused is told of, and counted.
+    let mut codes = Vec::new();
+    for n in 0..12 {
+        let cookie = packed(&site, provider, &n.to_string());
+        codes.push(come(&format!("?error=access_denied&state={n}"), &cookie).await.status);
+    }
+    let (refused, limited) = (StatusCode::CONFLICT, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!((codes[0], codes[11]), (refused, limited), "{codes:?}");
+    let told = codes.iter().filter(|code| **code == refused).count();
     let audit = crate::identity::factors::tests::audit_of(&site).await;
-    assert_eq!(audit.matches("was not begun in this browser").count(), 4);
+    assert_eq!(audit.matches("refused: access_denied").count(), told);
 }
 
 #[tokio::test]
@@ -279,7 +314,8 @@ async fn a_state_that_came_back_does_not_come_back_again_not_even_after_a_restar
         identity: site.app.identity.clone(),
     };
     let come = async |oidc: &super::Oidc, cookie: &str, state: &str, at| {
-        oidc.trip(Some(cookie), provider, Some(state), at).await.is_ok()
+        let Ok(trip) = oidc.brought(Some(cookie), Some(state)) else { return false };
+        oidc.ends(&trip, provider, at).await.is_ok()
     };
     assert!(!come(oidc, &one, "two", now).await, "the answer to another question");
     let (first, second) = tokio::join!(come(oidc, &one, "one", now), come(oidc, &one, "one", now));
