@@ -120,7 +120,7 @@ pub async fn write(
     let files = releases.kit().await?;
     let folder = Folder::for_files(to, &FILES, replace)?;
     let enrolment = match whom {
-        For::New(input) => fleet.add_scanner(actor, input).await?,
+        For::New(input) => fleet.add_scanner(actor, input, Ok(())).await?,
         For::Known(id) => fleet.new_token(actor, id).await?,
     };
     let put = || {

@@ -131,8 +131,13 @@ async fn new_scanner(call: Call, _: NewScannerQuery) -> Answer<ScannerForm> {
     scanner_form(&call, None).await
 }
 
+// A token for enrolment takes a person, and a proof: the scanner that comes by it outlives a session that was left open, and
+// an API token.
+
 async fn create_scanner(call: Call, input: ScannerInput) -> Answer<Enrolment> {
-    let enrolment = call.app.fleet.add_scanner(&call.actor(), input).await?;
+    call.in_person()?;
+    let proof = call.app.identity.proved(&call);
+    let enrolment = call.app.fleet.add_scanner(&call.actor(), input, proof).await?;
     Ok(Reply::once(enrolment))
 }
 
@@ -155,6 +160,8 @@ async fn update_scanner(call: Call, input: ScannerInput) -> Answer<Scanner> {
 }
 
 async fn new_token(call: Call, _: NoInput) -> Answer<Enrolment> {
+    call.in_person()?;
+    call.app.identity.proved(&call)?;
     Ok(Reply::ok(call.app.fleet.new_token(&call.actor(), call.id("scanner")?).await?))
 }
 

@@ -129,11 +129,17 @@ impl Fleet {
         all.into_iter().find(|scanner| scanner.id == id).ok_or_else(|| Error::not_found("scanner", id))
     }
 
-    /// Adds a scanner and makes its token.
+    /// Adds a scanner and makes its token, if `proof` says that who asks may have it: that is looked at last, so that who has to
+    /// prove it has nothing to mend when they come back.
     ///
     /// # Errors
-    /// `Invalid`.
-    pub async fn add_scanner(&self, actor: &Actor, input: ScannerInput) -> Result<Enrolment> {
+    /// `Invalid`; the proof's.
+    pub async fn add_scanner(
+        &self,
+        actor: &Actor,
+        input: ScannerInput,
+        proof: Result<()>,
+    ) -> Result<Enrolment> {
         noun::not_yet(input.version)?;
         let ScannerInput { name, vantage, binding, note, .. } = input.checked()?;
         let (id, now) = (self.0.parts.ids.new(), self.0.parts.clock.now());
@@ -160,6 +166,7 @@ impl Fleet {
                 };
                 store::insert_scanner(tx, &row)?;
                 store::replace_token(tx, &token_row, now)?;
+                proof?;
                 Ok((vec![Entry::created("scanner", id, &row), token_made(&token_row)], ()))
             })
             .await?;

@@ -201,7 +201,8 @@ impl Noun for Receiver {
         noun::edit_page(siem, id).await
     }
 
-    /// Whoever says where entries go reads all of them: that takes what an export takes, and a proof.
+    /// Whoever says where entries go reads all of them, for as long as the receiver is there: that takes what an export
+    /// takes, a proof, and a person, as an API token ends before.
     async fn admit(call: &Call, id: Option<Uuid>, input: &ReceiverInput) -> Result<()> {
         if let Some(id) = id {
             let before = call.app.siem.store.read(move |db| store::one(db, id)).await?;
@@ -209,6 +210,7 @@ impl Noun for Receiver {
                 return Ok(());
             }
         }
+        call.in_person()?;
         if !call.caller.may("audit:export") {
             return Err(Error::Forbidden);
         }

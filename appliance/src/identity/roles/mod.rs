@@ -194,11 +194,12 @@ impl Roles {
             .await
     }
 
-    /// Makes a role of scopes that the caller holds.
+    /// Makes a role of scopes that the caller holds; in person, as an API token that made one would leave it behind.
     ///
     /// # Errors
-    /// `Invalid`, `Beyond`; `Conflict` when there are too many; any from the database.
+    /// `InPerson`, `Invalid`, `Beyond`; `Conflict` when there are too many; any from the database.
     pub async fn create(&self, call: &Call, input: RoleInput) -> Result<Role> {
+        call.in_person()?;
         noun::not_yet(input.version)?;
         let fields = Fields::check(input)?;
         held(&call.caller.scopes, &fields.scopes)?;
@@ -218,7 +219,8 @@ impl Roles {
     /// what giving them a role is.
     ///
     /// # Errors
-    /// `NotFound`, `Stale`, `Invalid`, `Beyond`; `Prove` where more changes than its name; any from the database.
+    /// `NotFound`, `Stale`, `Invalid`, `Beyond`; `InPerson` and `Prove` where more changes than its name; any from the
+    /// database.
     pub async fn update(&self, call: &Call, id: Uuid, input: RoleInput) -> Result<Role> {
         let (may, now, this) = (call.caller.scopes.clone(), self.clock.now(), call.clone());
         let change = move |tx: &Transaction| {
@@ -230,6 +232,7 @@ impl Roles {
             held(&may, &kept.fields.scopes)?;
             held(&may, &fields.scopes)?;
             if (&kept.fields.scopes, kept.fields.second_factor) != (&fields.scopes, fields.second_factor) {
+                this.in_person()?;
                 this.app.identity.proved(&this)?;
             }
             let entries = kept.change("role", version, &fields, || store::update(tx, id, &fields, now))?;

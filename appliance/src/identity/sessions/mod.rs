@@ -285,17 +285,26 @@ impl Identity {
         self.0.store.read(settings::current).await
     }
 
-    /// Changes how long sessions last; it holds for those that go on, too.
+    /// Changes how long sessions last; it holds for those that go on, too, the one that asks among them: so it asks for a proof.
     ///
     /// # Errors
-    /// `Invalid`, `Stale`; any from the database.
+    /// `Prove`, `Invalid`, `Stale`; any from the database.
     pub async fn set_limits(
         &self,
         call: &Call,
         version: Option<i64>,
         limits: Limits,
     ) -> Result<Current<Limits>> {
-        settings::change(&self.0.store, &call.actor(), version, limits).await
+        let proof = self.proved(call);
+        let change = move |tx: &rusqlite::Transaction| {
+            let done = settings::change_in(tx, version, limits)?;
+            // Last, so that who has to prove it has nothing to mend when they come back.
+            if !done.0.is_empty() {
+                proof?;
+            }
+            Ok(done)
+        };
+        self.0.store.changes(&call.actor(), change).await
     }
 }
 

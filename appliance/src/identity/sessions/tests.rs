@@ -187,3 +187,48 @@ async fn an_administrator_sees_all_sessions_and_ends_them() {
         assert_eq!(site.get(bad).await.status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
     }
 }
+
+#[tokio::test]
+async fn what_would_outlive_a_session_that_was_left_open_asks_for_a_proof() {
+    let site = TestSite::new().await;
+    let vantage =
+        site.send_json(Method::POST, "/vantages", &json!({ "name": "Hall" })).await.json()["id"].clone();
+    let scanner = |name: &str| json!({ "name": name, "vantage": vantage });
+    let added = site.send_json(Method::POST, "/scanners", &scanner("one")).await;
+    let again = format!("/scanners/{}/token", added.json()["scanner"]["id"].as_str().unwrap());
+    let longer = |hours: u32| json!({ "idle_minutes": 60, "absolute_hours": hours, "version": 0 });
+    site.hand.advance(MINUTE * 6);
+    for (method, path, body) in [
+        (Method::PUT, "/settings/sessions", longer(720)),
+        (Method::POST, "/scanners", scanner("two")),
+        (Method::POST, again.as_str(), json!({})),
+    ] {
+        let asked = site.send_json(method, path, &body).await;
+        assert_eq!(asked.json()["type"], "/docs/errors#prove", "{path}: {}", asked.text);
+    }
+    // What is wrong is said first; a form comes back with what was typed.
+    assert_eq!(
+        site.send_json(Method::PUT, "/settings/sessions", &longer(0)).await.fields()[0],
+        "absolute_hours"
+    );
+    assert_eq!(site.send_json(Method::POST, "/scanners", &scanner("")).await.fields(), ["name"]);
+    let fields = [("idle_minutes", "61"), ("absolute_hours", "720"), ("version", "0")];
+    let form = site.post_form("/settings/sessions", &fields).await;
+    assert_eq!(form.status, StatusCode::FORBIDDEN, "{}", form.text);
+    assert!(form.text.contains("Prove it") && form.text.contains("value=\"61\""), "{}", form.text);
+    let named = [("name", "two"), ("vantage", vantage.as_str().unwrap())];
+    let form = site.post_form("/scanners", &named).await;
+    assert!(form.text.contains("Prove it") && form.text.contains("value=\"two\""), "{}", form.text);
+    assert_eq!(site.get("/scanners").await.json()["total"], 1);
+    assert_eq!(site.get("/settings/sessions").await.json()["absolute_hours"], 12);
+    // The machine's own operator needs none: their token is a minute old.
+    let operator = site.stranger().showing(&site.app.tokens.operator.renew());
+    assert_eq!(
+        operator.send_json(Method::POST, "/scanners", &scanner("two")).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        operator.send_json(Method::PUT, "/settings/sessions", &longer(24)).await.status,
+        StatusCode::OK
+    );
+}
