@@ -9,7 +9,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::audit::chain::Head;
-use crate::audit::{self, Actor, ActorKind, Entry};
+use crate::audit::{self, Actor, ActorKind, Entry, wrote};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
 use crate::sqlite::{Database, Kind, Opening, Schema};
@@ -173,7 +173,13 @@ impl Store {
         let (actor, at) = (actor.clone(), self.clock.now());
         let person = matches!(actor.kind, ActorKind::User | ActorKind::Nobody | ActorKind::Cli);
         let held_back = person && self.is_on_trial();
-        self.database
+        let counted = |(entries, answer): (Vec<Entry>, T)| {
+            let any = !entries.is_empty();
+            (entries, (answer, any))
+        };
+        let f = move |tx: &Transaction| f(tx).map(counted);
+        let (answer, any) = self
+            .database
             .with_writer(move |connection| {
                 // Left behind by a note that panicked, it would refuse everything from here on.
                 connection.authorizer(EVERYTHING)?;
@@ -183,7 +189,11 @@ impl Store {
                     change(connection, &actor, at, f)
                 }
             })
-            .await
+            .await?;
+        if any {
+            wrote::wrote();
+        }
+        Ok(answer)
     }
 
     /// Writes traces of use that need no audit entry of their own (a session was seen); SQLite itself refuses a

@@ -96,6 +96,7 @@ CREATE VIEW token_listed AS
 CREATE TABLE statement (
   id TEXT PRIMARY KEY,                   -- jti
   user TEXT NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+  token TEXT REFERENCES token (id) ON DELETE CASCADE, -- the API token that asked for it: it holds no longer than that
   audience TEXT NOT NULL,
   began_at INTEGER NOT NULL,             -- when the first of its line was issued: a line of renewals has an end
   issued_at INTEGER NOT NULL,
@@ -104,6 +105,7 @@ CREATE TABLE statement (
 ) STRICT;
 CREATE INDEX statement_expires ON statement (expires_at);
 CREATE INDEX statement_user ON statement (user);
+CREATE INDEX statement_token ON statement (token) WHERE token IS NOT NULL;
 
 -- Statements as they are listed.
 CREATE VIEW statement_listed AS

@@ -22,6 +22,7 @@ pub mod routes;
 pub mod siem;
 pub mod store;
 mod trail;
+pub mod wrote;
 
 use std::fmt::Display;
 

@@ -22,6 +22,7 @@ pub fn routes() -> Routes {
         .rate_limited()
         .get("/me", Access::SignedIn, me)
         .summary("Who is signed in, with which scopes")
+        .by_token()
         .post("/theme", Access::Public, theme)
         .summary("Choose light, dark, or what the system wishes")
         .before_setup()

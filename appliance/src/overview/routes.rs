@@ -25,10 +25,12 @@ pub fn routes() -> Routes {
         .get("/", Access::SignedIn, overview)
         .page("home.html")
         .summary("Scanners, scans and open ports in short")
+        .by_token()
         .nav("", "Overview", "home", 0)
         .get("/search", Access::SignedIn, search)
         .page("search.html")
         .summary("Look for a name or an address in everything the caller may see")
+        .by_token()
         .docs("search")
 }
 

@@ -2,7 +2,7 @@
 
 use super::accept::Format;
 use super::guard::{self, NOTICE_COOKIE, SESSION_COOKIE, THEME_COOKIE, TRIP_COOKIE};
-use super::handle::Asked;
+use super::handle::{Asked, look, looked};
 use super::input;
 use super::problem::Problem;
 use super::render::{Context, PageView};
@@ -152,6 +152,13 @@ async fn form_again(
 ) -> Option<Response> {
     let row = site.row(&Method::GET, form)?;
     let outcome = (row.handler)(asked.call.clone(), json!({})).await.ok()?;
+    // It shows what its own page shows: what cannot be written down is not shown here either.
+    if let Some(seen) = look(row, &outcome)
+        && let Err(error) = looked(site, row, &asked.call, seen).await
+    {
+        tracing::error!(%error, "a look could not be written to the audit");
+        return None;
+    }
     let path = asked
         .call
         .params

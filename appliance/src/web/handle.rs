@@ -8,7 +8,7 @@ use super::input;
 use super::reply::Outcome;
 use super::route::{Access, Route};
 use super::router::Site;
-use crate::audit::Actor;
+use crate::audit::{Actor, wrote};
 use crate::error::Error;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams, Request};
@@ -157,6 +157,10 @@ async fn run(
         return Err(Error::NotAcceptable);
     }
     if route.rate_limited {
+        // A page elsewhere that is full of such addresses would leave its reader's network no tries.
+        if guard::embedded(&asked.headers) {
+            return Err(Error::CrossSite);
+        }
         site.app.identity.limit(asked.call.source)?;
     }
     asked.call.caller = caller(asked).await?;
@@ -169,28 +173,59 @@ async fn run(
         (Access::Scope(scope), None) if caller.may(scope) => {}
         (Access::Scope(_), None) => return Err(Error::Forbidden),
     }
-    // A token may what its scopes say, and such a row has none.
-    if asked.changes && !route.by_token && matches!(route.access, Access::Pending | Access::SignedIn) {
+    // A token may what its scopes say, and such a row has none: one that shows something is about the account, too.
+    if !route.by_token && matches!(route.access, Access::Pending | Access::SignedIn) {
         caller.in_person()?;
     }
     let input = read(route, asked, method, body, typed).await?;
-    let outcome = (route.handler)(asked.call.clone(), input).await?;
-    if let Some((resource, action)) = look(route, &outcome) {
-        let thing = (resource, asked.call.param("id"));
-        site.app.audit.accessed(&asked.call.actor(), &action, thing, &route.name()).await?;
+    let (outcome, wrote) = wrote::watched((route.handler)(asked.call.clone(), input)).await;
+    let outcome = outcome?;
+    let seen = match route.method {
+        Method::GET => look(route, &outcome),
+        _ if wrote => None,
+        _ => repeated(site, route, asked, &outcome),
+    };
+    if let Some(seen) = seen {
+        looked(site, route, &asked.call, seen).await?;
     }
     Ok(outcome)
 }
 
-/// The resource and action of the entry that a look leaves: at what the row or the answer says is not for everyone, and at
-/// whatever is taken away as a file by who needs a scope for it.
-fn look(route: &Route, outcome: &Outcome) -> Option<(&'static str, String)> {
+/// Resource and action of the entry that a look leaves.
+pub(super) type Seen = (&'static str, String);
+
+/// What a look leaves: at what the row or the answer says is not for everyone, and at whatever is taken away as a file by who
+/// needs a scope for it.
+pub(super) fn look(route: &Route, outcome: &Outcome) -> Option<Seen> {
     let file = outcome.dress.file.is_some() && matches!(route.access, Access::Scope(_));
     match route.viewed.or(outcome.dress.viewed) {
-        _ if route.method != Method::GET => None,
-        Some(resource) => Some((resource, format!("{resource}.viewed"))),
+        Some(resource) => Some(viewed(resource)),
         None => file.then(|| (route.tag, format!("{}.exported", route.tag))),
     }
+}
+
+/// What a change leaves that was made before, so that it wrote nothing: its answer shows its thing, as the page would be that
+/// is above it. Who only goes on to that page has not seen it yet.
+fn repeated(site: &Site, route: &Route, asked: &Asked, outcome: &Outcome) -> Option<Seen> {
+    let goes_on = asked.format == Some(Format::Html) && outcome.dress.location.is_some();
+    outcome.value.get("id").filter(|_| !goes_on)?;
+    let mut above = std::iter::successors(Some(route.path.as_str()), |path| Some(path.rsplit_once('/')?.0));
+    let page = || above.find_map(|path| site.row(&Method::GET, path)?.viewed);
+    outcome.dress.viewed.or_else(page).map(viewed)
+}
+
+fn viewed(resource: &'static str) -> Seen {
+    (resource, format!("{resource}.viewed"))
+}
+
+/// Writes a look down.
+pub(super) async fn looked(
+    site: &Site,
+    route: &Route,
+    call: &Call,
+    (resource, action): Seen,
+) -> Result<(), Error> {
+    site.app.audit.accessed(&call.actor(), &action, (resource, call.param("id")), &route.name()).await
 }
 
 /// What the caller lacks, where the error is that they may not do what they asked for: a scope, or nothing that has a name.

@@ -129,7 +129,7 @@ impl<T> Reply<T> {
     }
 
     /// What this answer shows is not for everyone, though its row is: a look at it is an entry, as [`super::Routes::viewed`]
-    /// says of a row whose every answer is so.
+    /// says of a row whose every answer is so. The answer to a change is one only where nothing was left to change.
     #[must_use]
     pub fn viewed(mut self, resource: &'static str) -> Self {
         self.dress.viewed = Some(resource);

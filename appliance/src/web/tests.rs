@@ -317,22 +317,28 @@ fn every_route_of_a_sign_in_and_of_tokens_is_limited_by_source() {
     // They take and give nothing that could be guessed.
     let plain = ["/sign-out", "/theme"];
     let rooms = ["/sign-in", "/prove", "/reset", "/setup", "/tokens", "/statements"];
+    // Looks that take what could be guessed, or that anyone may ask for what tokens are checked with.
+    let looks = ["/reset/{token}", "/sign-in/provider/{id}/back", "/jwks.json"];
     let bare: Vec<String> = site
         .site
         .rows()
         .filter(|row| !row.rate_limited && !plain.contains(&row.path.as_str()))
         .filter(|row| {
             if row.method == Method::GET {
-                // A look at a form takes nothing, unless the secret is in its address.
-                return row.path.ends_with("/{token}");
+                // A look at a form takes nothing: no page of a form, or list for who is signed in, is meant.
+                let bare = row.template.is_none() && row.access == Access::Public;
+                let room = rooms.iter().any(|room| row.path.starts_with(room));
+                return looks.contains(&row.path.as_str()) || row.path.ends_with("/{token}") || bare && room;
             }
             let open = matches!(row.access, Access::Public | Access::Pending);
-            let ends = row.path.ends_with("/revoke");
-            open || !ends && rooms.iter().any(|room| row.path.starts_with(room))
+            open || rooms.iter().any(|room| row.path.starts_with(room))
         })
         .map(Route::name)
         .collect();
     assert!(bare.is_empty(), "say .rate_limited() in the table: {bare:?}");
+    for path in looks {
+        assert!(site.site.rows().any(|row| row.path == path), "{path} is gone");
+    }
 }
 
 /// Resources that are not for everyone: who sees them, on whatever page, leaves an entry.
@@ -387,6 +393,45 @@ async fn a_look_at_anothers_token_or_statements_leaves_an_entry_and_one_at_ones_
     assert_eq!(site.get(&path).await.status, StatusCode::OK);
     assert_eq!(site.get("/statements").await.status, StatusCode::OK);
     assert_eq!(looks().await, ["token.viewed", "statement.viewed"]);
+}
+
+#[tokio::test]
+async fn a_form_that_comes_back_and_a_button_pressed_twice_are_looks() {
+    let site = TestSite::new().await;
+    let grace = site.person("grace", &["viewer"]).await;
+    let id = grace.own_id().await;
+    let token = json!({ "name": "hers", "scopes": ["scans:view"] });
+    let token = grace.send_json(Method::POST, "/tokens", &token).await.json()["item"]["id"].clone();
+    let revoke = format!("/tokens/{}/revoke", token.as_str().unwrap());
+    // What was looked at is written once in ten minutes.
+    let later = || site.hand.advance(std::time::Duration::from_secs(601));
+    let looks = async || {
+        let all = accesses(&site).await;
+        let looks = all.iter().map(|look| (look[0].clone(), look[1].clone(), look[2].clone()));
+        looks.filter(|(action, ..)| *action != "audit.viewed").collect::<Vec<_>>()
+    };
+    let before = looks().await.len();
+    let enable = format!("/users/{id}/enable");
+    assert_eq!(site.post_form(&enable, &[]).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(looks().await.len(), before, "it shows nothing: it leads on");
+    later();
+    assert_eq!(site.send_json(Method::POST, &revoke, &json!({})).await.status, StatusCode::OK);
+    assert_eq!(looks().await.len(), before, "a change has its own entry");
+    assert_eq!(site.send_json(Method::POST, &revoke, &json!({})).await.status, StatusCode::OK);
+    let again = site.send_json(Method::POST, &enable, &json!({})).await;
+    assert_eq!((again.status, &again.json()["name"]), (StatusCode::OK, &json!("grace")));
+    later();
+    let form = site.post_form(&format!("/users/{id}"), &[("name", ""), ("version", "1")]).await;
+    assert_eq!(form.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", form.text);
+    let row = |action: &str, id: &str, row: &str| (json!(action), json!(id), json!(row));
+    assert_eq!(
+        looks().await[before..],
+        [
+            row("token.viewed", token.as_str().unwrap(), "POST /tokens/{id}/revoke"),
+            row("user.viewed", &id, "POST /users/{id}/enable"),
+            row("user.viewed", &id, "GET /users/{id}/edit"),
+        ]
+    );
 }
 
 /// Action, resource, id, route and count of the entries of access so far, oldest first; asking leaves one too.

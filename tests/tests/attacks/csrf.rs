@@ -6,7 +6,7 @@ use portolan_tests::site::PASSWORD;
 
 use serde_json::json;
 
-use crate::world::{World, elsewhere, path_with};
+use crate::world::{self, World, elsewhere, path_with};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 

@@ -11,6 +11,7 @@ mod tests;
 mod wire;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::User;
-use super::roles;
+use super::{roles, tokens};
 use crate::audit::{Actor, Entry};
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
@@ -29,7 +30,7 @@ use crate::noun::{Link, Refusals};
 use crate::secrets::MasterKey;
 use crate::secrets::signing::StatementKey;
 use crate::store::Store;
-use crate::web::{Call, ListQuery, Page};
+use crate::web::{Call, ListQuery, Page, Via};
 use jwt::{Claims, Refusal, Wanted};
 pub use wire::{IssueInput, Issued, RenewInput, Statement, StatementQuery, ValidateInput, Validity};
 
@@ -82,7 +83,7 @@ impl Statements {
         Ok(json!({ "keys": [jwt::public_jwk(&self.key().await?.public())] }))
     }
 
-    /// One page of the statements about the caller; of everyone's for who may see those.
+    /// One page of the statements about the caller, to a token of those that it asked for; of everyone's for who may see those.
     ///
     /// # Errors
     /// `Invalid` on the query's fields; any from the database.
@@ -102,10 +103,11 @@ impl Statements {
         self.parts.store.read(move |db| store::one(db, id, sight, now)).await
     }
 
-    /// Says of the caller to another system who they are and what they may do here.
+    /// Says of the caller to another system who they are and what they may do here. What an API token asks for ends with
+    /// that token.
     ///
     /// # Errors
-    /// `Invalid`; `Conflict` for who has no account, or has too many already; any from the database.
+    /// `Invalid`; `BadToken` when the caller's token ended meanwhile; `Conflict` for who has no account, or has too many already; any from the database.
     pub async fn issue(&self, call: &Call, input: IssueInput) -> Result<Issued> {
         let Some(user) = call.caller.user.clone() else {
             return Err(Error::conflict("A statement is about an account, and the local operator has none."));
@@ -120,10 +122,19 @@ impl Statements {
         let scopes = input.scopes.unwrap_or_else(|| call.caller.scopes.clone());
         roles::held(&call.caller.scopes, &scopes)?;
         let now = self.parts.clock.now();
-        let (began, lasts) = (now, Duration::from_secs(u64::from(minutes) * 60));
-        let (row, token) = self.signed(&user, audience, &scopes, (began, now, lasts)).await?;
+        let ends = now + Duration::from_secs(u64::from(minutes) * 60);
+        let by = match call.caller.via {
+            Via::Token(id) => Some(self.parts.store.read(move |db| tokens::asking(db, id, None, now)).await?),
+            _ => None,
+        };
+        let by = by.map(|asking| asking.ok_or(Error::BadToken)).transpose()?;
+        let (row, token) = self.signed(&user, audience, &scopes, (now, now, ends), by).await?;
         let answer = Issued { token, id: row.id, expires_at: row.expires_at };
         let change = move |tx: &Transaction| {
+            // The token may have been revoked since.
+            if let Some(asking) = by {
+                tokens::asking(tx, asking.id, None, now)?.ok_or(Error::BadToken)?;
+            }
             if store::holding(tx, user.id, now)? >= HELD_MAX {
                 return Err(Error::conflict(format!(
                     "{HELD_MAX} statements about this account hold already."
@@ -137,25 +148,28 @@ impl Statements {
     }
 
     /// Replaces a statement that still holds by one that holds as long again, with what its account may do now. Who has
-    /// it may do that, until its line is twelve hours old.
+    /// it may do that, until its line is twelve hours old; one that an API token asked for, from where that token may come
+    /// and until it ends.
     ///
     /// # Errors
     /// `BadToken` for one that does not hold; `Conflict` at the end of its line; any from the database.
     pub async fn renew(&self, call: &Call, input: RenewInput) -> Result<Issued> {
         let now = self.parts.clock.now();
-        let Ok(known) = self.known(&input.token, None).await? else { return Err(Error::BadToken) };
-        let Known { claims, user, began, scopes } = known;
-        let lasts = Duration::from_secs(u64::try_from(claims.exp - claims.iat).unwrap_or(0));
-        if now + lasts > began + LINE {
+        let known = self.known(&input.token, None, Some(call.source)).await?;
+        let Ok(known) = known else { return Err(Error::BadToken) };
+        let Known { claims, user, began, scopes, by } = known;
+        let ends = now + Duration::from_secs(u64::try_from(claims.exp - claims.iat).unwrap_or(0));
+        if ends > began + LINE {
             return Err(Error::conflict(
                 "This line of statements is twelve hours old: have a new one issued.",
             ));
         }
-        let (row, token) = self.signed(&user, claims.aud, &scopes, (began, now, lasts)).await?;
+        let (row, token) = self.signed(&user, claims.aud, &scopes, (began, now, ends), by).await?;
         let answer = Issued { token, id: row.id, expires_at: row.expires_at };
         let actor = Actor::user(user.id, user.name).by(format!("statement:{}", claims.jti));
         let change = move |tx: &Transaction| {
-            // Two that renew the same one at once: one of them is late.
+            // Two that renew the same one at once: one of them is late. So is who renews while the token is revoked, as its
+            // statements are with it.
             if !store::revoke(tx, claims.jti, now)? {
                 return Err(Error::BadToken);
             }
@@ -176,7 +190,7 @@ impl Statements {
             return Ok(no(Refusal::Form));
         };
         // An audience that is not said is that of nobody: the text is looked at first all the same.
-        Ok(match self.known(token, Some(audience.unwrap_or_default())).await? {
+        Ok(match self.known(token, Some(audience.unwrap_or_default()), None).await? {
             Err(refusal) => no(refusal),
             Ok(Known { claims, user, scopes, .. }) => Validity {
                 valid: true,
@@ -214,16 +228,19 @@ impl Statements {
         self.parts.store.changes(&call.actor(), change).await
     }
 
-    /// A new statement with the row that is kept of it. Times are cut to seconds, as its text has them.
+    /// A new statement with the row that is kept of it. Times are cut to seconds, as its text has them. It ends with the token
+    /// that asks for it.
     async fn signed(
         &self,
         user: &User,
         audience: String,
         scopes: &BTreeSet<String>,
-        (began_at, now, lasts): (Timestamp, Timestamp, Duration),
+        (began_at, now, ends): (Timestamp, Timestamp, Timestamp),
+        by: Option<tokens::Asking>,
     ) -> Result<(store::New, String)> {
         let id = self.parts.ids.new();
-        let expires_at = Timestamp::from_micros(now.seconds() * 1_000_000) + lasts;
+        let ends = by.map_or(ends, |asking| ends.min(asking.ends));
+        let expires_at = Timestamp::from_micros(ends.seconds() * 1_000_000);
         let claims = Claims {
             iss: self.parts.issuer.clone(),
             sub: user.id,
@@ -236,17 +253,22 @@ impl Statements {
             scope: scopes.iter().map(String::as_str).collect::<Vec<_>>().join(" "),
         };
         let token = jwt::sign(self.key().await?, &claims);
-        Ok((store::New { id, user: user.id, audience, began_at, issued_at: now, expires_at }, token))
+        let by = by.map(|asking| asking.id);
+        Ok((
+            store::New { id, user: user.id, token: by, audience, began_at, issued_at: now, expires_at },
+            token,
+        ))
     }
 
-    /// A statement that holds, with its account as it is now.
+    /// A statement that holds, with its account as it is now; with `source`, only for who comes from where its token may.
     async fn known(
         &self,
         token: &str,
         audience: Option<&str>,
+        source: Option<IpAddr>,
     ) -> Result<std::result::Result<Known, Refusal>> {
-        let public = self.key().await?.public();
-        let wanted = Wanted { issuer: &self.parts.issuer, audience, now: self.parts.clock.now().seconds() };
+        let (public, now) = (self.key().await?.public(), self.parts.clock.now());
+        let wanted = Wanted { issuer: &self.parts.issuer, audience, now: now.seconds() };
         let claims = match jwt::read(&public, token, &wanted) {
             Ok(claims) => claims,
             Err(refusal) => return Ok(Err(refusal)),
@@ -255,19 +277,26 @@ impl Statements {
             .store
             .read(move |db| {
                 // One that is not kept any more was forgotten after its end, or its account is gone.
-                let Some((began, revoked)) = store::state(db, claims.jti)? else {
+                let Some(store::Kept { began_at, revoked, token }) = store::kept(db, claims.jti)? else {
                     return Ok(Err(Refusal::Account));
                 };
                 if revoked {
                     return Ok(Err(Refusal::Revoked));
                 }
-                let Some(user) = super::tokens::active(db, claims.sub)? else {
+                let by = match token {
+                    None => None,
+                    Some(id) => match tokens::asking(db, id, source, now)? {
+                        None => return Ok(Err(Refusal::Revoked)),
+                        asking => asking,
+                    },
+                };
+                let Some(user) = tokens::active(db, claims.sub)? else {
                     return Ok(Err(Refusal::Account));
                 };
                 let held = roles::scopes_of(db, user.id, user.owner)?;
                 let said = claims.scope.split(' ').filter(|scope| held.contains(*scope));
                 let scopes = said.map(str::to_owned).collect();
-                Ok(Ok(Known { claims, user, began, scopes }))
+                Ok(Ok(Known { claims, user, began: began_at, scopes, by }))
             })
             .await
     }
@@ -281,10 +310,31 @@ struct Known {
     began: Timestamp,
     /// What it says, as far as it is true still.
     scopes: BTreeSet<String>,
+    /// The API token that asked for it, in force.
+    by: Option<tokens::Asking>,
 }
 
-/// The account whose statements a caller sees; none: everyone's.
-fn sight(call: &Call) -> Option<Uuid> {
-    let all = call.caller.may("tokens:view") || call.caller.may("tokens:manage");
-    (!all).then(|| call.caller.user.as_ref().map_or(Uuid::nil(), |user| user.id))
+/// Revokes what an API token asked for, with it; gives how many. For its room's transaction.
+///
+/// # Errors
+/// Any from the database.
+pub fn end_with_token(tx: &Transaction, token: Uuid, now: Timestamp) -> Result<usize> {
+    store::revoke_of_token(tx, token, now)
+}
+
+/// The statements that a caller sees: those about their account; a token, those that it asked for.
+fn sight(call: &Call) -> store::Sight {
+    if sees_all(call) {
+        return store::Sight { user: None, token: None };
+    }
+    let user = call.caller.user.as_ref().map_or(Uuid::nil(), |user| user.id);
+    let token = match call.caller.via {
+        Via::Token(id) => Some(id),
+        Via::Nobody | Via::Session | Via::Operator | Via::Files => None,
+    };
+    store::Sight { user: Some(user), token }
+}
+
+fn sees_all(call: &Call) -> bool {
+    call.caller.may("tokens:view") || call.caller.may("tokens:manage")
 }

@@ -11,7 +11,8 @@ pub fn routes() -> Routes {
     Routes::of("statements", "identity/statements")
         .get("/statements", SignedIn, list)
         .page("identity/statements/list.html")
-        .summary("List the statements about oneself; everyone's for who may see tokens")
+        .summary("List the statements about oneself; everyone's for who may see tokens; to a token those that it asked for")
+        .by_token()
         .post("/statements", SignedIn, issue)
         .summary("Issue a statement about the caller for another system: a JWT, signed with Ed25519")
         .by_token()
@@ -25,17 +26,19 @@ pub fn routes() -> Routes {
         .post("/statements/{id}/revoke", SignedIn, revoke)
         .summary("Revoke a statement: about oneself, or anyone's for who may manage tokens")
         .by_token()
+        .rate_limited()
         .post("/tokens/validate", Public, validate)
         .summary("Whether a statement holds for the system that asks; garbage does not, and is no error")
         .rate_limited()
         .get("/jwks.json", Public, jwks)
         .summary("The public key that statements are checked with, as a JWKS")
+        .rate_limited()
 }
 
 async fn list(call: Call, query: StatementQuery) -> Answer<Page<Statement>> {
     let reply = Reply::ok(call.app.statements.list(&call, query).await?);
     // Everyone's are not for everyone.
-    Ok(if super::sight(&call).is_none() { reply.viewed("statement") } else { reply })
+    Ok(if super::sees_all(&call) { reply.viewed("statement") } else { reply })
 }
 
 async fn issue(call: Call, input: IssueInput) -> Answer<Issued> {
@@ -55,7 +58,9 @@ async fn ask(call: Call, _: NoInput) -> Answer<Statement> {
 
 async fn revoke(call: Call, _: NoInput) -> Answer<Statement> {
     let statement = call.app.statements.revoke(&call, call.id("statement")?).await?;
-    Ok(Reply::done("/statements", "The statement is revoked.", statement))
+    let own = call.caller.is(statement.account.id);
+    let reply = Reply::done("/statements", "The statement is revoked.", statement);
+    Ok(if own { reply } else { reply.viewed("statement") })
 }
 
 async fn validate(call: Call, input: ValidateInput) -> Answer<Validity> {

@@ -259,3 +259,67 @@ async fn asking_for_the_public_key_writes_nothing_once_the_appliance_has_begun()
     assert_eq!(site.stranger().get("/api/v1/jwks.json").await.status, StatusCode::OK);
     assert_eq!(site.app.store.audit_head().await.unwrap(), before);
 }
+
+/// The owner's API token with this more; how a script comes with it, and its id.
+async fn asking(site: &TestSite, name: &str, more: &Value) -> (TestSite, String) {
+    let mut body = json!({ "name": name, "scopes": ["scans:view"] });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let (status, made) = post(site, "/tokens", &body).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let script = site.stranger().showing(made["token"].as_str().unwrap());
+    (script, made["item"]["id"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn what_a_token_asked_for_ends_with_the_token() {
+    let site = TestSite::new().await;
+    let (script, id) = asking(&site, "revoked", &json!({})).await;
+    let (token, _) = issued(&script, &json!({ "audience": "historian" })).await;
+    let (status, next) = post(&site.stranger(), "/statements/renew", &json!({ "token": token })).await;
+    assert_eq!(status, StatusCode::CREATED, "{next}");
+    let (own, _) = issued(&site, &json!({ "audience": "historian" })).await;
+    let (gone, revoked) = post(&site, &format!("/tokens/{id}/revoke"), &json!({})).await;
+    assert_eq!(gone, StatusCode::OK, "{revoked}");
+    // The one before it too, by the line that it is of.
+    assert_eq!(validity(&site, &next["token"]).await, no("revoked"));
+    let (status, _) = post(&site.stranger(), "/statements/renew", &json!({ "token": next["token"] })).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(validity(&site, &json!(own)).await, yes(), "what the person asked for stays");
+    let told = crate::identity::factors::tests::audit_of(&site).await;
+    assert!(told.contains("\"statements\":1"), "{told}");
+
+    // However the token ended: its own entry is not needed.
+    let (script, id) = asking(&site, "elsewhere", &json!({})).await;
+    let (token, _) = issued(&script, &json!({ "audience": "historian" })).await;
+    site.sql(&format!("UPDATE token SET revoked_at = 1 WHERE id = '{id}'")).await;
+    assert_eq!(validity(&site, &json!(token)).await, no("revoked"));
+
+    // By its time: also for who checks offline.
+    let (script, _) = asking(&site, "short", &json!({ "days": 1 })).await;
+    site.hand.advance(Duration::from_secs(86_400 - 300));
+    let (token, _) = issued(&script, &json!({ "audience": "historian", "minutes": 60 })).await;
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let lasts = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+    assert!((1..=300).contains(&lasts), "{lasts}");
+    site.hand.advance(Duration::from_secs(300));
+    assert_eq!(validity(&site, &json!(token)).await, no("expired"));
+    assert_eq!(
+        post(&site.stranger(), "/statements/renew", &json!({ "token": token })).await.0,
+        StatusCode::UNAUTHORIZED
+    );
+}
+
+#[tokio::test]
+async fn what_a_token_asked_for_is_renewed_only_from_where_the_token_may_come() {
+    let site = TestSite::new().await;
+    let (script, _) = asking(&site, "bound", &json!({ "sources": "192.0.2.1" })).await;
+    let (token, _) = issued(&script, &json!({ "audience": "historian" })).await;
+    let renew = json!({ "token": token });
+    let elsewhere = site.stranger().seen_from("192.0.2.9");
+    assert_eq!(post(&elsewhere, "/statements/renew", &renew).await.0, StatusCode::UNAUTHORIZED);
+    let asked = json!({ "token": token, "audience": "historian" });
+    let (_, answer) = post(&elsewhere, "/tokens/validate", &asked).await;
+    assert_eq!(answer["valid"], true, "another system asks from where it stands: {answer}");
+    assert_eq!(post(&site.stranger(), "/statements/renew", &renew).await.0, StatusCode::CREATED);
+}

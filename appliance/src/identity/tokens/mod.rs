@@ -11,17 +11,18 @@ mod text;
 mod used;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use portolan_scanner::net::Ranges;
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::rate::Limit;
-use super::{By, roles};
+use super::{By, roles, statements};
 use crate::audit::Entry;
 use crate::clock::{Clock, Timestamp};
 use crate::error::{Error, Result};
@@ -199,14 +200,15 @@ impl Tokens {
         Self { store, clock, ids, random, wrong, operator }
     }
 
-    /// One page of the caller's own tokens.
+    /// One page of the caller's own tokens; to a token, of itself alone.
     ///
     /// # Errors
     /// `Invalid` on the query's fields; any from the database.
     pub async fn own(&self, call: &Call, query: TokenQuery) -> Result<Page<Token>> {
         // The machine's own operator has no account, and so no tokens.
         let user = call.caller.user.as_ref().map_or(Uuid::nil(), |user| user.id);
-        self.page(Some(user), query).await
+        let Sight { token, all, .. } = Sight::of(call);
+        self.page(Some(user), token.filter(|_| !all), query).await
     }
 
     /// One page of everyone's tokens.
@@ -214,14 +216,14 @@ impl Tokens {
     /// # Errors
     /// `Invalid` on the query's fields; any from the database.
     pub async fn all(&self, query: TokenQuery) -> Result<Page<Token>> {
-        self.page(None, query).await
+        self.page(None, None, query).await
     }
 
-    async fn page(&self, user: Option<Uuid>, query: TokenQuery) -> Result<Page<Token>> {
+    async fn page(&self, user: Option<Uuid>, token: Option<Uuid>, query: TokenQuery) -> Result<Page<Token>> {
         let TokenQuery { q, state, sort, limit, cursor } = query;
         let sort = sort.filter(|sort| !sort.is_empty()).or_else(|| Some("-created_at".to_owned()));
         let (list, now) = (ListQuery { q, sort, limit, cursor }, self.clock.now());
-        self.store.read(move |db| store::page(db, &list, user, state, now)).await
+        self.store.read(move |db| store::page(db, &list, (user, token), state, now)).await
     }
 
     /// A token that the caller may see, with where it was used from and what of its scopes counts now.
@@ -315,7 +317,11 @@ impl Tokens {
                 return Ok((vec![], token));
             }
             store::revoke(tx, id, now)?;
-            let detail = json!({ "name": token.name, "account": token.account.name });
+            let mut detail = json!({ "name": token.name, "account": token.account.name });
+            let statements = statements::end_with_token(tx, id, now)?;
+            if statements > 0 {
+                detail["statements"] = json!(statements);
+            }
             let entry = Entry::event("token.revoked", &detail).on("token", id);
             Ok((vec![entry], store::one(tx, id, now)?))
         };
@@ -331,9 +337,31 @@ pub fn revoke_all(tx: &Transaction, user: Uuid, now: Timestamp) -> Result<usize>
     store::revoke_all(tx, user, now)
 }
 
-/// Which tokens a caller sees.
+/// An API token that is in force, as what it asked for depends on it.
+#[derive(Clone, Copy)]
+pub struct Asking {
+    /// Its id.
+    pub id: Uuid,
+    /// When it ends.
+    pub ends: Timestamp,
+}
+
+/// The token of this id while it is in force; with `source`, only where it may come from there. For the transactions of
+/// other rooms.
+///
+/// # Errors
+/// Any from the database.
+pub fn asking(db: &Connection, id: Uuid, source: Option<IpAddr>, now: Timestamp) -> Result<Option<Asking>> {
+    let standing = store::standing(db, id, now)?;
+    Ok(standing
+        .filter(|(_, sources)| source.is_none_or(|source| used::may_come_from(sources, source)))
+        .map(|(ends, _)| Asking { id, ends }))
+}
+
+/// Which tokens a caller sees: those of their account; a token, itself.
 struct Sight {
     user: Option<Uuid>,
+    token: Option<Uuid>,
     all: bool,
 }
 
@@ -341,12 +369,17 @@ impl Sight {
     fn of(by: &impl By) -> Self {
         let caller = by.caller();
         let all = caller.may("tokens:view") || caller.may("tokens:manage");
-        Self { user: caller.user.as_ref().map(|user| user.id), all }
+        let token = match caller.via {
+            Via::Token(id) => Some(id),
+            Via::Nobody | Via::Session | Via::Operator | Via::Files => None,
+        };
+        Self { user: caller.user.as_ref().map(|user| user.id), token, all }
     }
 
     /// The token, or as if there were none.
     fn seen(&self, token: Token) -> Result<Token> {
-        if self.all || self.user == Some(token.account.id) {
+        let own = self.user == Some(token.account.id) && self.token.is_none_or(|shown| shown == token.id);
+        if self.all || own {
             return Ok(token);
         }
         Err(Error::not_found("token", token.id))

@@ -16,7 +16,8 @@ pub fn routes() -> Routes {
     Routes::of("tokens", "identity/tokens")
         .get("/tokens", SignedIn, own)
         .page("identity/tokens/list.html")
-        .summary("List one's own API tokens")
+        .summary("List one's own API tokens; a token sees itself, unless it may see everyone's")
+        .by_token()
         .nav("Accounts", "Tokens", "key", 840)
         .get("/tokens/all", Scope("tokens:view"), all)
         .page("identity/tokens/list.html")
@@ -33,12 +34,14 @@ pub fn routes() -> Routes {
         .get("/tokens/{id}", SignedIn, show)
         .page("identity/tokens/show.html")
         .summary("One token: one's own, or anyone's for who may see them")
+        .by_token()
         .get("/tokens/{id}/revoke", SignedIn, ask)
         .page("identity/tokens/revoke.html")
         .summary("What revoking a token would end")
         .post("/tokens/{id}/revoke", SignedIn, revoke)
         .summary("Revoke a token: one's own, or anyone's for who may manage them")
         .by_token()
+        .rate_limited()
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -109,5 +112,7 @@ fn look<T>(own: bool, value: T) -> Reply<T> {
 async fn revoke(call: Call, _: NoInput) -> Answer<Token> {
     let token = call.app.tokens.revoke(&call, call.id("token")?).await?;
     let back = format!("/tokens/{}", token.id);
-    Ok(Reply::done(back, format!("The token “{}” is revoked.", token.name), token))
+    let own = call.caller.is(token.account.id);
+    let reply = Reply::done(back, format!("The token “{}” is revoked.", token.name), token);
+    Ok(if own { reply } else { reply.viewed("token") })
 }

@@ -87,17 +87,20 @@ fn token(row: &Row, now: Timestamp) -> rusqlite::Result<Token> {
     })
 }
 
-/// One page of the tokens, of one account or of all.
+/// One page of the tokens, of one account or of all; with `token`, of that one alone.
 pub fn page(
     db: &Connection,
     query: &ListQuery,
-    user: Option<Uuid>,
+    (user, token): (Option<Uuid>, Option<Uuid>),
     state: Option<State>,
     now: Timestamp,
 ) -> Result<Page<Token>> {
     let mut filters = Filters::default();
     if let Some(user) = user {
         filters = filters.only("user = ?", [Value::Text(user.to_string())]);
+    }
+    if let Some(token) = token {
+        filters = filters.only("id = ?", [Value::Text(token.to_string())]);
     }
     let at = || Value::Integer(now.micros());
     filters = match state {
@@ -106,7 +109,7 @@ pub fn page(
         Some(State::Expired) => filters.only("revoked_at IS NULL AND expires_at <= ?", [at()]),
         Some(State::Revoked) => filters.only("revoked_at IS NOT NULL", []),
     };
-    LISTING.page(db, query, filters, |row| token(row, now))
+    LISTING.page(db, query, filters, |row| self::token(row, now))
 }
 
 pub fn one(db: &Connection, id: Uuid, now: Timestamp) -> Result<Token> {
@@ -133,6 +136,18 @@ pub fn by_hash(db: &Connection, hash: &[u8; 32], source: &str) -> Result<Option<
         return Ok(None);
     };
     Ok(Some(Found { user: active(db, user)?, ..found }))
+}
+
+/// When a token ends, and where it may come from; none of one that was revoked or has ended.
+pub fn standing(db: &Connection, id: Uuid, now: Timestamp) -> Result<Option<(Timestamp, Ranges)>> {
+    let sql = "SELECT expires_at, sources FROM token WHERE id = ? AND revoked_at IS NULL AND expires_at > ?";
+    let standing = |row: &Row| {
+        let sources: String = row.get(1)?;
+        let sources = Ranges::parse(&sources)
+            .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
+        Ok((row.get(0)?, sources))
+    };
+    Ok(db.query_row(sql, params![Key(id), now], standing).optional()?)
 }
 
 /// The account of this id, unless it is disabled.

@@ -140,7 +140,7 @@ fn refusal(found: &Found, source: IpAddr, now: Timestamp) -> Option<Refusal> {
     }
 }
 
-fn may_come_from(sources: &Ranges, source: IpAddr) -> bool {
+pub(super) fn may_come_from(sources: &Ranges, source: IpAddr) -> bool {
     sources.is_empty() || sources.contains(addr_to_u128(source.to_canonical()))
 }
 
