@@ -46,8 +46,8 @@ pub fn left(tx: &Transaction, without: Option<Uuid>) -> Result<()> {
 pub fn kept(tx: &Transaction, user: Uuid, had: bool) -> Result<()> {
     if had && !any(tx, user)? {
         return Err(Error::conflict(
-            "this is the account's last way in: let it have a password first, by a link, or another way where passwords \
-             sign in nobody",
+            "this is the last way in of this account: let it have another one first. A password is one where it signs in, a \
+             provider once it knows the account, a key once it has signed in alone",
         ));
     }
     Ok(())

@@ -247,9 +247,12 @@ fn reset(files: &Files, args: &ResetArgs) -> Outcome {
     let identity = files.identity();
     let account = files.wait(identity.account_named(&args.name.name))?;
     args.confirm.ask(&format!("{} loses its app, security keys and recovery codes", account.name))?;
-    files.wait(identity.reset_factors(&files.by, account.id))?;
-    let text = format!("{} has no second factor any more", account.name);
-    Ok(Said::new(text, json!({ "user": account.id, "name": account.name })))
+    let done = files.wait(identity.reset_factors(&files.by, account.id))?;
+    let mut text = format!("{} has no second factor any more", account.name);
+    if done.last_way {
+        text += ", and no way in: a key was the last one";
+    }
+    Ok(Said::new(text, json!({ "user": account.id, "name": account.name, "last_way": done.last_way })))
 }
 
 fn set_status(files: &Files, args: &StatusArgs) -> Outcome {

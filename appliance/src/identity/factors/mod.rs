@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::ids::{Ids, Random};
 use crate::secrets::MasterKey;
 use crate::store::Store;
-use crate::web::Call;
+use crate::web::{Call, Via};
 pub use app::{SEALED, Shown};
 use app::{Said, judged};
 pub use clocks::Clocks;
@@ -96,6 +96,13 @@ pub struct App {
     pub clock_ahead_s: Option<i64>,
     /// When that was.
     pub seen_at: Option<Timestamp>,
+}
+
+/// What became of an account whose factors were taken.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Reset {
+    /// A key among them was its last way in: it has none now.
+    pub last_way: bool,
 }
 
 /// Recovery codes, the one time that they are shown.
@@ -212,8 +219,8 @@ impl Factors {
     /// Takes all factors from another: for one who has lost them. The owner's go by the owner alone.
     ///
     /// # Errors
-    /// `NotFound`, `Forbidden`.
-    pub async fn reset(&self, call: &Call, user: Uuid) -> Result<(), Error> {
+    /// As [`Identity::reset_factors`]; `Prove`.
+    pub async fn reset(&self, call: &Call, user: Uuid) -> Result<Reset, Error> {
         self.person(call)?;
         self.0.identity.reset_factors(call, user).await
     }
@@ -250,18 +257,27 @@ impl Factors {
 
 impl Identity {
     /// Takes all factors of an account away, with its recovery codes. The owner's go by the owner and the machine's
-    /// administrator alone.
+    /// administrator alone. A key that was stolen may be the account's only way in: another's is taken all the same, while
+    /// somebody is left who may do everything and gets in; the machine's administrator takes every one, and is the way in
+    /// that is left.
     ///
     /// # Errors
-    /// `NotFound`, `Forbidden`; `Conflict` where a key among them is the last way in.
-    pub async fn reset_factors(&self, by: &impl By, user: Uuid) -> Result<(), Error> {
+    /// `NotFound`, `Forbidden`; `Conflict` where a key among them is the caller's own last way in, or the last of all who
+    /// may do everything.
+    pub async fn reset_factors(&self, by: &impl By, user: Uuid) -> Result<Reset, Error> {
         let (this, now) = (by.clone(), self.0.clock.now());
         let change = move |tx: &Transaction| {
             within(tx, &this, &accounts::one(tx, user, now)?)?;
             let had_way = ways::any(tx, user)?;
-            let detail = take_all(tx, user)?;
-            ways::kept(tx, user, had_way)?;
-            Ok((Entry::event("second-factors.reset", &detail).on("user", user), ()))
+            let mut detail = take_all(tx, user)?;
+            if this.is_own(user) {
+                ways::kept(tx, user, had_way)?;
+            } else if this.caller().via != Via::Files {
+                ways::left(tx, None)?;
+            }
+            let done = Reset { last_way: had_way && !ways::any(tx, user)? };
+            detail["last_way"] = json!(done.last_way);
+            Ok((Entry::event("second-factors.reset", &detail).on("user", user), done))
         };
         self.0.store.change(&by.actor(), change).await
     }

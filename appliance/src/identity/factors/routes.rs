@@ -1,6 +1,6 @@
 //! The pages of second factors: the second step of a sign-in, one's own, and an administrator's reset.
 
-use super::{Clocks, NewCodes, Own, Shown};
+use super::{Clocks, NewCodes, Own, Reset, Shown};
 use crate::error::Error;
 use crate::identity::{SignedIn, Stage, inside, signed_in};
 use crate::noun::Link;
@@ -186,8 +186,13 @@ async fn of_another(call: Call, _: NoInput) -> Answer<OfAnother> {
     Ok(Reply::ok(OfAnother { user: Link { id, name }, own: call.app.factors.of(id).await? }))
 }
 
-async fn reset(call: Call, _: NoInput) -> Answer<Nothing> {
+async fn reset(call: Call, _: NoInput) -> Answer<Reset> {
     let id = call.id("user")?;
-    call.app.factors.reset(&call, id).await?;
-    Ok(Reply::done(format!("/users/{id}"), "The second factors are taken away.", Nothing {}))
+    let done = call.app.factors.reset(&call, id).await?;
+    let said = if done.last_way {
+        "The second factors are taken away. A key among them was the account's last way in: it has none now."
+    } else {
+        "The second factors are taken away."
+    };
+    Ok(Reply::done(format!("/users/{id}"), said, done))
 }

@@ -357,12 +357,9 @@ impl Factors {
         let change = move |tx: &Transaction| {
             let known = store::keys(tx, user)?.into_iter().find(|kept| kept.key.id == key);
             let known = known.ok_or(Error::not_found("security key", key))?;
+            let had_way = ways::any(tx, user)?;
             store::delete_key(tx, key)?;
-            if !ways::any(tx, user)? {
-                return Err(Error::conflict(
-                    "this is your last way in: ask an administrator for a link that sets a password first",
-                ));
-            }
+            ways::kept(tx, user, had_way)?;
             without_last(tx, user)?;
             let detail = json!({ "name": known.key.name, "site": known.key.site });
             Ok((Entry::event("security-key.removed", &detail).on("user", user), ()))
