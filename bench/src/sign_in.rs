@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use argon2::password_hash::{PasswordVerifier, phc::PasswordHash};
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
 use portolan_tests::http::Request;
 use portolan_tests::site::{OWNER, PASSWORD};
@@ -159,6 +159,21 @@ fn owners_hash(site: &Site) -> Result<String, String> {
     read().map_err(|error: rusqlite::Error| error.to_string())
 }
 
+/// Puts a hash in the place of this account's that an earlier version with less work would have made.
+fn age(site: &Site, id: &str) -> Result<(), String> {
+    let params = Params::new(8 * 1024, 1, 1, None).map_err(|error| error.to_string())?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let hash = argon2.hash_password_with_salt(PASSWORD.as_bytes(), b"an older salt of ours");
+    let hash = hash.map_err(|error| error.to_string())?.to_string();
+    let write = || {
+        let db = rusqlite::Connection::open(site.data().join("config/config.db"))?;
+        db.busy_timeout(std::time::Duration::from_secs(5))?;
+        db.execute("UPDATE user SET password_hash = ? WHERE id = ?", [hash.as_str(), id])
+    };
+    let rows = write().map_err(|error: rusqlite::Error| error.to_string())?;
+    if rows == 1 { Ok(()) } else { Err(format!("there is no account {id}")) }
+}
+
 /// Milliseconds of each try of a name of one kind.
 struct Kind {
     what: &'static str,
@@ -184,6 +199,7 @@ fn kinds(site: &Site, owner: &Client, tries: usize) -> Result<Vec<Kind>, String>
     };
     with_password("known")?;
     with_password("locked")?;
+    age(site, &with_password("older")?)?;
     id("service", "service")?;
     let off = with_password("disabled")?;
     let off = owner.post(&format!("/users/{off}/disable"), &json!({}));
@@ -198,6 +214,7 @@ fn kinds(site: &Site, owner: &Client, tries: usize) -> Result<Vec<Kind>, String>
         kind("disabled", "disabled"),
         kind("a service, without a password", "service"),
         kind("locked, for the address it is tried from", "locked"),
+        kind("a person whose hash was made with less work (m=8192,t=1)", "older"),
     ];
     let (mut sources, mut draws) = (Sources(0x50_0000), Draws::seeded(7));
     let (mut locked_from, mut left) = (sources.next(), 0);

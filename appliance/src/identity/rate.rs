@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Tries at once, and wrong ones at once.
 const BURST: i64 = 10;
@@ -19,6 +20,9 @@ const SOURCES: usize = 10_000;
 
 /// Turns at once.
 const LANES: usize = 64;
+/// Those that may be in one lane: one whose turn it is, and those who wait for it. More than the tries that one source has at
+/// once, so that nobody fills a lane alone.
+const IN_LANE: usize = 17;
 
 /// The bucket of all sources that are not remembered.
 const SHARED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
@@ -87,23 +91,40 @@ impl Limit {
 
 /// Turns at what one source does one at a time.
 pub struct Turns {
-    lanes: [Arc<tokio::sync::Mutex<()>>; LANES],
+    lanes: [Lane; LANES],
     /// Drawn anew at each start: nobody can tell which other sources share a lane with somebody's.
     drawn: RandomState,
 }
 
+struct Lane {
+    places: Arc<Semaphore>,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// A turn; it is over when it is dropped.
+pub struct Turn {
+    _turn: tokio::sync::OwnedMutexGuard<()>,
+    _place: OwnedSemaphorePermit,
+}
+
 impl Default for Turns {
     fn default() -> Self {
-        Self { lanes: std::array::from_fn(|_| Arc::default()), drawn: RandomState::new() }
+        let lane = |_| Lane { places: Arc::new(Semaphore::new(IN_LANE)), turn: Arc::default() };
+        Self { lanes: std::array::from_fn(lane), drawn: RandomState::new() }
     }
 }
 
 impl Turns {
-    /// The turn of this source, once those before it are over; it is over when it is dropped. Some sources share one: to
-    /// them it only takes longer.
-    pub async fn of(&self, source: IpAddr) -> tokio::sync::OwnedMutexGuard<()> {
+    /// The turn of this source, once those before it are over. Some sources share one: to them it only takes longer.
+    ///
+    /// # Errors
+    /// `RateLimited` when too many wait for it.
+    pub async fn of(&self, source: IpAddr) -> Result<Turn, Error> {
         let lane = usize::try_from(self.drawn.hash_one(network(source)) % LANES as u64).unwrap_or(0);
-        Arc::clone(&self.lanes[lane]).lock_owned().await
+        let lane = &self.lanes[lane];
+        let place = Arc::clone(&lane.places).try_acquire_owned();
+        let place = place.map_err(|_| Error::RateLimited { retry_s: 1 })?;
+        Ok(Turn { _turn: Arc::clone(&lane.turn).lock_owned().await, _place: place })
     }
 }
 
@@ -120,6 +141,8 @@ pub fn network(source: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+    use std::future::Future as _;
+    use std::task::{Context, Poll, Waker};
     use std::time::Duration;
 
     #[test]
@@ -152,6 +175,24 @@ mod tests {
         limit.check("192.0.2.2".parse().unwrap()).unwrap();
         hand.advance(Duration::from_secs(6));
         limit.check(one).unwrap();
+    }
+
+    #[tokio::test]
+    async fn sixteen_wait_for_a_turn_and_the_next_one_is_sent_away() {
+        let turns = Arc::new(Turns::default());
+        let source: IpAddr = "192.0.2.1".parse().unwrap();
+        let first = turns.of(source).await.unwrap();
+        let mut waiting: Vec<_> = (0..16).map(|_| Box::pin(turns.of(source))).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        let next = Box::pin(turns.of(source)).as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(next, Poll::Ready(Err(Error::RateLimited { retry_s: 1 }))));
+        drop((first, waiting.pop()));
+        for one in waiting {
+            drop(one.await.unwrap());
+        }
+        turns.of(source).await.unwrap();
     }
 
     #[test]

@@ -16,6 +16,8 @@ const AT_ONCE: usize = 4;
 /// What a password is checked against where there is none: as much work as a real one, and the hash of nothing known.
 const DUMMY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$cG9ydG9sYW4tZHVtbXktMQ$dGhlcmUgaXMgbm8gcGFzc3dvcmQgYmVoaW5kIHRoaXM";
+/// For work whose outcome nobody looks at.
+const NO_SALT: &[u8] = b"portolan-no-salt";
 
 /// Hashes and checks passwords.
 #[derive(Clone)]
@@ -40,8 +42,8 @@ impl Passwords {
     }
 
     /// Whether `password` is the one behind `phc`. Without a hash (an unknown user, an account without a password) it
-    /// takes as long and is false. A wrong one against a hash that was made with less work is checked against the dummy
-    /// too: its answer is to come no sooner than that of an unknown name.
+    /// takes as long and is false. For a wrong one against a hash that was made with less work, the rest of what is due
+    /// today is done too: its answer is to come neither sooner nor later than that of an unknown name.
     ///
     /// # Errors
     /// `Internal` when a stored hash cannot be read.
@@ -53,9 +55,11 @@ impl Passwords {
                 Ok(argon2()?.verify_password(password.as_bytes(), &hash).is_ok())
             };
             let right = fits(phc.as_deref().unwrap_or(DUMMY))? && phc.is_some();
-            if !right && phc.as_deref().is_some_and(outdated) {
+            if let Some(rest) = phc.as_deref().filter(|_| !right).and_then(rest) {
                 runs.fetch_add(1, Ordering::SeqCst);
-                fits(DUMMY)?;
+                let rest = Argon2::new(Algorithm::Argon2id, Version::V0x13, rest);
+                let done = rest.hash_password_into(password.as_bytes(), NO_SALT, &mut [0; 32]);
+                done.map_err(|error| Error::internal(error.to_string()))?;
             }
             Ok(right)
         })
@@ -88,6 +92,17 @@ pub fn outdated(phc: &str) -> bool {
         || params.m_cost() < MEMORY_KIB
         || params.t_cost() < PASSES
         || params.p_cost() < LANES
+}
+
+/// What is left of the work that is due today after this hash was computed, if that is worth doing. What Argon2 takes goes by
+/// the memory that it passes over: its size, as often as it is passed.
+fn rest(phc: &str) -> Option<Params> {
+    let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let done = Params::try_from(&PasswordHash::new(phc).ok()?).map_or(0, |params| work(&params));
+    let left = (u64::from(MEMORY_KIB) * u64::from(PASSES)).checked_sub(done)?;
+    let memory = u32::try_from(left / u64::from(PASSES)).ok()?;
+    // Argon2 itself takes no less memory than eight KiB a lane.
+    Params::new(memory, PASSES, LANES, None).ok()
 }
 
 fn hash(password: &str) -> Result<String, Error> {
@@ -147,5 +162,20 @@ mod tests {
         assert_eq!(passwords.runs(), 3, "a wrong one takes the work that is due today, too");
         assert!(!outdated(&passwords.hash("correct horse battery".into()).await.unwrap()));
         assert!(outdated("garbage"));
+    }
+
+    #[test]
+    fn a_wrong_one_costs_as_much_whatever_the_hash_was_made_with() {
+        let with =
+            |m, t| Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(m, t, 1, None).unwrap());
+        let phc = |m, t| with(m, t).hash_password(b"x").unwrap().to_string();
+        let due = MEMORY_KIB * PASSES;
+        for (m, t) in [(8 * 1024, 1), (8, 1), (19 * 1024, 1), (12 * 1024, 3), (MEMORY_KIB - 1, PASSES)] {
+            let done = rest(&phc(m, t)).map_or(0, |rest| rest.m_cost() * rest.t_cost()) + m * t;
+            assert!(done.abs_diff(due) < 16, "{m} KiB, {t} passes: {done} of {due}");
+        }
+        for (m, t) in [(MEMORY_KIB, PASSES), (46 * 1024, 1), (MEMORY_KIB, PASSES + 1)] {
+            assert!(rest(&phc(m, t)).is_none(), "{m} KiB, {t} passes");
+        }
     }
 }

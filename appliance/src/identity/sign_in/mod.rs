@@ -141,9 +141,27 @@ impl Identity {
     ) -> Result<Option<Right>> {
         // Before, so that who has none left holds up nobody; after, as those before left it.
         self.0.wrong.check(call.source)?;
-        let _turn = self.0.turns.of(call.source).await;
+        let turn = self.0.turns.of(call.source).await?;
         self.0.wrong.check(call.source)?;
-        let (now, source) = (self.0.clock.now(), call.source);
+        let (this, actor, source) = (self.clone(), actor.clone(), call.source);
+        // On its own: a visitor who hangs up in the midst of it has tried all the same, and it counts.
+        let judged = tokio::spawn(async move {
+            let judged = this.judged(source, &actor, action, whose, password).await;
+            drop(turn);
+            judged
+        });
+        judged.await.map_err(Error::internal)?
+    }
+
+    async fn judged(
+        &self,
+        source: IpAddr,
+        actor: &Actor,
+        action: &'static str,
+        whose: Whose,
+        password: String,
+    ) -> Result<Option<Right>> {
+        let now = self.0.clock.now();
         let claim = move |db: &Connection| match whose {
             Whose::Named(name) => Claimed::of(db, store::by_name(db, &name)?, source, now),
             Whose::Own(id) => Claimed::within(db, Some(store::known(db, id)?), source, now),
@@ -154,7 +172,7 @@ impl Identity {
             return Ok(claimed.known.zip(hash).map(|(known, hash)| Right { user: known.user, hash }));
         }
         // This one was tried, so it is written down, whatever the limit says of the next.
-        let _ = self.0.wrong.take(call.source);
+        let _ = self.0.wrong.take(source);
         let (now, why) = (self.0.clock.now(), claimed.why());
         let id = claimed.known.as_ref().map(|known| known.user.id);
         let counts = why == "wrong-password";
@@ -190,16 +208,25 @@ impl Identity {
         if !hash::outdated(&right.hash) {
             return Ok(right.hash.clone());
         }
-        let new = self.0.passwords.hash(password).await?;
+        let new = self.0.passwords.hash(password.clone()).await?;
         let (id, old, kept) = (right.user.id, right.hash.clone(), new.clone());
         let change = move |tx: &Transaction| {
-            let done = store::rehash(tx, id, &old, &kept)?;
-            let entry = Entry::event("user.password-rehashed", &()).on("user", id);
-            Ok((if done { vec![entry] } else { vec![] }, ()))
+            if store::rehash(tx, id, &old, &kept)? {
+                return Ok((vec![Entry::event("user.password-rehashed", &()).on("user", id)], None));
+            }
+            let known = match store::known(tx, id) {
+                Err(Error::NotFound { .. }) => None,
+                known => Some(known?),
+            };
+            Ok((vec![], known.and_then(|known| known.password_hash)))
         };
-        self.0.store.changes(&Actor::system("manager"), change).await?;
-        // Where another hash stands there now, the session is refused: it is not the one that was checked.
-        Ok(new)
+        let now_kept = self.0.store.changes(&Actor::system("manager"), change).await?;
+        // Where another hash stands there now, of another password or of none, the session is refused. That of the same
+        // password was made by another sign-in at the same time.
+        Ok(match now_kept {
+            Some(kept) if self.0.passwords.verify(password, Some(kept.clone())).await? => kept,
+            _ => new,
+        })
     }
 
     /// Forgets wrong passwords that no longer count.

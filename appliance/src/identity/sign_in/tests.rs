@@ -1,8 +1,12 @@
 //! Attacks on the sign-in, each as whoever would try it.
 
+use super::{Whose, hash};
+use crate::audit::Actor;
+use crate::identity::sessions::Checked;
 use crate::test::{PASSWORD, TestSite};
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 #[tokio::test]
@@ -305,4 +309,48 @@ async fn a_secret_in_the_address_is_no_session() {
     for path in [format!("/scans?session={secret}"), format!("/scans?token={secret}")] {
         assert_eq!(site.stranger().get(&path).await.status, StatusCode::UNAUTHORIZED);
     }
+}
+
+#[tokio::test]
+async fn two_sign_ins_at_once_by_a_hash_that_is_outdated_both_begin() {
+    let site = TestSite::new().await;
+    let cheap = hash::cheap(PASSWORD);
+    site.sql(&format!("UPDATE user SET password_hash = '{cheap}' WHERE name = 'ada'")).await;
+    let (identity, call, nobody) = (&site.app.identity, site.call(), Actor::nobody(""));
+    let tried = async || {
+        let whose = Whose::Named("ada".to_owned());
+        identity.tried(&call, &nobody, "sign-in", whose, PASSWORD.to_owned()).await.unwrap().unwrap()
+    };
+    let (first, second, third) = (tried().await, tried().await, tried().await);
+    for right in [&first, &second] {
+        let kept = identity.rehashed(right, PASSWORD.to_owned()).await.unwrap();
+        identity.begin(&call, &right.user, Checked::Password(kept)).await.unwrap();
+    }
+    // One whose password was replaced meanwhile begins none.
+    let other = hash::cheap("another password");
+    site.sql(&format!("UPDATE user SET password_hash = '{other}' WHERE name = 'ada'")).await;
+    let kept = identity.rehashed(&third, PASSWORD.to_owned()).await.unwrap();
+    assert!(identity.begin(&call, &third.user, Checked::Password(kept)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_try_whose_connection_is_cut_counts_all_the_same() {
+    let site = TestSite::new().await;
+    let (identity, call, nobody) = (&site.app.identity, site.call(), Actor::nobody(""));
+    let head = site.app.store.audit_head().await.unwrap().seq;
+    let runs = identity.password_runs();
+    let whose = Whose::Named("ada".to_owned());
+    let mut cut = Box::pin(identity.tried(&call, &nobody, "sign-in", whose, "not hers".to_owned()));
+    while identity.password_runs() == runs {
+        assert!(cut.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        tokio::task::yield_now().await;
+    }
+    drop(cut);
+    // The next of that network has its turn when that one is over.
+    let _turn = identity.0.turns.of(call.source).await.unwrap();
+    assert_eq!(site.app.store.audit_head().await.unwrap().seq - head, 1);
+    let wrong = |db: &rusqlite::Connection| {
+        Ok(db.query_row("SELECT wrong FROM lockout", [], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(site.app.store.read(wrong).await.unwrap(), 1);
 }
