@@ -1,13 +1,18 @@
-//! When what was said over a connection has arrived, for a protocol without answers. We say all, end our direction, and
-//! wait: first until the other end's kernel has acknowledged our end, and so everything before it; then until the other
-//! end closes, which a syslog server does when it has read that far. A server that goes before it has read all makes its
-//! kernel reset the connection, or has ended it before it had our end: neither counts. Over TLS the other end must say
-//! that it closes (`close_notify`, RFC 8446, 6.1): else whoever is on the wire could swallow all and hang up.
+//! When what was said over a connection has arrived, for a protocol without answers. We say all, end our direction, and wait
+//! until the other end closes, which a syslog server does when it has read that far. Then the kernel is asked whether the
+//! other end's kernel acknowledged all of it. A server that goes before it has read all makes its kernel reset the
+//! connection, or has ended it before it had all: neither counts.
 //!
-//! What this cannot know is whether the server keeps what it has read.
+//! Over TLS the other end must say that it closes (`close_notify`, RFC 8446, 6.1): else whoever is on the wire could swallow
+//! all and hang up. That word decides: a server that had ours may end the connection before its kernel has the end of it,
+//! which is no more than one packet on the way. Without TLS there is no such word: a server that ended before we did had its
+//! own reasons, and gets it again.
+//!
+//! What this cannot know is whether the server keeps what it has read, or reads what its kernel has when it said all the same
+//! that it ends.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -15,8 +20,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// The first wait before the kernel is asked again, which doubles up to the second one.
-const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+use crate::blocking;
+
+/// The first wait before the kernel is asked again, which doubles up to the second one. It is asked once as a rule, and in
+/// the time that a batch has no more than forty times.
+const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 /// Says this over a connection, in the clear. Returns when it has arrived.
 ///
@@ -26,8 +34,11 @@ pub async fn plain(mut stream: TcpStream, bytes: &[u8]) -> io::Result<()> {
     let ends = (stream.local_addr()?, stream.peer_addr()?);
     stream.write_all(bytes).await?;
     stream.shutdown().await?;
-    acknowledged(ends).await?;
-    until_closed(&mut stream).await
+    until_closed(&mut stream).await?;
+    match acknowledged(ends).await? {
+        Place::Acknowledged => Ok(()),
+        _ => Err(too_soon()),
+    }
 }
 
 /// The same over TLS.
@@ -38,7 +49,6 @@ pub async fn secure(mut stream: TlsStream<TcpStream>, bytes: &[u8]) -> io::Resul
     let ends = (stream.get_ref().0.local_addr()?, stream.get_ref().0.peer_addr()?);
     stream.write_all(bytes).await?;
     stream.shutdown().await?;
-    acknowledged(ends).await?;
     until_closed(&mut stream).await.map_err(|error| match error.kind() {
         io::ErrorKind::UnexpectedEof => io::Error::new(
             error.kind(),
@@ -47,7 +57,19 @@ pub async fn secure(mut stream: TlsStream<TcpStream>, bytes: &[u8]) -> io::Resul
         _ => error,
     })?;
     // Behind the last word of TLS: a server that had something unread is found out by the reset.
-    until_closed(stream.get_mut().0).await
+    until_closed(stream.get_mut().0).await?;
+    let place = acknowledged(ends).await?;
+    if let Some(reset) = stream.get_ref().0.take_error()? {
+        return Err(reset);
+    }
+    if place == Place::Early { Err(too_soon()) } else { Ok(()) }
+}
+
+fn too_soon() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the server ended the connection before it had all of it",
+    )
 }
 
 async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
@@ -56,20 +78,16 @@ async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the other end has acknowledged our end of the connection.
-async fn acknowledged((ours, theirs): (SocketAddr, SocketAddr)) -> io::Result<()> {
+/// How it ended, once both ends of the connection have said that they end it and nothing of ours is on the way.
+async fn acknowledged((ours, theirs): (SocketAddr, SocketAddr)) -> io::Result<Place> {
     let table = if ours.is_ipv4() { "/proc/self/net/tcp" } else { "/proc/self/net/tcp6" };
     let mut rest = LOOK.0;
     loop {
-        match place(&fs::read_to_string(table)?, ours, theirs) {
-            Place::Waiting => {}
-            Place::Acknowledged => return Ok(()),
-            Place::Over => {
-                return Err(io::Error::new(
-                    io::ErrorKind::ConnectionAborted,
-                    "the server ended the connection before it had all of it",
-                ));
-            }
+        // With many connections it is long, and the kernel makes it while it is read.
+        let look = move || place(BufReader::new(File::open(table)?), ours, theirs);
+        let place = blocking::run(look).await.map_err(io::Error::other)??;
+        if place != Place::Waiting {
+            return Ok(place);
         }
         tokio::time::sleep(rest).await;
         rest = (rest * 2).min(LOOK.1);
@@ -79,30 +97,41 @@ async fn acknowledged((ours, theirs): (SocketAddr, SocketAddr)) -> io::Result<()
 /// How far the end that we said has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// It, or something before it, is not acknowledged.
+    /// It is not acknowledged, or something before it is not and the other end has not ended.
     Waiting,
-    /// It is, and so is all before it.
+    /// It is, and so is all before it, in a connection that we ended first, or both at once.
     Acknowledged,
-    /// The other end ended the connection before it had ours, or reset it.
+    /// The other end ended the connection while something that we said before was on the way: it had not got that.
+    Early,
+    /// The other end ended first, and its connection is over: in order, or by a reset.
     Over,
 }
 
 /// Reads that from the kernel's table of connections (proc(5), `/proc/net/tcp`): its fourth column is the state, in the
-/// numbers of `net/tcp_states.h`.
-fn place(table: &str, ours: SocketAddr, theirs: SocketAddr) -> Place {
+/// numbers of `net/tcp_states.h`, the fifth begins with how many bytes are not acknowledged, of which our end is one.
+fn place(table: impl BufRead, ours: SocketAddr, theirs: SocketAddr) -> io::Result<Place> {
     let (ours, theirs) = (written(ours), written(theirs));
-    let mut states = table.lines().filter_map(|line| {
+    for line in table.lines() {
+        let line = line?;
         let mut words = line.split_ascii_whitespace().skip(1);
-        (words.next()? == ours && words.next()? == theirs).then(|| words.next())?
-    });
-    match states.next() {
-        // Still being sent, or FIN_WAIT1.
-        Some("01" | "04") => Place::Waiting,
-        // FIN_WAIT2, TIME_WAIT.
-        Some("05" | "06") => Place::Acknowledged,
-        // Theirs came first (CLOSE_WAIT, LAST_ACK, CLOSING), or there is no connection any more.
-        _ => Place::Over,
+        if words.next() != Some(&ours) || words.next() != Some(&theirs) {
+            continue;
+        }
+        let state = words.next().unwrap_or_default();
+        let unsaid = words.next().and_then(|word| u64::from_str_radix(word.split(':').next()?, 16).ok());
+        return Ok(match state {
+            // Still being sent, or FIN_WAIT1.
+            "01" | "04" => Place::Waiting,
+            // FIN_WAIT2, TIME_WAIT.
+            "05" | "06" => Place::Acknowledged,
+            // CLOSING, LAST_ACK: theirs came before ours was acknowledged, or before we said it.
+            "0B" | "09" if unsaid.is_some_and(|bytes| bytes <= 1) => Place::Waiting,
+            "0B" | "09" => Place::Early,
+            _ => Place::Over,
+        });
     }
+    // LAST_ACK ends in nothing.
+    Ok(Place::Over)
 }
 
 /// An address as that table spells it: words of four bytes in the machine's own order, in hex, and the port.
@@ -135,13 +164,27 @@ mod tests {
    1: 0100007F:C350 0100007F:0202 04 00000400:00000000 00:00000000 00000000     0        0 2
    2: 0100007F:C351 0100007F:0202 05 00000000:00000000 00:00000000 00000000     0        0 3
    3: 0100007F:C352 0100007F:0202 09 00000400:00000000 00:00000000 00000000     0        0 4
+   4: 0100007F:C353 0100007F:0202 0B 00000401:00000000 00:00000000 00000000     0        0 5
+   5: 0100007F:C354 0100007F:0202 0B 00000001:00000000 00:00000000 00000000     0        0 6
+   6: 0100007F:C355 0100007F:0202 09 00000001:00000000 00:00000000 00000000     0        0 7
+   7: 0100007F:C356 0100007F:0202 06 00000000:00000000 00:00000000 00000000     0        0 0
 ";
-        let at =
-            |port| place(table, SocketAddr::from(([127, 0, 0, 1], port)), "127.0.0.1:514".parse().unwrap());
-        assert_eq!(
-            [50_000, 50_001, 50_002, 50_003].map(at),
-            [Place::Waiting, Place::Acknowledged, Place::Over, Place::Over]
-        );
+        let at = |port| {
+            let ours = SocketAddr::from(([127, 0, 0, 1], port));
+            place(table.as_bytes(), ours, "127.0.0.1:514".parse().unwrap()).unwrap()
+        };
+        for (port, is) in [
+            (50_000, Place::Waiting),
+            (50_001, Place::Acknowledged),
+            (50_002, Place::Early),
+            (50_003, Place::Early),
+            (50_004, Place::Waiting),
+            (50_005, Place::Waiting),
+            (50_006, Place::Acknowledged),
+            (50_007, Place::Over),
+        ] {
+            assert_eq!(at(port), is, "{port}");
+        }
         assert_eq!(written("[::1]:514".parse().unwrap()), "00000000000000000000000001000000:0202");
     }
 
@@ -186,9 +229,19 @@ mod tests {
         drop(server.await.unwrap());
     }
 
-    /// A server with a certificate of its own; the authority to be trusted, and what it does with a connection that read
-    /// the first piece.
-    async fn over_tls(polite: bool) -> io::Result<()> {
+    /// What a server does with a connection.
+    #[derive(Clone, Copy)]
+    enum Does {
+        /// Reads to our end, says that it closes, closes.
+        Closes,
+        /// Swallows all of it; the end is the connection's alone: what someone on the wire can do.
+        Cuts,
+        /// Says that it closes before it has read anything.
+        ClosesEarly,
+    }
+
+    /// A server with a certificate of its own, on a socket that holds little, and a connection to it.
+    async fn over_tls(does: Does) -> TlsStream<TcpStream> {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let config = ServerConfig::builder_with_provider(tls::provider())
@@ -197,29 +250,56 @@ mod tests {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
-        let (listener, at) = on("127.0.0.1:0").await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let at = listener.local_addr().unwrap();
         tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
             let mut stream = TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
-            if polite {
-                stream.read_to_end(&mut Vec::new()).await.unwrap();
-                stream.shutdown().await.unwrap();
-            } else {
-                // All of it is swallowed, and the end is the connection's alone: what someone on the wire can do.
-                let (raw, _) = stream.get_mut();
-                raw.read_to_end(&mut Vec::new()).await.unwrap();
-                raw.shutdown().await.unwrap();
+            match does {
+                Does::Closes => {
+                    stream.read_to_end(&mut Vec::new()).await.unwrap();
+                    stream.shutdown().await.unwrap();
+                }
+                Does::Cuts => {
+                    let (raw, _) = stream.get_mut();
+                    raw.read_to_end(&mut Vec::new()).await.unwrap();
+                    raw.shutdown().await.unwrap();
+                }
+                Does::ClosesEarly => {
+                    stream.shutdown().await.unwrap();
+                    std::future::pending::<()>().await;
+                }
             }
         });
         let trusted = outward::trusting(&made.cert.pem()).unwrap();
-        let stream = outward::secured(&at.to_string(), &trusted).await.unwrap();
-        secure(stream, &b"x".repeat(100_000)).await
+        outward::secured(&at.to_string(), &trusted).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_tls_connection_that_is_cut_is_no_arrival_and_one_that_is_closed_is() {
-        over_tls(true).await.unwrap();
-        let cut = over_tls(false).await.unwrap_err();
+        let said = b"x".repeat(100_000);
+        secure(over_tls(Does::Closes).await, &said).await.unwrap();
+        let cut = secure(over_tls(Does::Cuts).await, &said).await.unwrap_err();
         assert!(cut.to_string().contains("was cut"), "{cut}");
+        let early = secure(over_tls(Does::ClosesEarly).await, &said).await.unwrap_err();
+        assert!(early.to_string().contains("before it had all of it"), "{early}");
+    }
+
+    /// As when the server answers our last word before our end of the connection has come.
+    #[tokio::test]
+    async fn a_tls_server_that_had_all_and_ends_a_moment_before_we_do_has_got_it() {
+        let mut stream = over_tls(Does::Closes).await;
+        stream.write_all(&b"x".repeat(100_000)).await.unwrap();
+        stream.get_mut().1.send_close_notify();
+        stream.flush().await.unwrap();
+        // Its end is here, ours is not said.
+        while stream.get_ref().0.peek(&mut [0]).await.unwrap() > 0 {
+            let mut heard = [0; 512];
+            while stream.read(&mut heard).await.unwrap() > 0 {}
+        }
+        secure(stream, &[]).await.unwrap();
     }
 }
