@@ -77,19 +77,22 @@ fn three_users_share_a_folder_and_ingest_can_open_neither_config_nor_results_nor
         assert!(!can_move(ingest, &data.join(folder)), "ingest moves {folder}");
     }
 
-    // The dispatcher's user shares config.db, and is no administrator of the machine for that.
-    let (_, dispatcher) = users.iter().find(|(role, _)| *role == "dispatcher").expect("it is a role");
-    let mut admin = Command::new("setpriv");
-    admin
-        .args(dispatcher.split(' '))
-        .arg(site.program())
-        .args(["admin", "user", "list", "--data"])
-        .arg(&data);
-    admin.env("LD_LIBRARY_PATH", site.program().parent().expect("it lies in a folder"));
-    let refused = admin.output().expect("setpriv runs");
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(3), "{said}");
-    assert!(said.contains("is not yours to open"), "{said}");
+    // The dispatcher's user shares config.db, and is no administrator of the machine for that; ingest's has nothing of it.
+    for (role, how) in users.iter().filter(|(role, _)| *role != "manager") {
+        for words in
+            ["user list", "passwords owner-only", "audit tail", "roles list", "sessions revoke-all --yes"]
+        {
+            let mut admin = Command::new("setpriv");
+            admin.args(how.split(' ')).arg(site.program()).arg("admin").args(words.split(' '));
+            admin.arg("--data").arg(&data);
+            admin.env("LD_LIBRARY_PATH", site.program().parent().expect("it lies in a folder"));
+            let refused = admin.output().expect("setpriv runs");
+            let said = String::from_utf8_lossy(&refused.stderr);
+            assert_eq!(refused.status.code(), Some(3), "{role}: {words}: {said}");
+            assert!(said.contains("is not yours to open"), "{role}: {words}: {said}");
+            assert!(refused.stdout.is_empty(), "{role}: {words}: it showed something");
+        }
+    }
 
     for file in open_files(site.process("ingest").id()) {
         let Ok(inside) = file.strip_prefix(&data) else { continue };
