@@ -24,7 +24,7 @@ Usage: install.sh [options]            install the scanner, and enrol it with a 
   --from DIR         take the program from DIR (a stick) instead of the appliance; a kit that an appliance wrote is
                      taken from where it lies, with its token
   --key KEY          the key that the program must be signed with: scanner.pub, or its second line
-  --token-file FILE  the one-time token; "-" is standard input; else PORTOLAN_TOKEN, else it is asked for
+  --token-file FILE  the file with the one-time token; "-" is standard input; else it is asked for
   --no-enrol         do not enrol now
   --appliance HOST:PORT, --ca-sha256 HEX, --job-key BASE64
                      what the appliance's page shows; a script that an appliance serves knows them
@@ -190,12 +190,12 @@ install_program() {
 }
 
 find_token() {
-    token=${PORTOLAN_TOKEN:-}
+    token=''
     if [ "$token_file" = - ]; then
         IFS= read -r token || true
     elif [ -n "$token_file" ]; then
         IFS= read -r token <"$token_file" || true
-    elif [ -z "$token" ] && (: </dev/tty >/dev/tty) 2>/dev/null; then
+    elif (: </dev/tty >/dev/tty) 2>/dev/null; then
         printf 'One-time token, as the appliance shows it (empty: enrol later): ' >/dev/tty
         hidden=yes
         stty -echo </dev/tty
@@ -218,10 +218,9 @@ enrol() {
     if [ -z "$appliance" ] || [ -z "$ca_sha256" ] || [ -z "$job_key" ]; then
         fail "to enrol it takes --appliance, --ca-sha256 and --job-key, as the appliance's page shows them"
     fi
-    # The token goes through a pipe: an argument could be read by every user of this machine.
-    unset PORTOLAN_TOKEN
+    # The token goes through a pipe: an argument or the environment could be read by others on this machine.
     printf '%s\n' "$token" | as_scanner "$program" enrol --appliance "$appliance" --ca-sha256 "$ca_sha256" \
-        --job-key "$job_key" --dir "$state" --token -
+        --job-key "$job_key" --dir "$state" --token-file -
 }
 
 install() {
@@ -319,7 +318,7 @@ main() {
     # A kit lies beside its script, and its token with it.
     if [ -n "$kit" ] && [ -z "$from" ]; then
         from=$(dirname "$0")
-        if [ -z "$token_file${PORTOLAN_TOKEN:-}" ] && [ -f "$from/token" ]; then
+        if [ -z "$token_file" ] && [ -f "$from/token" ]; then
             token_file=$from/token
         fi
     fi

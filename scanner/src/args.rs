@@ -107,9 +107,9 @@ mod tests {
 
     #[test]
     fn options_come_in_any_order_and_both_spellings() {
-        let mut args = args("--token - --dir=/tmp/x --json --empty=");
+        let mut args = args("--token-file - --dir=/tmp/x --json --empty=");
         assert_eq!(args.required("--dir"), Ok("/tmp/x".into()));
-        assert_eq!(args.value("--token"), Ok(Some("-".into())));
+        assert_eq!(args.value("--token-file"), Ok(Some("-".into())));
         assert_eq!(args.value("--empty"), Ok(Some(String::new())));
         assert!(args.flag("--json"));
         assert!(!args.flag("--json"));

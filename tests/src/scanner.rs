@@ -55,7 +55,7 @@ impl Scanner {
     pub fn try_enrol(dir: &Path, appliance: SocketAddr, pins: &Pins, token: &str) -> Output {
         let mut command = Command::new(binaries::scanner());
         command.args(["enrol", "--appliance", &appliance.to_string(), "--ca-sha256", &pins.ca_sha256]);
-        command.args(["--job-key", &pins.job_key, "--token", "-", "--dir"]).arg(dir);
+        command.args(["--job-key", &pins.job_key, "--token-file", "-", "--dir"]).arg(dir);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the scanner starts");
         let mut input = child.stdin.take().expect("stdin was asked for");

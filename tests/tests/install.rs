@@ -61,10 +61,10 @@ fn refused(output: &Output) -> String {
     said(output)
 }
 
-/// Runs a line in a shell, without a terminal, with this token in the environment.
-fn shell(line: &str, token: &str) -> Output {
+/// Runs a line in a shell, without a terminal, with a token in the environment, which nothing takes from there.
+fn shell(line: &str) -> Output {
     let mut command = Command::new("setsid");
-    command.args(["--wait", "dash", "-c", line]).env("PORTOLAN_TOKEN", token).stdin(Stdio::null());
+    command.args(["--wait", "dash", "-c", line]).env("PORTOLAN_TOKEN", "pte_x").stdin(Stdio::null());
     command.output().expect("a shell starts")
 }
 
@@ -72,7 +72,7 @@ fn shell(line: &str, token: &str) -> Output {
 fn kit(script: &Path, arguments: &[&str], tree: &Path, path: Option<&Path>) -> Output {
     let mut command = Command::new("/usr/bin/setsid");
     command.args(["--wait", "/usr/bin/dash"]).arg(script).args(arguments).arg("--root").arg(tree);
-    command.env_remove("PORTOLAN_TOKEN").stdin(Stdio::null());
+    command.stdin(Stdio::null());
     if let Some(path) = path {
         command.env("PATH", path);
     }
@@ -112,9 +112,14 @@ fn the_line_on_the_page_installs_enrols_runs_and_goes_again() {
 
     let tree = release.tree("by-line");
     let line = line.replace("sudo sh", &format!("dash -s -- --root {}", tree.display()));
-    let first = taken(&shell(&line, &token));
+    let first = taken(&shell(&line));
     assert!(first.contains("the signature is good: portolan-scanner "), "{first}");
-    assert!(first.contains("enrolled as scanner"), "{first}");
+    assert!(first.contains("not enrolled: no token was given"), "{first}");
+    let token_file = release.folder.path().join("token");
+    fs::write(&token_file, format!("{token}\n")).expect("the folder is ours");
+    let line = format!("{line} --token-file {}", token_file.display());
+    let enrolled = taken(&shell(&line));
+    assert!(enrolled.contains("enrolled as scanner"), "{enrolled}");
     assert_eq!(fs::read(installed(&tree)).ok(), fs::read(binaries::scanner()).ok());
     let unit = tree.join("etc/systemd/system/portolan-scanner.service");
     assert!(
@@ -149,7 +154,7 @@ fn the_line_on_the_page_installs_enrols_runs_and_goes_again() {
     fs::write(&never, "10.60.4.0/24\n").expect("it is there");
     let inode = |path: &Path| fs::metadata(path).expect("it is there").ino();
     let before = inode(&installed(&tree));
-    let again = taken(&shell(&line, "void"));
+    let again = taken(&shell(&line));
     assert!(!again.contains("wrote") && !again.contains("installed"), "{again}");
     assert_eq!(inode(&installed(&tree)), before);
     assert_eq!(fs::read_to_string(&never).expect("it is there"), "10.60.4.0/24\n");

@@ -13,6 +13,8 @@ fn said_at_enrolment(program: &Path) -> String {
     let owner = site.set_up();
     let added = owner.add_scanner("one", &owner.vantage("Lab"));
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let token = folder.path().join("token");
+    std::fs::write(&token, text(&added, "token")).expect("the folder is ours");
     let output = Command::new(program)
         .args([
             "enrol",
@@ -21,9 +23,10 @@ fn said_at_enrolment(program: &Path) -> String {
             "--ca-sha256",
             &text(&added, "ca_sha256"),
         ])
-        .args(["--job-key", &text(&added, "job_key"), "--dir"])
+        .args(["--job-key", &text(&added, "job_key"), "--token-file"])
+        .arg(token)
+        .arg("--dir")
         .arg(folder.path().join("scanner"))
-        .env("PORTOLAN_TOKEN", text(&added, "token"))
         .output()
         .expect("the scanner starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

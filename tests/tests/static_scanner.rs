@@ -76,9 +76,19 @@ fn in_an_empty_folder_names_are_resolved_from_etc_hosts() {
     fs::copy(static_scanner("portolan-scanner"), root.path().join("scanner")).expect("it can be copied");
     fs::create_dir(root.path().join("etc")).expect("a folder");
     fs::write(root.path().join("etc/hosts"), "127.0.0.9 ship.example\n").expect("a file");
+    fs::write(root.path().join("token"), "t\n").expect("a file");
     let output = Command::new("chroot")
         .arg(root.path())
-        .args(["/scanner", "enrol", "--appliance", "ship.example:9", "--dir", "/dir", "--token", "t"])
+        .args([
+            "/scanner",
+            "enrol",
+            "--appliance",
+            "ship.example:9",
+            "--dir",
+            "/dir",
+            "--token-file",
+            "/token",
+        ])
         .args(["--ca-sha256", &"0".repeat(64), "--job-key", &base64::encode(&[0; 32])])
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

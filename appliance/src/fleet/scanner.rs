@@ -270,7 +270,7 @@ impl Fleet {
         let job_key = base64::encode(&self.0.parts.job_key);
         let enrol_command = format!(
             "printf '%s\\n' '{token}' | portolan-scanner enrol --appliance {appliance} --ca-sha256 {ca_sha256} \
-             --job-key {job_key} --dir {SCANNER_FOLDER} --token -"
+             --job-key {job_key} --dir {SCANNER_FOLDER} --token-file -"
         );
         let releases = &self.0.parts.releases;
         let install_command = releases.is_there().await.then(|| releases.install_command());

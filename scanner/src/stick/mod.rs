@@ -41,7 +41,7 @@ fn init(mut args: Args) -> Result<(), Error> {
     let scanner = args.required("--scanner")?;
     let scanner: Id = scanner.parse().map_err(|error| Error::option("--scanner", error))?;
     let job_key = options::job_key(&args.required("--job-key")?)?;
-    let token = args.value("--token")?;
+    let token = args.value("--token-file")?;
     args.finish()?;
     let token = options::token(token)?;
     folder.create()?;

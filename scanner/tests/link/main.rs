@@ -35,7 +35,7 @@ impl Drop for Folder {
 fn enrol(appliance: &Appliance, dir: &Path, pin: &str, token: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_portolan-scanner"))
         .args(["enrol", "--appliance", &appliance.address.to_string(), "--ca-sha256", pin])
-        .args(["--job-key", &base64::encode(&appliance.job_key()), "--token", "-", "--dir"])
+        .args(["--job-key", &base64::encode(&appliance.job_key()), "--token-file", "-", "--dir"])
         .arg(dir)
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())

@@ -50,13 +50,20 @@ impl Site {
             "init",
             "--scanner",
             &SCANNER.to_string(),
-            "--token",
-            TOKEN,
+            "--token-file",
+            &site.token(),
             "--job-key",
             &site.key(),
         ]);
         assert!(made.status.success(), "{}", said(&made));
         site
+    }
+
+    /// A file with the token.
+    fn token(&self) -> String {
+        let file = self.folder.join("token");
+        fs::write(&file, format!("{TOKEN}\n")).unwrap();
+        file.to_str().unwrap().to_owned()
     }
 
     fn key(&self) -> String {
@@ -158,8 +165,15 @@ fn an_enrolment_proves_the_token_and_the_key_and_gives_neither_away() {
     let mode = |name: &str| fs::metadata(site.dir().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("identity.key"), mode("")), (0o600, 0o700));
     // Once is enough.
-    let again =
-        site.stick(&["init", "--scanner", &SCANNER.to_string(), "--token", TOKEN, "--job-key", &site.key()]);
+    let again = site.stick(&[
+        "init",
+        "--scanner",
+        &SCANNER.to_string(),
+        "--token-file",
+        &site.token(),
+        "--job-key",
+        &site.key(),
+    ]);
     assert!(said(&again).contains("lives here already"), "{}", said(&again));
 }
 
