@@ -1,5 +1,6 @@
 //! The results store on DuckDB: one file, opened by one process (the manager), an index over the evidence.
 
+mod filter;
 mod hint;
 mod migrate;
 mod place;

@@ -6,224 +6,29 @@ pub mod plan;
 mod progress;
 mod queue;
 pub mod routes;
+mod scan;
+mod state;
 mod store;
+mod view;
 
 use crate::audit::{Actor, Entry};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::fleet::{Fleet, Scanner};
 use crate::ids::{Ids, Random};
 use crate::jobs::Jobs;
 use crate::noun::Link;
 use crate::results::ResultsService;
-use crate::scope::{Manner, Resolved, Timing, resolve};
-use crate::secrets::sha256;
+use crate::scope::{Resolved, resolve};
 use crate::store::Store;
 use crate::web::{ListQuery, Page};
-use portolan_scanner::net::{Ports, Ranges};
-use portolan_scanner::wire::hex;
-pub use progress::{BatchView, NotCovered, ScanRow, ScanView, VantageView};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use portolan_scanner::net::Ranges;
+pub use scan::{Assigned, Batch, Frozen, Scan};
+pub use state::{BatchState, State};
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// Where a scan stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// No scanner has taken any of it yet.
-    Queued,
-    /// At least one job was signed.
-    Running,
-    /// A person let it rest: no probe goes until it is resumed.
-    Paused,
-    /// A stop was asked for; its scanners have not all stopped yet.
-    Cancelling,
-    /// Every probe of the scope has a result, from every vantage.
-    Completed,
-    /// It ended, and something was not covered.
-    Partial,
-    /// A person stopped it.
-    Cancelled,
-    /// It ended without any result.
-    Failed,
-}
-
-impl State {
-    /// As it is written in JSON and in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Cancelling => "cancelling",
-            Self::Completed => "completed",
-            Self::Partial => "partial",
-            Self::Cancelled => "cancelled",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Whether something can still happen.
-    #[must_use]
-    pub const fn is_open(self) -> bool {
-        matches!(self, Self::Queued | Self::Running | Self::Paused | Self::Cancelling)
-    }
-}
-
-impl FromStr for State {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        use State::{Cancelled, Cancelling, Completed, Failed, Partial, Paused, Queued, Running};
-        let all = [Queued, Running, Paused, Cancelling, Completed, Partial, Cancelled, Failed];
-        all.into_iter().find(|state| state.as_str() == text).ok_or(())
-    }
-}
-
-/// Where a batch stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum BatchState {
-    /// For any scanner of its vantage to take.
-    Waiting,
-    /// A job for it was signed.
-    Running,
-    /// All its blocks are in the results.
-    Done,
-    /// Tried as often as it will be.
-    GivenUp,
-    /// The scan was cancelled before it was done.
-    Cancelled,
-}
-
-impl BatchState {
-    /// As it is written in JSON and in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::GivenUp => "given-up",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Whether something can still happen.
-    #[must_use]
-    pub const fn is_open(self) -> bool {
-        matches!(self, Self::Waiting | Self::Running)
-    }
-}
-
-impl FromStr for BatchState {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let all = [Self::Waiting, Self::Running, Self::Done, Self::GivenUp, Self::Cancelled];
-        all.into_iter().find(|state| state.as_str() == text).ok_or(())
-    }
-}
-
-/// A scan as it was launched and as it stands.
-#[derive(Clone, Debug)]
-pub struct Scan {
-    /// The id.
-    pub id: Uuid,
-    /// The template it was launched from, which may be gone.
-    pub template: Uuid,
-    /// The template's name then.
-    pub template_name: String,
-    /// The hash that names the frozen scope.
-    pub frozen_scope: String,
-    /// How fast and how patiently it probes.
-    pub timing: Timing,
-    /// What it does to a port, and to whose.
-    pub manner: Manner,
-    /// The key of every random order.
-    pub seed: [u8; 16],
-    /// Hosts in scope.
-    pub hosts: u64,
-    /// Hosts x ports x vantages.
-    pub probes: u64,
-    /// Where it stands.
-    pub state: State,
-    /// Why it did not complete.
-    pub detail: Option<String>,
-    /// Those of its targets that were excluded by the time it ended.
-    pub excluded_since: Ranges,
-    /// Who launched it.
-    pub by: String,
-    /// When.
-    pub created_at: Timestamp,
-    /// When its first job was signed.
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    pub ended_at: Option<Timestamp>,
-}
-
-/// A scope as it was when a scan was launched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frozen {
-    /// The addresses.
-    pub targets: Ranges,
-    /// What the site's exclusions took out of them.
-    pub excluded: Ranges,
-    /// The ports of each.
-    pub ports: Ports,
-}
-
-impl Frozen {
-    /// SHA-256, hex, over `portolan-scope-v1`, the targets, what was excluded of them, and the ports, a line each.
-    #[must_use]
-    pub fn name(&self) -> String {
-        let Self { targets, excluded, ports } = self;
-        hex::encode(&sha256(format!("portolan-scope-v1\n{targets}\n{excluded}\n{ports}\n").as_bytes()))
-    }
-}
-
-/// A scanner that may do batches of a scan, and where it stood at the launch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Assigned {
-    /// The scanner.
-    pub scanner: Uuid,
-    /// Its vantage.
-    pub vantage: Uuid,
-    /// The vantage's name then.
-    pub vantage_name: String,
-}
-
-/// A batch as it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// The number in the scan, from 1.
-    pub number: u32,
-    /// From where.
-    pub vantage: Uuid,
-    /// Place of its first host in the scope.
-    pub first_host: u64,
-    /// How many hosts.
-    pub hosts: u64,
-    /// Hosts x ports.
-    pub probes: u64,
-    /// Where it stands.
-    pub state: BatchState,
-    /// How many jobs were signed for it.
-    pub epoch: u32,
-    /// Who has or had the last of them.
-    pub scanner: Option<Uuid>,
-    /// Probes that have a result, once it has ended.
-    pub covered: u64,
-    /// Open ports, once it has ended.
-    pub open: u64,
-    /// Why it is not done.
-    pub detail: Option<String>,
-}
+pub use view::{BatchView, NotCovered, ScanRow, ScanView, VantageView};
 
 /// What a list of scans is narrowed to.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! Scans: list, launch, progress, cancel.
 
-use super::progress::{ScanRow, ScanView};
+use super::view::{ScanRow, ScanView};
 use super::{Filter, State};
 use crate::error::Error;
 use crate::noun::Noun;

@@ -1,13 +1,17 @@
 //! `portolan admin` on the files of a real appliance, running and stopped: what each command does, what the audit says of
 //! it, and that the chain holds afterwards.
 
+mod master_key;
+mod schema;
+mod words;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portolan_tests::api::{list, text};
 use portolan_tests::site::{OWNER, PASSWORD};
@@ -98,12 +102,6 @@ impl Admin {
         let last = self.run(&["--json", "audit", "query", "--limit", "1"]).json();
         list(&last, "items")[0]["seq"].as_u64().expect("a number")
     }
-}
-
-/// Writes a key as the appliance does: for its owner alone.
-fn put(path: &Path, key: &[u8]) {
-    fs::write(path, key).expect("it is written");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
 }
 
 fn sign_in(site: &Site, name: &str, password: &str) -> (u16, Client) {
@@ -358,151 +356,6 @@ fn a_password_is_not_shown_on_a_terminal_and_must_be_typed_twice() {
     assert!(!right && said.contains("the two passwords differ"), "{said}");
 }
 
-#[test]
-fn an_older_schema_is_brought_up_to_date_and_a_lost_trigger_is_found() {
-    let mut site = Site::start();
-    let _ = site.set_up();
-    site.stop("all");
-    let admin = Admin::of(&site);
-    let db = rusqlite::Connection::open(site.data().join("config/config.db")).expect("it opens");
-    let last: i64 = db
-        .query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))
-        .expect("there is a history");
-    // Take away what the last migration made.
-    let sql = fs::read_dir(binaries::repository().join("migrations/config"))
-        .expect("the folder is there")
-        .flatten()
-        .find(|file| file.file_name().to_string_lossy().starts_with(&format!("V{last}__")))
-        .map(|file| fs::read_to_string(file.path()).expect("it is text"))
-        .expect("the last migration is there");
-    let mut made: Vec<(&str, &str)> = sql
-        .lines()
-        .filter_map(|line| line.strip_prefix("CREATE "))
-        .filter_map(|rest| rest.split([' ', '(']).next().zip(rest.split([' ', '(']).nth(1)))
-        .collect();
-    made.reverse();
-    for (kind, name) in made {
-        db.execute_batch(&format!("DROP {kind} IF EXISTS {name}"))
-            .unwrap_or_else(|error| panic!("{kind} {name}: {error}"));
-    }
-    db.execute("DELETE FROM refinery_schema_history WHERE version = ?", [last]).expect("it is deleted");
-    drop(db);
-    admin.run(&["schema", "verify"]).refused(1, &format!("older: schema {}", last - 1));
-    admin.run(&["user", "list"]).refused(4, "needs");
-    admin.run(&["schema", "migrate"]).refused(2, "say --yes");
-    let steps = admin.run(&["--json", "schema", "migrate", "--yes"]).json();
-    assert_eq!((&steps["items"][0]["to"], list(&steps, "items").len()), (&json!(last), 1));
-    admin.run(&["schema", "verify"]).done();
-    assert_eq!(admin.told(0), ["schema.migrated"]);
-
-    let db = rusqlite::Connection::open(site.data().join("config/config.db")).expect("it opens");
-    db.execute_batch("DROP TRIGGER audit_entry_no_delete").expect("it is dropped");
-    drop(db);
-    admin.run(&["schema", "verify"]).refused(1, "trigger audit_entry_no_delete is missing");
-}
-
-/// What outlives a rotation, as it is seen from outside.
-fn lasting(site: &mut Site, owner: &Client) -> Value {
-    json!({
-        "certificate": site.process("all").printed("portolan: certificate sha256 "),
-        "statements": owner.get("/jwks.json").json(),
-        "checkpoints": owner.get("/audit/checkpoints").expect(200).json()["key"],
-    })
-}
-
-#[test]
-fn a_new_master_key_opens_everything_and_what_others_keep_stays() {
-    let mut site = Site::start();
-    let owner = site.set_up();
-    let issued = owner
-        .post("/statements", &json!({ "audience": "historian", "scopes": ["scans:view"] }))
-        .expect(201)
-        .json();
-    let webhook = json!({
-        "name": "siem", "kind": "webhook", "address": "http://127.0.0.1:9/", "body": "json",
-        "secret": "sixteen letters and more", "enabled": false,
-    });
-    let _ = owner.post("/receivers", &webhook).expect(201);
-    let _ = owner.post("/audit/checkpoints", &json!({})).expect(201);
-    let before = lasting(&mut site, &owner);
-    site.stop("all");
-    let admin = Admin::of(&site);
-    let key = fs::read(site.data().join("manager/master.key")).expect("it is there");
-    admin.run(&["master-key", "rotate"]).refused(2, "say --yes");
-    assert_eq!(fs::read(site.data().join("manager/master.key")).expect("it is there"), key);
-    let saved = site.data().with_file_name("old.key");
-    let path = saved.to_str().expect("UTF-8");
-    let rotated = admin.run(&["--json", "master-key", "rotate", "--save-old", path, "--yes"]).json();
-    assert_eq!(fs::read(&saved).expect("it is there"), key);
-    admin.run(&["master-key", "rotate", "--save-old", path, "--yes"]).refused(4, path);
-    assert_eq!((&rotated["sealed_anew"]["receiver"], &rotated["sessions_ended"]), (&json!(1), &json!(1)));
-    assert_ne!(fs::read(site.data().join("manager/master.key")).expect("it is there"), key);
-    assert_eq!(admin.told(0), ["key.master-rotated"]);
-
-    site.run("all");
-    assert_eq!(owner.get("/me").status, 401, "sessions are over");
-    let owner = site.signed_in();
-    assert_eq!(lasting(&mut site, &owner), before);
-    let asked = json!({ "token": issued["token"], "audience": "historian" });
-    assert_eq!(site.visitor().post("/tokens/validate", &asked).json()["valid"], true);
-    assert!(admin.run(&["audit", "verify"]).done().out.starts_with("ok: "));
-    // With the key of before, it says what is the matter.
-    site.stop("all");
-    fs::write(site.data().join("manager/master.key"), &key).expect("it is written");
-    let said = admin.run(&["master-key", "rotate", "--yes"]);
-    said.refused(4, "no master key that is here opens");
-}
-
-#[test]
-fn killed_at_any_moment_of_a_rotation_the_appliance_starts() {
-    let mut site = Site::start();
-    let owner = site.set_up();
-    let before = lasting(&mut site, &owner);
-    site.stop("all");
-    let admin = Admin::of(&site);
-    let (key, next) = (site.data().join("manager/master.key"), site.data().join("manager/master.key.next"));
-    let rotate = ["master-key", "rotate", "--yes"];
-
-    // Between the steps, which leave these files: before the commit, and after it.
-    let old = fs::read(&key).expect("it is there");
-    put(&next, &[7; 32]);
-    starts(&mut site, &before);
-    assert!(!next.exists() && fs::read(&key).expect("it is there") == old);
-    admin.run(&rotate).done();
-    let new = fs::read(&key).expect("it is there");
-    put(&next, &new);
-    put(&key, &old);
-    starts(&mut site, &before);
-    assert!(!next.exists() && fs::read(&key).expect("it is there") == new);
-    // The next command finishes it as a start does.
-    fs::rename(&key, &next).expect("it is moved");
-    put(&key, &old);
-    admin.run(&rotate).done();
-    starts(&mut site, &before);
-
-    // Wherever it is by then.
-    let begun = Instant::now();
-    admin.run(&rotate).done();
-    let whole = begun.elapsed();
-    for part in 1..=6 {
-        let mut command = admin.command(&rotate);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        thread::sleep(whole * part / 7);
-        let _ = child.kill();
-        let _ = child.wait();
-        starts(&mut site, &before);
-    }
-    assert!(admin.run(&["audit", "verify"]).done().out.starts_with("ok: "));
-}
-
-/// Starts, takes the owner's password, has its keys, and stops.
-fn starts(site: &mut Site, before: &Value) {
-    site.run("all");
-    let owner = site.signed_in();
-    assert_eq!(lasting(site, &owner), *before);
-    site.stop("all");
-}
-
 /// Some other user.
 const MANAGER: u32 = 64_001;
 
@@ -537,48 +390,5 @@ fn what_root_writes_stays_the_managers() {
             let about = file.metadata().expect("it is there");
             assert_eq!(about.uid(), MANAGER, "{}", file.path().display());
         }
-    }
-}
-
-#[test]
-fn it_says_what_is_wrong_with_the_folder_and_with_the_command_line() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let nowhere = Admin(folder.path().join("data"));
-    nowhere.run(&["user", "list"]).refused(4, "name the data folder of an appliance");
-    nowhere.run(&["master-key", "rotate", "--yes"]).refused(4, "name the data folder of an appliance");
-    assert!(!nowhere.0.exists(), "nothing is made");
-    nowhere.run(&["user", "fly"]).refused(2, "fly");
-}
-
-#[test]
-fn shells_can_read_their_completions() {
-    for shell in ["bash", "zsh", "fish"] {
-        let made = Command::new(binaries::portolan()).args(["completions", shell]).output().expect("it runs");
-        assert!(made.status.success() && made.stdout.len() > 10_000, "{shell}");
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("completions");
-        fs::write(&file, &made.stdout).expect("it is written");
-        match Command::new(shell).arg("-n").arg(&file).output() {
-            Ok(read) => assert!(read.status.success(), "{shell}: {}", String::from_utf8_lossy(&read.stderr)),
-            Err(_) => eprintln!("{shell} is not here: its completions were not read"),
-        }
-    }
-}
-
-#[test]
-fn the_manual_pages_have_no_error() {
-    if Command::new("mandoc").arg("-V").output().is_err() {
-        eprintln!("mandoc is not here: the pages were not checked");
-        return;
-    }
-    let pages = fs::read_dir(binaries::repository().join("man")).expect("the folder is there").flatten();
-    for page in pages.map(|page| page.path()) {
-        let read = Command::new("mandoc")
-            .args(["-T", "lint", "-W", "error"])
-            .arg(&page)
-            .output()
-            .expect("it starts");
-        let said = String::from_utf8_lossy(&read.stdout).into_owned();
-        assert!(!said.contains("ERROR"), "{}: {said}", page.display());
     }
 }
