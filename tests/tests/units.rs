@@ -105,6 +105,22 @@ fn directives_are_grouped_and_what_is_loosened_has_its_reason() {
     }
 }
 
+/// What tells the manager that a log server had all of it (`appliance/src/audit/siem/arrival.rs`).
+#[test]
+fn in_a_view_of_processes_alone_a_process_still_sees_its_own_connections() {
+    assert_eq!(directive("portolan-manager.service", "ProcSubset"), ["pid"]);
+    let line = "mount -t proc -o subset=pid,hidepid=invisible proc /proc && ! test -e /proc/net \
+                && head -n 1 /proc/self/net/tcp /proc/self/net/tcp6";
+    let output = Command::new("unshare").args(["--mount", "sh", "-c", line]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    if said.contains("not permitted") {
+        eprintln!("NOT TESTED: a view of its own needs root");
+        return;
+    }
+    assert!(output.status.success(), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).matches("local_address").count(), 2);
+}
+
 #[test]
 fn a_version_that_cannot_even_begin_its_trial_does_not_stay() {
     let tried = "/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";

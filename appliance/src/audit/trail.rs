@@ -345,6 +345,7 @@ mod tests {
         assert_eq!(told(&store).await, [("access.denied".to_owned(), "several".to_owned(), 7)]);
         assert!(lock(&trail.0.denials).more.is_empty());
     }
+
     #[tokio::test]
     async fn what_could_not_be_written_stays_counted() {
         let (trail, store, hand) = trail();

@@ -30,9 +30,8 @@ impl By for Call {
 }
 
 /// Whoever may open the manager's files on this machine, root and the manager's user, and runs a command on them. They hold
-/// every scope, and decide on the
-/// owner's account too: they are the way in that is left when all others are lost. That there is always an owner who is
-/// neither disabled nor reduced holds for them as for everyone.
+/// every scope, and decide on the owner's account too: they are the way in that is left when all others are lost. That
+/// there is always an owner who is neither disabled nor reduced holds for them as for everyone.
 #[derive(Clone, Debug)]
 pub struct Machine {
     caller: Caller,
