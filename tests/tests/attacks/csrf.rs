@@ -6,7 +6,7 @@ use portolan_tests::site::PASSWORD;
 
 use serde_json::json;
 
-use crate::world::{self, World, elsewhere, path_with};
+use crate::world::{World, elsewhere, path_with, provider};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -97,12 +97,12 @@ fn another_site_reads_no_answer_and_a_look_changes_nothing() {
 #[test]
 fn pictures_on_another_sites_page_lock_no_network_out_and_write_nothing() {
     let world = World::new();
-    let provider = format!("/providers/{}", world.ids["providers"]);
-    assert_eq!(
-        world.owner.get(&provider).expect(200).json()["enabled"],
-        true,
-        "someone may come back from it"
-    );
+    // Someone may come back from it.
+    let path = format!("/providers/{}", world.ids["providers"]);
+    let tag = world.owner.get(&path).expect(200).header("etag").expect("it has a version").to_owned();
+    let mut offered = provider();
+    offered["enabled"] = true.into();
+    let _ = world.owner.put(&path, &tag, &offered).expect(200);
     let from = elsewhere();
     let mut line = Line::new(world.owner.endpoint().clone(), Some(from));
     let mut wrong = world.ids.clone();

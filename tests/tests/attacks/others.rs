@@ -9,7 +9,7 @@ use portolan_tests::{Client, Response};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::world::{NOBODY, Person, World, path_with};
+use crate::world::{Crowd, NOBODY, Person, World, path_with};
 
 /// A security key, as it is kept.
 const KEY: &str =
@@ -116,10 +116,10 @@ fn a_sign_in_that_lacks_a_step_reaches_that_step_alone() {
     let half = world.visitor();
     let answer = half.post("/sign-in", &json!({ "name": "alan", "password": PASSWORD })).expect(200);
     assert_eq!(answer.json()["stage"], "new-password", "{}", answer.describe());
-    let before = world.told();
+    let (before, crowd) = (world.told(), Crowd::with(&world, half));
     for row in world.rows.iter().filter(|row| !["public", "pending"].contains(&row.access.as_str())) {
         for target in row.targets(&world.path(row)) {
-            let answer = ask(&half, &row.method, &target);
+            let answer = crowd.ask(|client| ask(client, &row.method, &target));
             assert_eq!(answer.status, 401, "{}", answer.describe());
         }
     }

@@ -214,7 +214,7 @@ pub fn path_with(row: &Row, ids: &BTreeMap<&'static str, String>) -> String {
     words.iter().enumerate().map(fill).collect::<Vec<_>>().join("/")
 }
 
-/// The owner's session from ever other addresses: what is limited by source stops nobody here.
+/// One session, the owner's or another, from ever other addresses: what is limited by source stops nobody here.
 pub struct Crowd<'a> {
     world: &'a World,
     now: RefCell<Client>,
@@ -224,6 +224,11 @@ impl Crowd<'_> {
     pub fn of(world: &World) -> Crowd<'_> {
         let now = world.visitor();
         now.take_cookies(&world.owner);
+        Self::with(world, now)
+    }
+
+    /// Who comes with this one's cookies.
+    pub fn with(world: &World, now: Client) -> Crowd<'_> {
         Crowd { world, now: RefCell::new(now) }
     }
 
@@ -234,7 +239,7 @@ impl Crowd<'_> {
             return answer;
         }
         let next = self.world.visitor();
-        next.take_cookies(&self.world.owner);
+        next.take_cookies(&self.now.borrow());
         self.now.replace(next);
         ask(&self.now.borrow())
     }
