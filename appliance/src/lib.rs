@@ -24,6 +24,7 @@ pub mod releases;
 pub mod results;
 pub mod roles;
 pub mod scans;
+mod schema;
 pub mod scope;
 pub mod secrets;
 pub mod settings;

@@ -1,7 +1,6 @@
 //! How both SQLite files are opened and used: one writer, a few readers, all on the blocking pool, and
 //! migrations that refuse a file newer than this program.
 
-use std::collections::BTreeMap;
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -12,10 +11,10 @@ use std::time::Duration;
 use refinery::Runner;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
-use serde::Serialize;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::error::{Error, Result};
+pub use crate::schema::Schema;
 
 /// How many reads run at once; more wait.
 const READERS: usize = 4;
@@ -298,7 +297,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn prepare(connection: &Connection) -> Result<()> {
+pub(crate) fn prepare(connection: &Connection) -> Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -323,7 +322,12 @@ pub(crate) fn newest(migrations: &Runner) -> u32 {
     u32::try_from(newest).unwrap_or(0)
 }
 
-fn bring_up_to(connection: &mut Connection, name: &str, opening: Opening, migrations: &Runner) -> Result<()> {
+pub(crate) fn bring_up_to(
+    connection: &mut Connection,
+    name: &str,
+    opening: Opening,
+    migrations: &Runner,
+) -> Result<()> {
     let known = i32::try_from(newest(migrations)).unwrap_or(i32::MAX);
     let found = schema_version(connection)?;
     if found > known {
@@ -339,65 +343,6 @@ fn bring_up_to(connection: &mut Connection, name: &str, opening: Opening, migrat
         ))),
         Opening::Guest => Ok(()),
     }
-}
-
-/// The schema of a file, beside what the migrations of this program make.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Schema {
-    /// The newest migration in the file.
-    pub found: i32,
-    /// The newest that this program knows.
-    pub known: i32,
-    /// What is not as it should be, in words; of an older file only whether it is whole.
-    pub wrong: Vec<String>,
-}
-
-impl Schema {
-    /// Compares every table, index, view and trigger, and lets SQLite check the file.
-    ///
-    /// # Errors
-    /// Any from the database.
-    pub fn of(db: &Connection, migrations: &Runner) -> Result<Self> {
-        let mut made = Connection::open_in_memory()?;
-        prepare(&made)?;
-        bring_up_to(&mut made, "the database in memory", Opening::Owner, migrations)?;
-        let (found, known) = (schema_version(db)?, schema_version(&made)?);
-        let mut wrong = Vec::new();
-        if found == known {
-            let (is, should) = (shape(db)?, shape(&made)?);
-            for (name, sql) in &should {
-                match is.get(name) {
-                    None => wrong.push(format!("{name} is missing")),
-                    Some(other) if other != sql => wrong.push(format!("{name} is another one")),
-                    Some(_) => {}
-                }
-            }
-            wrong.extend(
-                is.keys()
-                    .filter(|name| !should.contains_key(*name))
-                    .map(|name| format!("{name} is not of this program")),
-            );
-        } else if found > known {
-            wrong.push(format!("schema {found} is of a newer Portolan"));
-        }
-        let none: [u8; 0] = [];
-        let checks =
-            crate::listing::rows(db, "PRAGMA integrity_check(20)", none, |row| row.get::<_, String>(0))?;
-        wrong.extend(checks.into_iter().filter(|line| line != "ok"));
-        let strays = "SELECT count(*) FROM pragma_foreign_key_check";
-        let strays: i64 = db.query_row(strays, [], |row| row.get(0))?;
-        if strays > 0 {
-            wrong.push(format!("{strays} rows refer to rows that are not there"));
-        }
-        Ok(Self { found, known, wrong })
-    }
-}
-
-/// What a schema is made of: `trigger audit_entry_no_delete` and the like, each with its SQL.
-fn shape(db: &Connection) -> Result<BTreeMap<String, String>> {
-    let sql = "SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
-    let none: [u8; 0] = [];
-    Ok(crate::listing::rows(db, sql, none, |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
 }
 
 /// The newest migration in the file; 0 when there is none.
