@@ -321,6 +321,20 @@ fn who_lost_every_way_in_comes_back() {
     admin.run(&["user", "reset-totp", OWNER, "--yes"]).done();
     let (status, owner) = sign_in(&site, OWNER, NEW);
     assert_eq!((status, owner.get("/users").status), (200, 200));
+
+    // A key that was stolen goes too, though nobody would get in without it.
+    site.stop("all");
+    let db = rusqlite::Connection::open(site.data().join("config/config.db")).expect("it opens");
+    db.execute_batch(
+        "INSERT OR REPLACE INTO setting (name, value) VALUES ('local-sign-in', '{\"local\":\"off\"}');
+         INSERT INTO security_key (id, user, name, credential_id, credential, created_at, alone)
+           SELECT '019aab00-0000-7000-8000-00000000000a', id, 'blue', x'00',
+                  '{\"key\":{\"algorithm\":\"ed25519\",\"point\":\"\"},\"count\":0,\"site\":\"x\",\"transports\":[]}', 0, 1 FROM user;",
+    )
+    .expect("it is written");
+    drop(db);
+    let said = admin.run(&["user", "reset-totp", OWNER, "--yes"]).done().out;
+    assert!(said.contains("and no way in: a key was the last one"), "{said}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Passwords {
 
     /// Whether `password` is the one behind `phc`. Without a hash (an unknown user, an account without a password) it
     /// takes as long and is false. For a wrong one against a hash that was made with less work, the rest of what is due
-    /// today is done too: its answer is to come neither sooner nor later than that of an unknown name.
+    /// today is done too: its answer is to come neither sooner nor later than that of an unknown name, as nearly as can be.
     ///
     /// # Errors
     /// `Internal` when a stored hash cannot be read.
