@@ -108,11 +108,14 @@ fn network(settings: &Settings, name: &LinkName, link: &Link) -> String {
     }
     // Servers of names that were named here are asked alone; time comes from nobody who was not named.
     let use_dns = if settings.dns.is_empty() { "yes" } else { "no" };
+    // A lease is a card's own: boards of one kind may have one identity, and two of them would get one address.
     if dhcp {
-        say(format_args!("\n[DHCPv4]\nUseDNS={use_dns}\nUseDomains=no\nUseNTP=no"));
+        say(format_args!("\n[DHCPv4]\nClientIdentifier=mac\nUseDNS={use_dns}\nUseDomains=no\nUseNTP=no"));
     }
     if auto {
-        say(format_args!("\n[DHCPv6]\nUseDNS={use_dns}\nUseNTP=no\n\n[IPv6AcceptRA]\nUseDNS={use_dns}"));
+        say(format_args!(
+            "\n[DHCPv6]\nDUIDType=link-layer\nUseDNS={use_dns}\nUseNTP=no\n\n[IPv6AcceptRA]\nUseDNS={use_dns}"
+        ));
     }
     for route in &link.routes {
         say(format_args!("\n[Route]\nDestination={}\nGateway={}", route.to, route.via));
