@@ -44,7 +44,7 @@ lint: duckdb ## format, clippy, licences and sources of all crates, shell script
 	cargo clippy $(SCANNER) --no-default-features --features usb --all-targets -- -D warnings
 	cargo clippy $(SCANNER) --no-default-features --features pq --all-targets -- -D warnings
 	tools/cargo-deny.sh check licenses bans sources
-	shellcheck tools/*.sh scanner/install.sh packaging/*.sh packaging/deb/preinst packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm .ci/run image/*.sh image/mkosi.finalize image/mkosi.profiles/test/mkosi.finalize $(addprefix image/mkosi.extra/usr/lib/portolan-image/,console disk install machine recovery unlock var)
+	shellcheck tools/*.sh scanner/install.sh packaging/*.sh packaging/deb/preinst packaging/deb/postinst packaging/deb/prerm packaging/deb/postrm .ci/run image/*.sh image/mkosi.finalize image/mkosi.profiles/test/mkosi.finalize $(addprefix image/mkosi.extra/usr/lib/portolan-image/,check disk factory-reset install recovery recovery-prompt reset-wanted unlock var)
 
 unit: duckdb ## unit tests of the scanner and the appliance, and the benchmarks' own
 	cargo test $(SCANNER)
@@ -89,7 +89,7 @@ test-packages: ## try what `make dist` packed in a clean Debian 13 and in a Debi
 image: dist ## the operating system's image, signed with SIGNING_KEY=FILE and IMAGE_KEYS=FOLDER: raw, qcow2, OVA, installer (as root)
 	@tools/test-setup.sh image
 	image/build.sh release dist
-	image/pack.sh $(CACHE)/image/release/out dist/image
+	SIGNING_KEY=$(abspath $(SIGNING_KEY)) image/pack.sh $(CACHE)/image/release/out dist/image
 
 # What cannot be made here is said, and is no failure: the tests that need it say so too.
 image-of-tests: build
@@ -97,7 +97,12 @@ image-of-tests: build
 	@image/build.sh test $(PORTOLAN_BIN) $(PORTOLAN_SCANNER_BIN) || { code=$$?; \
 		[ $$code -eq 77 ] && echo "NOT TESTED: the image, as it cannot be made on this machine" || exit $$code; }
 
-test-image: image-of-tests ## boot the image in virtual machines in every way that it is tested (as root; some minutes)
+# What a test updates to.
+.PHONY: image-updates-of-tests
+image-updates-of-tests: image-of-tests
+	@test ! -e $(CACHE)/image/test/out/version || image/updates.sh $(PORTOLAN_BIN) $(PORTOLAN_SCANNER_BIN)
+
+test-image: image-updates-of-tests ## boot the image in virtual machines in every way that it is tested (as root; half an hour)
 	cargo test -p portolan-tests --test image -- --include-ignored --test-threads=1 --nocapture
 
 image-sizes: ## what each package takes in the image last made for release: image/SIZE.md

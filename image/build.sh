@@ -3,6 +3,7 @@
 #
 #   image/build.sh release DIST      from what `make dist` left in DIST; the image goes to DIST/image
 #   image/build.sh test PROGRAM SCANNER     from a development build, with a shell for the tests; it goes to the cache
+#   image/build.sh test PROGRAM SCANNER NAME EXTRA     another such, NAME in the cache, with the files of EXTRA in it: an update
 #
 # IMAGE_KEYS       folder of the builder's keys for Secure Boot and for sealing /var; made there if there are none.
 #                  Keep it: a machine takes updates that are signed with the same keys. (~/.cache/portolan/image/keys)
@@ -28,7 +29,7 @@ cannot() { echo "image: NOT MADE: $*" >&2; exit 77; }
 variant=${1:-}
 case $variant in
     release) dist=$(cd "$2" && pwd) ;;
-    test) program=$2 scanner=$3 ;;
+    test) program=$2 scanner=$3 place=${4:-test} more=${5:-} ;;
     *) fail "release DIST, or test PROGRAM SCANNER" ;;
 esac
 [ "$(id -u)" -eq 0 ] || cannot "this needs root"
@@ -73,7 +74,7 @@ for name in secure-boot measurements; do
 done
 
 # --- The definition, with what only a build knows.
-work=$cache/$variant
+work=$cache/${place:-$variant}
 definition=$work/definition
 rm -rf "$definition" "$work/new"
 mkdir -p "$work/new" "$cache/packages" "$cache/mkosi" "$cache/workspace"
@@ -96,11 +97,14 @@ if [ "$variant" = release ]; then
     tree=$work/new/dist
 else
     level=3 profile=test
-    tree=$("$here/development.sh" "$program" "$scanner" "$work/development")
+    tree=$("$here/development.sh" "$program" "$scanner" "$cache/test/development")
 fi
 sed -i "s/@level@/$level/" "$definition"/mkosi.repart/*.conf
 "$here/stage.sh" "$tree" "$work/new/extra"
-[ "$variant" = release ] || "$here/development.sh" --checkout "$program" "$work/new/extra"
+if [ "$variant" = test ]; then
+    "$here/development.sh" --checkout "$program" "$work/new/extra" "$cache/test/development"
+    [ -z "$more" ] || cp -R "$more/." "$work/new/extra/"
+fi
 version=${IMAGE_VERSION:-$(cat "$work/new/extra/version")}
 rm "$work/new/extra/version"
 : "${SOURCE_DATE_EPOCH:=$(git -C "$root" log -1 --format=%ct 2>/dev/null || echo 0)}"

@@ -1,13 +1,17 @@
 #!/bin/sh
 # For the image of the tests, from a development build:
 #   development.sh PROGRAM SCANNER FOLDER       packs it as `make dist` would, stripped, in FOLDER; prints where
-#   development.sh --checkout PROGRAM EXTRA     what such a build reads from its checkout, laid into the image
+#   development.sh --checkout PROGRAM EXTRA FOLDER     what such a build reads from its checkout, laid into the image, and the
+#                                               key in FOLDER: a release has its key in the program
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 if [ "$1" = --checkout ]; then
-    program=$2 extra=$3
+    program=$2 extra=$3 folder=$4
+    drop=$extra/usr/lib/systemd/system/portolan-.service.d
+    mkdir -p "$drop"
+    printf '[Service]\nEnvironment=PORTOLAN_RELEASE_KEY=%s\n' "$(sed '/^untrusted comment:/d' "$folder/test.pub" | head -n 1)" >"$drop/50-development.conf"
     # Where it was built, as it knows it itself.
     checkout=$(grep -aom 1 '/[[:alnum:]_./-]*/appliance/\.\./templates' "$program" | head -n 1)
     checkout=${checkout%/appliance/../templates}
@@ -22,13 +26,13 @@ if [ "$1" = --checkout ]; then
     for unit in manager ingest dispatcher; do
         drop=$extra/usr/lib/systemd/system/portolan-$unit.service.d
         mkdir -p "$drop"
-        printf '[Service]\nEnvironment=LD_LIBRARY_PATH=/usr/lib/portolan\nProtectHome=tmpfs\nBindReadOnlyPaths=/usr/share/portolan-checkout:%s\n' "$checkout" >"$drop/50-development.conf"
+        printf '[Service]\nProtectHome=tmpfs\nBindReadOnlyPaths=/usr/share/portolan-checkout:%s\n' "$checkout" >"$drop/50-development.conf"
     done
     exit
 fi
 
 program=$1 scanner=$2 folder=$3
-mark="$(stat -c '%n %s %Y' "$program" "$scanner" "$root/tools/dist.sh") $(cd "$root" && cat systemd/* packaging/install.sh | sha256sum)"
+mark="$(stat -c '%n %s %Y' "$program" "$scanner" "$root/tools/dist.sh") $(cd "$root" && cat systemd/* packaging/install.sh image/development.sh | sha256sum)"
 tree=$(find "$folder/dist" -maxdepth 1 -name 'portolan-*-linux-*' 2>/dev/null | head -n 1)
 if [ -n "$tree" ] && [ "$(cat "$folder/mark" 2>/dev/null || true)" = "$mark" ]; then
     echo "$tree"
@@ -38,6 +42,19 @@ rm -rf "$folder"
 mkdir -p "$folder/library" "$folder/program"
 strip --strip-unneeded -o "$folder/program/portolan" "$program"
 strip --strip-unneeded -o "$folder/program/portolan-scanner" "$scanner"
+# A release looks for its library beside itself; a development build where it was built. In place, as that is longer.
+python3 - "$folder/program/portolan" <<'PYTHON'
+import re, subprocess, sys
+
+path = sys.argv[1]
+told = subprocess.run(["readelf", "-d", path], check=True, capture_output=True, text=True).stdout
+built = re.search(r"R(?:UN)?PATH.*\[(.*)\]", told)
+if built and built[1] != "$ORIGIN":
+    old, new = built[1].encode() + b"\0", b"$ORIGIN\0"
+    data = open(path, "rb").read()
+    assert data.count(old) == 1 and len(old) >= len(new), built[1]
+    open(path, "wb").write(data.replace(old, new.ljust(len(old), b"\0")))
+PYTHON
 library=${DUCKDB_LIB_DIR:-$root/.duckdb}/libduckdb.so
 [ ! -e "$library" ] || strip --strip-unneeded -o "$folder/library/libduckdb.so" "$library"
 export DUCKDB_LIB_DIR="$folder/library" LD_LIBRARY_PATH="$folder/library"

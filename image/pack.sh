@@ -4,8 +4,11 @@
 #   portolan-VERSION.qcow2             for QEMU and libvirt
 #   portolan-VERSION.ova               for VMware, VirtualBox and the like
 #   portolan-VERSION-installer.raw.xz  for a stick, which installs onto the disk of the machine that boots it
-#   SHA256SUMS, and update/: the root, its hashes and the kernel, of which an update is made
-# PACK=installer-only makes portolan-VERSION-installer.raw and nothing else, as the tests need it.
+#   portolan-VERSION-update/           for a stick: an update, from any older version; and the same as one file, .portolan-update
+#   SHA256SUMS                         and SHA256SUMS.minisig
+# SIGNING_KEY names the secret key whose public half is in the program; its password is asked for.
+# PACK=installer-only makes portolan-VERSION-installer.raw and nothing else, PACK=update-only the update alone, as the tests
+# need them.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -26,6 +29,28 @@ tool() {
 work=$(mktemp -d "$dist/new.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
+
+# portolan ARGUMENTS…: the program that is in the image.
+portolan() {
+    program=$(find "$out/../new/extra/usr/lib/portolan" -maxdepth 1 -name portolan)
+    LD_LIBRARY_PATH="$(dirname "$program")" "$program" "$@"
+}
+
+# The update: the identifiers of root and hashes, of which their names tell, are the halves of the root's hash.
+update() {
+    : "${SIGNING_KEY:?names the secret key that signs the update}"
+    set -- "$out"/portolan_"$version".*.root-x86-64.raw "$out"/portolan_"$version".*.root-x86-64-verity.raw
+    [ $# -eq 2 ] || { echo "pack.sh: $out has not one root and its hashes" >&2; exit 1; }
+    hash=$(for file in "$@"; do basename "$file" | sed "s/^portolan_$version\.//; s/\..*//"; done | tr -d '\n')
+    portolan update pack --version "$version" --hash "$hash" --root "$1" --verity "$2" --uki "$out/portolan_$version.efi" \
+        --key "$SIGNING_KEY" --to "$work/$name-update" --archive "$work/$name.portolan-update"
+    rm -rf "${dist:?}/$name-update"
+    mv "$work/$name-update" "$work/$name.portolan-update" "$dist/"
+}
+if [ "${PACK:-}" = update-only ]; then
+    update
+    exit
+fi
 
 # The stick: the same disk, whose loader starts the entry that installs.
 cp --sparse=always "$out/portolan_$version.raw" "$work/$name-installer.raw"
@@ -55,9 +80,10 @@ sed "s/@version@/$version/g; s/@size@/$size/; s/@disk@/$name-disk1.vmdk/; s/@cap
     echo "SHA256($file)= $(sha256sum "$file" | cut -d ' ' -f 1)"
 done >"$name.mf" && tar --format=ustar --owner=0 --group=0 --mtime=@0 -cf "$name.ova" "$name.ovf" "$name.mf" "$name-disk1.vmdk")
 
-mkdir -p "$dist/update"
-cp "$out"/*.root-x86-64.raw "$out"/*.root-x86-64-verity.raw "$out/portolan_$version.efi" "$dist/update/"
+update
 for file in "$name.raw.xz" "$name.qcow2" "$name.ova" "$name-installer.raw.xz"; do
     mv "$work/$file" "$dist/"
 done
-(cd "$dist" && sha256sum "$name.raw.xz" "$name.qcow2" "$name.ova" "$name-installer.raw.xz" >SHA256SUMS && ls -l "$name".* "$name-installer.raw.xz")
+(cd "$dist" && sha256sum "$name.raw.xz" "$name.qcow2" "$name.ova" "$name-installer.raw.xz" "$name.portolan-update" >SHA256SUMS)
+portolan sign sign --key "$SIGNING_KEY" --comment "portolan $version image SHA256SUMS" "$dist/SHA256SUMS"
+ls -l "$dist"

@@ -7,9 +7,8 @@ lib=$extra/usr/lib
 mkdir -p "$lib/systemd/system" "$lib/sysusers.d" "$lib/tmpfiles.d" "$extra/usr/bin" "$extra/usr/share/portolan"
 cp -R "$tree/lib" "$lib/portolan"
 ln -s ../lib/portolan/portolan "$extra/usr/bin/portolan"
-for file in "$tree"/systemd/*.target "$tree"/systemd/*.socket "$tree"/systemd/*.service; do
-    # The image's own console first asks for the recovery key and shows it, then becomes this one.
-    [ "$(basename "$file")" != portolan-console@.service ] || continue
+for file in "$tree"/systemd/*.target "$tree"/systemd/*.socket "$tree"/systemd/*.service "$tree"/systemd/*.timer; do
+    [ -e "$file" ] || continue
     sed 's#/usr/local/bin/portolan-scanner#/usr/lib/portolan/scanner/portolan-scanner#' "$file" >"$lib/systemd/system/$(basename "$file")"
 done
 cp "$tree/systemd/portolan.sysusers" "$lib/sysusers.d/portolan.conf"

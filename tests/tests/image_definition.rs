@@ -147,6 +147,80 @@ fn only_the_pages_and_the_scanners_are_let_in() {
     }
 }
 
+/// Units of the program that the image leaves off, and why.
+const ON_PURPOSE_NOT: [(&str, &str); 1] =
+    [("portolan-scanner.service", "the scanner of the machine itself is off until it is chosen")];
+
+#[test]
+fn every_unit_that_can_be_enabled_is_or_is_left_off_on_purpose() {
+    let presets = read("mkosi.extra/usr/lib/systemd/system-preset/00-portolan.preset");
+    let enabled: BTreeSet<&str> = presets
+        .lines()
+        .filter_map(|line| line.strip_prefix("enable ")?.split(' ').next())
+        .chain(ON_PURPOSE_NOT.map(|(unit, _)| unit))
+        .collect();
+    let folders = [repository().join("systemd"), image().join("mkosi.extra/usr/lib/systemd/system")];
+    let mut seen = 0;
+    for entry in folders.iter().flat_map(|folder| fs::read_dir(folder).expect("it can be read").flatten()) {
+        if !entry.path().is_file() {
+            continue;
+        }
+        let text = fs::read_to_string(entry.path()).expect("a unit is text");
+        let name = entry.file_name().into_string().expect("a name in letters");
+        if text.lines().any(|line| line == "[Install]") {
+            seen += 1;
+            assert!(enabled.contains(name.as_str()), "{name} is neither enabled nor left off on purpose");
+        }
+    }
+    assert!(seen > 8, "{seen}");
+}
+
+#[test]
+fn a_machine_that_hangs_is_started_again() {
+    let manager = read("mkosi.extra/usr/lib/systemd/system.conf.d/10-portolan.conf");
+    assert!(manager.contains("\nRuntimeWatchdogSec=60s\n"), "{manager}");
+}
+
+#[test]
+fn the_master_key_is_sealed_by_the_data_alone() {
+    // Sealed to the TPM as well, it would be lost with the board, and the recovery key would open data full of closed secrets.
+    let finalize = read("mkosi.finalize");
+    let (_, masked) = finalize.split_once("for unit in ").expect("units are masked");
+    let (masked, _) = masked.split_once("; do").expect("it ends");
+    assert!(masked.split_whitespace().any(|unit| unit == "portolan-seal.service"), "{masked}");
+}
+
+#[test]
+fn what_the_console_calls_is_installed() {
+    let packages = setting("mkosi.conf", "Packages");
+    let mut called = BTreeSet::new();
+    let mut folders = vec![repository().join("appliance/src/console")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("it can be read").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if entry.path().extension().is_some_and(|kind| kind == "rs") {
+                let text = fs::read_to_string(entry.path()).expect("source is text");
+                let parts = text.split(".run(\"").skip(1);
+                called.extend(parts.filter_map(|part| part.split('"').next().map(str::to_owned)));
+            }
+        }
+    }
+    let of = |program: &str| match program {
+        "ip" => "iproute2",
+        "date" => "coreutils",
+        "hwclock" => "util-linux-extra",
+        "systemctl" | "journalctl" | "systemd-run" => "systemd",
+        "mount" | "umount" => "mount",
+        "lsblk" | "findmnt" => "util-linux",
+        other => panic!("which package has {other}?"),
+    };
+    assert!(called.contains("hwclock") && called.contains("ip"), "{called:?}");
+    for program in called {
+        assert!(packages.contains(of(&program)), "{program}");
+    }
+}
+
 #[test]
 fn what_the_presets_start_is_there() {
     let presets = read("mkosi.extra/usr/lib/systemd/system-preset/00-portolan.preset");
