@@ -1,7 +1,9 @@
 //! A virtual machine that runs the image: QEMU with UEFI, in software alone, from the tree of tools that the image was made
 //! with. It listens on loopback alone, and reaches nothing.
 
+mod console;
 mod image;
+pub mod media;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub use console::Shown;
 pub use image::{Image, Tools};
 
 use crate::client::Client;
@@ -32,16 +35,14 @@ pub struct Machine {
     secure_boot: bool,
     tpm: bool,
     stick: Option<PathBuf>,
+    also: Option<PathBuf>,
 }
 
 impl Machine {
     /// A machine whose disk holds this image, as if it was flashed onto a disk of 6 GB.
     pub fn flashed(image: &Image) -> Machine {
         let machine = Machine::empty(image);
-        let _ = fs::remove_file(machine.disk());
-        let mut make = machine.tools.command("qemu-img");
-        make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]);
-        run(make.arg(image.disk()).arg(machine.disk()).arg("6G"));
+        machine.flash(&image.disk());
         machine
     }
 
@@ -51,7 +52,7 @@ impl Machine {
         let folder = TempDir::with_prefix("portolan-vm-").expect("a temporary folder can be made");
         fs::copy(tools.at("usr/share/OVMF/OVMF_VARS_4M.fd"), folder.path().join("firmware"))
             .expect("the tools have OVMF");
-        let machine = Machine { tools, folder, secure_boot: false, tpm: false, stick: None };
+        let machine = Machine { tools, folder, secure_boot: false, tpm: false, stick: None, also: None };
         run(machine
             .tools
             .command("qemu-img")
@@ -73,9 +74,22 @@ impl Machine {
         Machine { tpm: true, ..self }
     }
 
+    /// Writes another image onto its disk; the firmware's memory and the TPM stay as they are.
+    pub fn flash(&self, disk: &Path) {
+        let _ = fs::remove_file(self.disk());
+        let mut make = self.tools.command("qemu-img");
+        make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]);
+        run(make.arg(disk).arg(self.disk()).arg("6G"));
+    }
+
     /// Puts a stick in, from which it boots first (`None`: takes it out).
     pub fn stick(&mut self, stick: Option<PathBuf>) {
         self.stick = stick;
+    }
+
+    /// Puts a stick in, from which it does not boot (`None`: takes it out).
+    pub fn also(&mut self, stick: Option<PathBuf>) {
+        self.also = stick;
     }
 
     /// Puts another TPM in: what the old one had closed stays closed.
@@ -132,6 +146,10 @@ impl Machine {
             qemu.args(["-device", "usb-storage,drive=u0,removable=on,bootindex=1"]);
         }
         let forward = |port: u16, to: u16| format!("hostfwd=tcp:127.0.0.1:{port}-:{to}");
+        if let Some(stick) = &self.also {
+            qemu.arg("-drive").arg(format!("if=none,id=u1,format=raw,file={}", stick.display()));
+            qemu.args(["-device", "usb-storage,drive=u1,removable=on"]);
+        }
         // `restrict`: what the guest sends reaches nobody.
         let network = [forward(pages, 443), forward(scanners, 8443), forward(other, 22)].join(",");
         qemu.arg("-netdev").arg(format!("user,id=n0,restrict=on,{network}"));
@@ -229,11 +247,15 @@ impl Running {
         }
     }
 
-    /// Types this on the serial line.
-    pub fn types(&mut self, text: &str) {
-        let mut line =
-            UnixStream::connect(self.folder.join("console")).expect("QEMU has the serial line open");
-        line.write_all(text.as_bytes()).expect("QEMU reads it");
+    /// Panics with the end of its serial line when QEMU has ended.
+    fn is_on(&mut self, what: &str) {
+        let ended = self.process.ended();
+        assert!(
+            ended.is_none(),
+            "waited for {what}; QEMU: {ended:?} {}\n{}",
+            self.process.log_text(),
+            tail(&self.console())
+        );
     }
 
     /// Runs this in the machine's shell, which only the image of the tests has, and gives what it said; panics when it fails.
@@ -252,7 +274,7 @@ impl Running {
             shell.set_read_timeout(Some(BOOT)).expect("a socket takes a time limit");
             shell
         });
-        let line = format!("( {script}\n) </dev/null 2>&1; echo; echo {mark} $?\n");
+        let line = format!("( {script}\n) </dev/null 2>&1; code=$?; echo; echo {mark} $code\n");
         shell.write_all(line.as_bytes()).expect("QEMU reads it");
         let mut said = Vec::new();
         let mut byte = [0_u8];

@@ -72,6 +72,28 @@ impl Image {
         self.folder.join(format!("portolan_{}.raw", self.version))
     }
 
+    /// Its root alone.
+    pub fn root(&self) -> PathBuf {
+        self.part(".root-x86-64.raw")
+    }
+
+    /// Its kernel with initrd and command line.
+    pub fn kernel(&self) -> PathBuf {
+        self.folder.join(format!("portolan_{}.efi", self.version))
+    }
+
+    fn part(&self, ending: &str) -> PathBuf {
+        let mut entries =
+            fs::read_dir(&self.folder).expect("it was made").flatten().map(|entry| entry.path());
+        let found = entries.find(|path| path.to_string_lossy().ends_with(ending));
+        found.unwrap_or_else(|| panic!("{} has no {ending}", self.folder.display()))
+    }
+
+    /// Another image of the tests, made beside it.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        cache().join("image").join(name)
+    }
+
     /// The tools it was made with.
     pub fn tools(&self) -> &Tools {
         &self.tools

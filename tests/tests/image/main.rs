@@ -1,5 +1,10 @@
 //! The image of the tests in a virtual machine, from the first boot to a page and a scan (`make test-image`).
 
+mod data;
+mod install;
+mod sealed;
+mod update;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -7,27 +12,16 @@ use std::time::Duration;
 use portolan_tests::api::{Template, id, text};
 use portolan_tests::site::{OWNER, PASSWORD};
 use portolan_tests::units::accounts;
-use portolan_tests::vm::{BOOT, Image, Machine, Running};
+use portolan_tests::vm::{BOOT, Image, Machine, Running, Shown};
 use portolan_tests::{Client, Listener, Pins, Scanner};
 use serde_json::json;
-
-/// What the console shows to whoever stands before a new machine.
-struct Shown {
-    certificate: String,
-    code: String,
-}
-
-fn shown(machine: &mut Running) -> Shown {
-    let code = machine.shows("Setup code (void once there is an owner): ");
-    Shown { certificate: certificate(machine), code }
-}
 
 fn set_up(machine: &Running, shown: &Shown) -> Client {
     let owner = machine.visitor(&shown.certificate);
     let answer = owner.post(
         "/setup",
         &json!({
-            "code": shown.code, "name": OWNER, "display": "The Owner",
+            "code": shown.code.as_deref().expect("there is no owner yet"), "name": OWNER, "display": "The Owner",
             "password": PASSWORD, "password_again": PASSWORD,
         }),
     );
@@ -112,7 +106,7 @@ fn the_root_is_sealed(machine: &mut Running) {
 /// Users keep their numbers from one version to the next: /var is full of files of theirs.
 fn users_have_their_numbers(machine: &mut Running) {
     let found = machine.sh("cut -d : -f 1,3 /etc/passwd; cut -d : -f 1,3 /etc/group");
-    let wanted = include_str!("../../image/mkosi.extra/usr/lib/sysusers.d/00-portolan-image.conf");
+    let wanted = include_str!("../../../image/mkosi.extra/usr/lib/sysusers.d/00-portolan-image.conf");
     for name in accounts().keys() {
         assert!(wanted.contains(&format!(" {name} ")), "{name} has no number of its own");
     }
@@ -150,13 +144,13 @@ fn the_image_boots_to_its_page_and_a_scanner_scans() {
     let Some(image) = Image::of_tests() else { return };
     let machine = Machine::flashed(&image);
     let mut running = machine.start();
-    let shown = shown(&mut running);
-    let console = running.console();
-    assert!(console.contains("THE DATA ARE NOT ENCRYPTED"), "without a TPM it says so\n{console}");
+    let shown = running.look();
+    assert!(shown.data.contains("NOT ENCRYPTED"), "without a TPM it says so: {shown:?}");
     services_are_as_they_should(&mut running);
     the_root_is_sealed(&mut running);
     users_have_their_numbers(&mut running);
-    assert!(answers(running.pages()) || !answers(running.other()), "22 is dropped");
+    assert!(answers(running.pages()), "443 answers");
+    assert!(!answers(running.other()), "22 is dropped");
     let labels = running.sh("lsblk -no PARTLABEL /dev/vda | sort");
     let version = image.version();
     let wanted = [
@@ -175,16 +169,9 @@ fn the_image_boots_to_its_page_and_a_scanner_scans() {
     running.cut();
     // After a cut of the power it is all still there.
     let mut again = machine.start();
-    let certificate = self::certificate(&mut again);
-    assert_eq!(certificate, shown.certificate);
-    let owner = again.visitor(&certificate);
+    let seen = again.look();
+    assert_eq!((&seen.certificate, seen.code), (&shown.certificate, None));
+    let owner = again.visitor(&seen.certificate);
     let _ = owner.post("/sign-in", &json!({ "name": OWNER, "password": PASSWORD })).expect(200);
     assert_eq!(again.sh("lsblk -no PARTLABEL /dev/vda | sort"), labels);
-}
-
-fn certificate(machine: &mut Running) -> String {
-    machine.until("the certificate", |console| {
-        let (_, rest) = console.split_once("Certificate, SHA-256:\n")?;
-        rest.split_once('\n').map(|(line, _)| line.trim().to_owned())
-    })
 }
