@@ -6,7 +6,7 @@
 #   portolan-VERSION-installer.raw.xz  for a stick, which installs onto the disk of the machine that boots it
 #   portolan-VERSION-update/           for a stick: an update, from any older version; and the same as one file, .portolan-update
 #   SHA256SUMS                         and SHA256SUMS.minisig
-# SIGNING_KEY names the secret key whose public half is in the program; its password is asked for.
+# IMAGE_KEYS is the folder of the keys that the image was built with. SIGNING_KEY names the secret key whose public half is in the program; its password is asked for.
 # PACK=installer-only makes portolan-VERSION-installer.raw and nothing else, PACK=update-only the update alone, as the tests
 # need them.
 set -eu
@@ -16,6 +16,7 @@ out=$(cd "$1" && pwd)
 mkdir -p "$2"
 dist=$(cd "$2" && pwd)
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/portolan/image/tools
+keys=${IMAGE_KEYS:-${XDG_CACHE_HOME:-$HOME/.cache}/portolan/image/keys}
 version=$(cat "$out/version")
 name=portolan-$version
 
@@ -52,13 +53,16 @@ if [ "${PACK:-}" = update-only ]; then
     exit
 fi
 
-# The stick: the same disk, whose loader starts the entry that installs.
+# The stick: the same disk, and beside it a signed addition to the command line, by which it installs. It is no second entry of
+# the kernel's own file: of a version on trial the loader would start that one first.
 cp --sparse=always "$out/portolan_$version.raw" "$work/$name-installer.raw"
 start=$(tool sfdisk --json "$work/$name-installer.raw" |
     tool jq '.partitiontable.partitions[] | select(.type == "C12A7328-F81F-11D2-BA4B-00C04B0C3C8A" or .name == "esp") | .start')
-cp "$here/mkosi.extra/efi/loader/loader.conf" "$work/loader.conf"
-echo "default portolan_$version.efi@install" >>"$work/loader.conf"
-tool mcopy -o -i "$work/$name-installer.raw@@$((start * 512))" "$work/loader.conf" ::/loader/loader.conf
+PYTHONPATH=$tools/usr/lib/python3/dist-packages python3 "$tools/usr/bin/ukify" build --output="$work/unsigned.efi" \
+    --stub="$tools/usr/lib/systemd/boot/efi/addonx64.efi.stub" --cmdline=systemd.unit=portolan-install.target >/dev/null
+tool sbsign --key "$keys/secure-boot.key" --cert "$keys/secure-boot.crt" --output "$work/install.addon.efi" "$work/unsigned.efi"
+tool mmd -i "$work/$name-installer.raw@@$((start * 512))" ::/loader/addons
+tool mcopy -i "$work/$name-installer.raw@@$((start * 512))" "$work/install.addon.efi" ::/loader/addons/
 if [ "${PACK:-}" = installer-only ]; then
     mv "$work/$name-installer.raw" "$dist/"
     exit

@@ -131,8 +131,9 @@ impl Machine {
         qemu.args(["-uuid", "6b0a8b1e-3b5c-4c1f-9d52-3c6f1c1b9a77", "-device", "virtio-rng-pci"]);
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", code.display()));
         qemu.arg("-drive").arg(format!("if=pflash,format=raw,file={}", at("firmware").display()));
+        // What the machine has flushed outlives QEMU; what it has not may go, as with a power cut.
         qemu.arg("-drive")
-            .arg(format!("if=none,id=d0,format=qcow2,cache=unsafe,file={}", self.disk().display()));
+            .arg(format!("if=none,id=d0,format=qcow2,cache=writeback,file={}", self.disk().display()));
         qemu.args([
             "-device",
             "virtio-blk-pci,drive=d0,bootindex=2",
@@ -176,6 +177,7 @@ impl Machine {
             folder: self.folder.path().to_owned(),
             began: Instant::now(),
             shell: None,
+            line: None,
             asked: 0,
             pages: loopback(pages),
             scanners: loopback(scanners),
@@ -204,6 +206,7 @@ pub struct Running {
     folder: PathBuf,
     began: Instant,
     shell: Option<UnixStream>,
+    line: Option<UnixStream>,
     asked: u32,
     pages: SocketAddr,
     scanners: SocketAddr,

@@ -1,7 +1,8 @@
 //! What a person in front of the virtual machine sees on its serial line, and types there.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{BOOT, Running, tail};
@@ -23,8 +24,14 @@ pub struct Shown {
 impl Running {
     /// Types this on the serial line.
     pub fn types(&mut self, text: &str) {
-        let mut line =
-            UnixStream::connect(self.folder.join("console")).expect("QEMU has the serial line open");
+        let line = self.line.get_or_insert_with(|| {
+            let line =
+                UnixStream::connect(self.folder.join("console")).expect("QEMU has the serial line open");
+            // It stays open, as what QEMU has not read yet would be lost; and is read, as QEMU waits for that. The log has it all.
+            let mut other = line.try_clone().expect("a socket can be cloned");
+            thread::spawn(move || io::copy(&mut other, &mut io::sink()));
+            line
+        });
         line.write_all(text.as_bytes()).expect("QEMU reads it");
     }
 
