@@ -12,6 +12,10 @@ if [ "$1" = --checkout ]; then
     drop=$extra/usr/lib/systemd/system/portolan-.service.d
     mkdir -p "$drop"
     printf '[Service]\nEnvironment=PORTOLAN_RELEASE_KEY=%s\n' "$(sed '/^untrusted comment:/d' "$folder/test.pub" | head -n 1)" >"$drop/50-development.conf"
+    # A machine in software, on one that builds beside it, is slow and not unwell.
+    drop=$extra/usr/lib/systemd/system/portolan-update-gate.service.d
+    mkdir -p "$drop"
+    printf '[Service]\nExecStart=\nExecStart=/usr/lib/portolan/portolan update gate --from-boot --within 600\nTimeoutStartSec=700\n' >"$drop/50-development.conf"
     # Where it was built, as it knows it itself.
     checkout=$(grep -aom 1 '/[[:alnum:]_./-]*/appliance/\.\./templates' "$program" | head -n 1)
     checkout=${checkout%/appliance/../templates}

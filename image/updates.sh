@@ -12,6 +12,10 @@ trap 'exit 1' HUP INT TERM
 drop=$changed/usr/lib/systemd/system/portolan-ingest.service.d
 mkdir -p "$drop"
 printf '[Service]\nExecStart=\nExecStart=/bin/false\n' >"$drop/60-broken.conf"
+# Nobody has to wait for what will not come.
+drop=$changed/usr/lib/systemd/system/portolan-update-gate.service.d
+mkdir -p "$drop"
+printf '[Service]\nExecStart=\nExecStart=/usr/lib/portolan/portolan update gate --from-boot --within 120\n' >"$drop/60-broken.conf"
 
 for name in next broken; do
     if [ "$name" = next ]; then more='' number=1; else more=$changed number=2; fi

@@ -115,7 +115,8 @@ impl Machine {
         let code = self.tools.at(&format!("usr/share/OVMF/{code}"));
         let mut qemu = self.tools.command("qemu-system-x86_64");
         // Never a hardware accelerator: where there is one that does not suit, QEMU stops instead of going on without.
-        qemu.args(["-accel", "tcg,thread=multi,tb-size=512", "-smp", "2", "-m", "2048", "-display", "none"]);
+        // One processor: of a second one QEMU in software loses a timer now and then, and the machine stands still.
+        qemu.args(["-accel", "tcg,thread=multi,tb-size=512", "-smp", "1", "-m", "2048", "-display", "none"]);
         // The fastest in software: no vectors but the short ones, and the instructions for hashes.
         qemu.args([
             "-cpu",

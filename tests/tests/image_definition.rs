@@ -183,6 +183,19 @@ fn the_kernel_has_one_command_line() {
 }
 
 #[test]
+fn what_the_console_offers_on_the_image_has_its_program_and_its_unit() {
+    let power = repository().join("appliance/src/console/menu/power.rs");
+    let power = fs::read_to_string(power).expect("source is text");
+    assert!(
+        power.contains("\"factory-reset\"") && power.contains("\"portolan-factory-reset.service\""),
+        "{power}"
+    );
+    let unit = read("mkosi.extra/usr/lib/systemd/system/portolan-factory-reset.service");
+    assert!(unit.contains("ExecStart=/usr/lib/portolan-image/factory-reset\n"), "{unit}");
+    assert!(image().join("mkosi.extra/usr/lib/portolan-image/factory-reset").exists());
+}
+
+#[test]
 fn a_machine_that_hangs_is_started_again() {
     let manager = read("mkosi.extra/usr/lib/systemd/system.conf.d/10-portolan.conf");
     assert!(manager.contains("\nRuntimeWatchdogSec=60s\n"), "{manager}");

@@ -143,6 +143,8 @@ fn a_version_that_cannot_even_begin_its_trial_does_not_stay() {
     // Nothing is forgotten before systemd-boot knows that it stays.
     assert_eq!(one("good.service", "Requires"), "systemd-bless-boot.service");
     assert!(one("good.service", "After").contains("systemd-bless-boot.service"));
+    // Wanted by nothing else: where nothing was tried, what it requires fails.
+    assert_eq!(one("good.service", "WantedBy"), "systemd-bless-boot.service");
     assert!(one("good.service", "ExecStartPre").starts_with("-+"), "what fails there undoes nothing");
     assert!(!one("gate.service", "ReadWritePaths").contains("/run"), "a role ends no trial");
     assert!(folders().iter().any(|folder| folder.path == "/run/portolan" && folder.owner == "root"));

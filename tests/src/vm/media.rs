@@ -54,11 +54,11 @@ impl Copy {
             dump.args(["-e", &format!("--path={file}")]).arg(image.root()).output().expect("it starts");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         // `   0:        0..  131072 |  131072 :   8192..  49152 |   40960`
-        let places = text.lines().filter_map(|line| {
+        let mut places = text.lines().filter_map(|line| {
             let (_, physical) = line.trim().strip_prefix("0:")?.split_once(" : ")?;
             physical.split("..").next()?.trim().parse().ok()
         });
-        places.last().unwrap_or_else(|| panic!("{file}: {text}"))
+        places.next().unwrap_or_else(|| panic!("{file}: {text}"))
     }
 
     /// Puts another file in the place of one in the firmware's partition.

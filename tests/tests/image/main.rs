@@ -99,6 +99,8 @@ fn the_root_is_sealed(machine: &mut Running) {
     );
     let lockdown = machine.sh("cat /sys/kernel/security/lockdown");
     assert!(lockdown.contains("[integrity]"), "{lockdown}");
+    let shared = machine.sh("findmnt -n -o OPTIONS /dev/shm");
+    assert!(shared.contains("noexec"), "{shared}");
     let var = machine.sh("findmnt -n -o OPTIONS /var");
     assert!(["nosuid", "nodev", "noexec"].iter().all(|option| var.contains(option)), "{var}");
 }
