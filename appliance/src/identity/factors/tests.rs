@@ -50,7 +50,7 @@ async fn half_in(site: &TestSite) -> TestSite {
     signing_in(site, "ada", PASSWORD).await
 }
 
-async fn signing_in(site: &TestSite, name: &str, password: &str) -> TestSite {
+pub async fn signing_in(site: &TestSite, name: &str, password: &str) -> TestSite {
     let mut visitor = site.stranger();
     let answer = post(&visitor, "/sign-in", json!({ "name": name, "password": password })).await;
     assert_eq!(answer.json()["stage"], "second-factor", "{}", answer.text);
@@ -69,7 +69,7 @@ pub async fn audit_of(site: &TestSite) -> String {
 }
 
 /// An account with the password and this role, which asks for a second factor.
-async fn with_role(site: &TestSite) {
+pub async fn with_role(site: &TestSite) {
     let role = "00000000-0000-7000-8000-000000000003";
     let change = move |tx: &rusqlite::Transaction| {
         tx.execute_batch(&format!(

@@ -1,7 +1,7 @@
 //! Through the routes, with a security key in software.
 
 use super::webauthn::tests::{Key, ORIGIN, RP, client_data};
-use crate::identity::factors::tests::audit_of;
+use crate::identity::factors::tests::{audit_of, signing_in, with_role};
 use crate::test::{Answered, PASSWORD, TestSite};
 use axum::http::{Method, StatusCode};
 use base64::Engine as _;
@@ -355,4 +355,29 @@ async fn a_key_that_was_no_way_in_goes_whatever_is_left() {
     site.sql(off).await;
     let gone = grace.send_json(Method::DELETE, &key_path(&grace).await, &Value::Null).await;
     assert_eq!(gone.status, StatusCode::OK, "{}", gone.text);
+}
+
+#[tokio::test]
+async fn of_two_sign_ins_that_wait_for_a_first_factor_one_sets_it_up() {
+    for _ in 0..5 {
+        let site = TestSite::new().await;
+        with_role(&site).await;
+        let set_up = async |key: Key| {
+            let visitor = signing_in(&site, "grace", PASSWORD).await;
+            let path = "/sign-in/second-factor/keys";
+            let (challenge, _) = challenge(&visitor, path).await;
+            let said = client_data("webauthn.create", &challenge, ORIGIN);
+            let new = json!({ "name": "blue", "client_data": text(&said),
+                              "attestation": text(&key.attestation(RP)), "transports": "usb" });
+            (visitor, path, new)
+        };
+        let (hers, path, her_key) = set_up(Key::p256()).await;
+        let mut other = Key::ed25519();
+        other.id = vec![8; 32];
+        let (thiefs, _, thiefs_key) = set_up(other).await;
+        let (one, other) = tokio::join!(post(&hers, path, her_key), post(&thiefs, path, thiefs_key));
+        let mut answers = [one.status, other.status];
+        answers.sort();
+        assert_eq!(answers, [StatusCode::CREATED, StatusCode::FORBIDDEN], "{} {}", one.text, other.text);
+    }
 }
