@@ -34,7 +34,7 @@ check: duckdb ## the fast loop: format, clippy, unit tests
 	cargo test -q -p portolan --lib $(FEATURES)
 	cargo test -q $(SCANNER) --lib
 
-test: setup lint build unit e2e boot ## everything: format, lints, licences, unit, end-to-end and browser tests, one boot of the image
+test: setup lint build unit e2e ## everything but virtual machines: format, lints, licences, unit, end-to-end and browser tests
 
 lint: duckdb ## format, clippy, licences and sources of all crates, shell scripts
 	cargo fmt --all --check
@@ -99,7 +99,7 @@ image-of-tests: build
 		echo "NOT TESTED: the image, as it cannot be made on this machine (the reason stands above)"; }
 
 .PHONY: boot
-# As part of everything: once, without a TPM. What else there is to try is in `make test-image`.
+# Once, without a TPM; apart from `make test` until it has held often. What else there is to try is in `make test-image`.
 boot: image-of-tests ## boot the image of the tests once, to a page and a scan (as root, with a mirror of Debian; about four minutes)
 	cargo test -p portolan-tests --test image -- --ignored --nocapture --exact the_image_boots_to_its_page_and_a_scanner_scans
 
