@@ -33,7 +33,7 @@ trap 'exit 1' HUP INT TERM
 
 # portolan ARGUMENTS…: the program that is in the image.
 portolan() {
-    program=$(find "$out/../new/extra/usr/lib/portolan" -maxdepth 1 -name portolan)
+    program=$(find "$out/../new/extra/usr/lib/portolan" -maxdepth 1 -type f -name portolan)
     LD_LIBRARY_PATH="$(dirname "$program")" "$program" "$@"
 }
 

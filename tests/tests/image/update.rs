@@ -9,19 +9,12 @@ use tempfile::TempDir;
 
 use super::set_up;
 
-/// What the program is called with by hand: the key of the tests, which a release has in it.
-const PROGRAM: &str = "export $(systemctl show -p Environment --value portolan-manager.service | tr ' ' '\\n' | \
-                       grep ^PORTOLAN_RELEASE_KEY=); /usr/lib/portolan/portolan";
+/// The shell has the key of the tests in its environment, as every unit of the tests; a release has its key in the program.
+const PROGRAM: &str = "/usr/lib/portolan/portolan";
 
-/// Puts the update on a stick, the stick into the machine, and mounts it there.
-fn put_in(machine: &mut Machine, image: &Image, folder: &Path, update: &Path) -> Running {
-    machine.also(Some(stick(image.tools(), folder, &[update.to_owned()])));
-    let mut running = machine.start();
+/// Mounts the stick that is in the machine; where the update is then.
+fn on_the_stick(running: &mut Running, update: &Path) -> String {
     running.sh("mkdir -p /run/stick && mount -t vfat -o ro /dev/sda /run/stick");
-    running
-}
-
-fn on_the_stick(update: &Path) -> String {
     format!("/run/stick/{}", update.file_name().expect("it is a folder").to_string_lossy())
 }
 
@@ -52,15 +45,17 @@ fn a_good_update_from_a_stick_stays_and_a_forged_one_changes_nothing() {
     let Some((next, good)) = update(&image, "next") else { return };
     let folder = TempDir::with_prefix("portolan-image-").expect("a temporary folder can be made");
     let mut machine = Machine::flashed(&image).with_tpm();
-    let mut running = put_in(&mut machine, &image, folder.path(), &good);
+    machine.also(Some(stick(image.tools(), folder.path(), std::slice::from_ref(&good))));
+    let mut running = machine.start();
     let key = running.recovery_key();
     running.types(&format!("{}\n", key.rsplit('-').next().expect("it has blocks")));
     let shown = running.look();
     set_up(&running, &shown);
+    let at = on_the_stick(&mut running, &good);
 
-    // One letter of the manifest, and it is not what was signed.
+    // Another version in the manifest, and it is not what was signed.
     let forged = "mkdir -p /run/forged && cp -R /run/stick/* /run/forged/ && f=$(ls /run/forged/*/portolan-update) && \
-                  sed -i 's/^version .*/version 9.9.9/' $f && dirname $f";
+                  sed -i 's/^version: .*/version: 9.9.9/' $f && grep -q 9.9.9 $f && dirname $f";
     let forged = running.sh(forged);
     let before = kernels(&mut running);
     let (said, code) = running.try_sh(&format!("{PROGRAM} update apply --from {forged}"));
@@ -68,7 +63,7 @@ fn a_good_update_from_a_stick_stays_and_a_forged_one_changes_nothing() {
     assert_eq!(kernels(&mut running), before);
     running.sh("rm -rf /run/forged");
 
-    let said = running.sh(&format!("{PROGRAM} update apply --from {}", on_the_stick(&good)));
+    let said = running.sh(&format!("{PROGRAM} update apply --from {at}"));
     eprintln!("{said}");
     let written = running.seconds();
     assert!(kernels(&mut running).contains(&format!("portolan_{next}+3-0.efi")), "{said}");
@@ -98,10 +93,12 @@ fn an_update_that_is_not_well_is_left_by_itself() {
     let Some((_, broken)) = update(&image, "broken") else { return };
     let folder = TempDir::with_prefix("portolan-image-").expect("a temporary folder can be made");
     let mut machine = Machine::flashed(&image);
-    let mut running = put_in(&mut machine, &image, folder.path(), &broken);
+    machine.also(Some(stick(image.tools(), folder.path(), std::slice::from_ref(&broken))));
+    let mut running = machine.start();
     let shown = running.look();
     let owner = set_up(&running, &shown);
-    running.sh(&format!("{PROGRAM} update apply --from {}", on_the_stick(&broken)));
+    let at = on_the_stick(&mut running, &broken);
+    running.sh(&format!("{PROGRAM} update apply --from {at}"));
     let _ = running.try_sh("systemctl reboot --no-block");
     running.until("three tries and the version before", |console| {
         (console.matches("starting Boot0").count() > 4).then_some(())
