@@ -38,9 +38,13 @@ impl Running {
     /// Looks at the console, again and again, until it shows a machine whose services are all there.
     pub fn look(&mut self) -> Shown {
         let deadline = Instant::now() + BOOT;
+        let before = self.console().len();
         loop {
             self.is_on("the console");
-            if let Some(shown) = read(&self.console()) {
+            let console = self.console();
+            // Of this start of the machine, and newer than the question.
+            let boot = console.rfind("starting Boot0").unwrap_or_default();
+            if let Some(shown) = console.get(boot.max(before)..).and_then(read) {
                 eprintln!("{:6.1} s: the console shows a machine that is ready", self.seconds());
                 return shown;
             }
@@ -50,7 +54,7 @@ impl Running {
                 tail(&self.console())
             );
             // Typed before there is a console, it is nothing.
-            if self.console().contains("Number, or Enter to look again:") {
+            if console[boot..].contains("Number, or Enter to look again:") {
                 self.types("\n");
             }
             pause(Duration::from_secs(3));
